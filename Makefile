@@ -1,0 +1,50 @@
+# Everything a reader or an author does here. `make help` lists it.
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= out/demo
+ARGS   ?=
+SETUP  := settings.ini setup.py pyproject.toml tools/setup_venv.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test nbtest export notebooks lint site bench clean
+
+help:  ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready-demo  ## train a small model on drawn shapes and sample from it (about 5 minutes, no download of data)
+	$(BIN)/python -m diffbook.demo --out $(OUT) $(ARGS)
+
+test nbtest notebooks: export OMP_NUM_THREADS = 1  # faster than two for networks this small
+
+test: $(VENV)/.ready-dev  ## run every notebook and every test (ARGS=... goes to pytest)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+
+nbtest: $(VENV)/.ready-dev  ## run every notebook the way nbdev does
+	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_test --n_workers 2
+
+export: $(VENV)/.ready-dev  ## write diffbook/*.py from the notebooks, and clean the notebooks
+	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_export
+	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_clean
+
+notebooks: $(VENV)/.ready-dev  ## run the notebooks and store their outputs (ARGS=nbs/12_schedules.ipynb for one)
+	PATH="$(CURDIR)/$(BIN):$$PATH" python tools/notebooks.py $(ARGS)
+
+lint: $(VENV)/.ready-dev  ## check style with ruff
+	$(BIN)/ruff check .
+
+site: $(VENV)/.ready-dev  ## build the book as a web site in _docs (needs Quarto)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/build_site.sh
+
+bench: $(VENV)/.ready-dev  ## run the benchmarks against other libraries; results go to benchmarks/
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove what the commands above made (keeps .venv)
+	rm -rf _docs _proc build dist out diffbook.egg-info .ruff_cache .pytest_cache .hypothesis .quarto
+	find diffbook tests nbs tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. A stamp says what is installed in it, so it is made once and again only when its sources change.
+$(VENV)/.ready-demo: $(SETUP)
+	@sh tools/setup_venv.sh $(VENV) demo
+
+$(VENV)/.ready-dev: $(SETUP)
+	@sh tools/setup_venv.sh $(VENV) dev

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Make the virtual environment and install diffbook in it:  sh tools/setup_venv.sh .venv demo|dev
+# Uses uv where it is present, else venv and pip. Needs Python 3.10 or newer.
+set -eu
+venv=$1
+kind=$2
+case $kind in
+    demo) what='.' ;;
+    dev) what='.[dev]' ;;
+    *) echo "setup_venv.sh: the second argument is demo or dev, not $kind" >&2; exit 2 ;;
+esac
+
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
+}
+
+find_python() {
+    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.10 python; do
+        if command -v "$name" >/dev/null 2>&1 && new_enough "$name"; then
+            command -v "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+
+if [ -x "$venv/bin/python" ] && ! new_enough "$venv/bin/python"; then
+    echo "The Python in $venv does not run or is older than 3.10. Remove the folder $venv and try again." >&2
+    exit 1
+fi
+
+if [ ! -x "$venv/bin/python" ]; then
+    if python=$(find_python); then
+        echo "Making $venv with $python ($("$python" -c 'import platform; print(platform.python_version())'))"
+    elif command -v uv >/dev/null 2>&1; then
+        python=3.12
+        echo "Making $venv; uv brings Python $python"
+    else
+        echo "diffbook needs Python 3.10 or newer; none was found (looked for python3, python3.10 to python3.13)." >&2
+        echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2
+        exit 1
+    fi
+    if command -v uv >/dev/null 2>&1; then
+        uv venv --quiet --python "$python" "$venv"
+    elif ! "$python" -m venv "$venv"; then
+        rm -rf "$venv"
+        echo "" >&2
+        echo "$python cannot make a virtual environment: its module venv or ensurepip is missing." >&2
+        echo "On Debian and Ubuntu: apt-get install python3-venv. Or install uv (https://docs.astral.sh/uv)." >&2
+        exit 1
+    fi
+fi
+
+echo "Installing diffbook ($kind) in $venv; the first time this downloads PyTorch"
+if command -v uv >/dev/null 2>&1; then
+    uv pip install --quiet --python "$venv/bin/python" -e "$what"
+else
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$what"
+fi
+
+touch "$venv/.ready-demo"
+if [ "$kind" = dev ]; then touch "$venv/.ready-dev"; fi

@@ -24,8 +24,8 @@ def sinusoids(
     "Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5."
     half = dim // 2
     # float32 in every model: it is what published weights were trained with
-    ladder = torch.arange(half, dtype=torch.float32, device=noise_level.device) / (half - shift)
-    angles = noise_level.float()[:, None] * torch.exp(-math.log(period) * ladder)
+    steps = torch.arange(half, dtype=torch.float32, device=noise_level.device)
+    angles = noise_level.float()[:, None] * torch.exp(-math.log(period) * steps / (half - shift))
     waves = [angles.cos(), angles.sin()] if cos_first else [angles.sin(), angles.cos()]
     return torch.cat(waves, dim=1)
 

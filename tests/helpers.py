@@ -1,0 +1,55 @@
+"""The lists that parametrise the tests: a new schedule, prediction or solver is tested by adding its name here."""
+
+from functools import partial
+
+import torch
+
+from diffbook.predictions import predict_edm, predict_eps, predict_score, predict_v, predict_velocity, predict_x0
+from diffbook.samplers import ancestral, ddim, euler, heun
+from diffbook.schedules import (
+    CosineSchedule,
+    DiscreteSchedule,
+    ExponentialSchedule,
+    KarrasSchedule,
+    LinearBetaSchedule,
+    RectifiedFlowSchedule,
+    ShiftedSchedule,
+    cosine_betas,
+    linear_betas,
+    scaled_linear_betas,
+    zero_terminal_betas,
+)
+
+SCHEDULES = {
+    'ddpm': DiscreteSchedule(linear_betas()),
+    'cosine-table': DiscreteSchedule(cosine_betas()),
+    'stable-diffusion': DiscreteSchedule(scaled_linear_betas()),
+    'zero-terminal': DiscreteSchedule(zero_terminal_betas(scaled_linear_betas())),
+    'short-table': DiscreteSchedule(linear_betas(50, 0.002, 0.4)),
+    'cosine': CosineSchedule(),
+    'linear-beta': LinearBetaSchedule(),
+    'exponential': ExponentialSchedule(),
+    'karras': KarrasSchedule(),
+    'rectified-flow': RectifiedFlowSchedule(),
+    'shifted-flow': ShiftedSchedule(RectifiedFlowSchedule(), 3.0),
+    'shifted-table': ShiftedSchedule(DiscreteSchedule(linear_betas()), 0.5),
+}
+
+PREDICTIONS = {
+    'eps': predict_eps,
+    'x0': predict_x0,
+    'v': predict_v,
+    'score': predict_score,
+    'velocity': predict_velocity,
+    'edm': predict_edm(0.5),
+}
+
+SOLVERS = {'ddim': ddim, 'euler': euler, 'heun': heun}  # deterministic: each has a limit, the exact flow
+STOCHASTIC_SOLVERS = {'ancestral': ancestral, 'ddim-eta': partial(ddim, eta=1.0)}
+
+
+def inner_times(schedule, n: int = 7, margin: float = 0.02) -> torch.Tensor:
+    "n times strictly inside the schedule's range, in float64, none of them whole."
+    span = schedule.t_max - schedule.t_min
+    u = torch.linspace(margin, 1 - margin, n, dtype=torch.float64)
+    return schedule.t_min + span * u + 1e-3 * span / 7

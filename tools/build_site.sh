@@ -11,6 +11,5 @@ TEXT
     exit 1
 fi
 rm -rf _proc _docs
-nbdev_docs
-python tools/finish_site.py _docs
+PYTHONPATH=. nbdev_docs
 echo "The book is in _docs: open _docs/index.html"

@@ -1,0 +1,595 @@
+"""The rules of the book, each a function that returns what is wrong. tests/test_book.py runs them; none needs Quarto."""
+import ast
+import json
+import re
+import statistics
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+FENCE = re.compile(r'^(`{3,}|~{3,}).*?^\1[ \t]*$', re.M | re.S)
+COMMENT = re.compile(r'<!--.*?-->', re.S)
+INLINE_CODE = re.compile(r'(`+)(?!`).+?(?<!`)\1(?!`)', re.S)
+DISPLAY = re.compile(r'\$\$(.+?)\$\$([ \t]*\{#([\w-]+)\})?', re.S)
+INLINE = re.compile(r'(?<![\\$])\$(?![\s$])((?:[^$\\]|\\.)+?)(?<!\s)\$(?![\d$])', re.S)
+REFERENCE = re.compile(r'(?<![\w.@/])@((?:eq|fig|sec|tbl|lst)-[\w-]*\w)')
+CITATION = re.compile(r'(?<![\w.@/])-?@(?!(?:eq|fig|sec|tbl|lst)-)([A-Za-z]\w*)')
+LINK = re.compile(r'!?\[(?:[^\]\\]|\\.)*\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)')
+HTML_LINK = re.compile(r'<(?:a|img)\b[^>]*?\b(?:href|src)="([^"]+)"')
+SOLUTION = re.compile(r'<summary>\s*Solution\s+(\d\d-\d+).*?</summary>(.*?)</details>', re.S)
+PYTHON = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
+MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)')
+
+
+@dataclass
+class Cell:
+    "One cell of a chapter, with what the rules ask of it."
+
+    chapter: str
+    index: int
+    id: str
+    kind: str
+    source: str
+    outputs: list = field(default_factory=list)
+
+    @property
+    def where(self):
+        return f'{self.chapter}, cell {self.id or self.index}'
+
+    @cached_property
+    def directives(self):
+        lines = []
+        for line in self.source.splitlines():
+            if not line.startswith('#|'):
+                break
+            lines.append(line[2:].strip())
+        return lines
+
+    def has(self, *names):
+        return any(re.split(r'[\s:]', d)[0] in names for d in self.directives)
+
+    def option(self, name):
+        for d in self.directives:
+            if re.match(rf'{name}\s*:', d):
+                return d.split(':', 1)[1].strip().strip('"\'')
+
+    @property
+    def target(self):
+        "The module that the cell is exported to: '' is the chapter's own, None is no export."
+        for d in self.directives:
+            if m := re.match(r'exports?i?\b\s*(\S*)$', d):
+                return m[1]
+
+    @property
+    def executed(self):
+        return self.kind == 'code' and not self.has('slow', 'notest') and self.option('eval') != 'false'
+
+    @property
+    def grader(self):
+        return bool(self.target) and self.target.startswith('exercises.')
+
+    @property
+    def shown(self):
+        "Is the source on the page?"
+        return not (self.has('hide', 'default_exp') or self.grader or self.option('echo') == 'false' or self.option('include') == 'false')
+
+    @cached_property
+    def tree(self):
+        return ast.parse(self.source)
+
+    @cached_property
+    def plain(self):
+        "Markdown without code and comments."
+        return INLINE_CODE.sub(' ', COMMENT.sub(' ', FENCE.sub('\n', self.source)))
+
+    @cached_property
+    def text(self):
+        "Everything the outputs say."
+        said = []
+        for o in self.outputs:
+            for value in (o.get('text'), o.get('traceback'), *(o.get('data') or {}).values()):
+                said.append(''.join(value) if isinstance(value, list) else value if isinstance(value, str) else '')
+        return '\n'.join(said)
+
+    @property
+    def printed(self):
+        "What a reader can read in the outputs: not the bytes of a picture."
+        said = []
+        for o in self.outputs:
+            parts = {k: v for k, v in (o.get('data') or {}).items() if not k.startswith('image/')}
+            for value in (o.get('text'), *parts.values()):
+                said.append(''.join(value) if isinstance(value, list) else value if isinstance(value, str) else '')
+        return '\n'.join(said)
+
+    @property
+    def picture(self):
+        return any(k.startswith('image/') for o in self.outputs for k in (o.get('data') or {}))
+
+    @property
+    def lines(self):
+        return len([x for x in self.source.splitlines() if x.strip() and not x.startswith('#|')])
+
+
+class Chapter:
+    "One notebook."
+
+    def __init__(self, path):
+        self.path, self.name = Path(path), Path(path).name
+        raw = json.loads(self.path.read_text(encoding='utf-8'))
+        join = ''.join
+        self.cells = [Cell(self.name, i, c.get('id', ''), c['cell_type'], join(c['source']), c.get('outputs', []))
+                      for i, c in enumerate(raw['cells'])]
+
+    @property
+    def number(self):
+        return int(self.name[:2])
+
+    @property
+    def word(self):
+        return self.path.stem[3:]
+
+    @property
+    def taught(self):
+        return self.number >= 10
+
+    @property
+    def code(self):
+        return [c for c in self.cells if c.kind == 'code']
+
+    @property
+    def markdown(self):
+        return [c for c in self.cells if c.kind == 'markdown']
+
+    @property
+    def modules(self):
+        "Modules that this chapter writes, under diffbook."
+        names = {d.split()[1] for c in self.code for d in c.directives if d.startswith('default_exp ')}
+        return names | {c.target for c in self.code if c.target}
+
+    def section(self, title):
+        "The markdown from the heading `title` to the next heading of the same level."
+        text = '\n\n'.join(c.source for c in self.markdown)
+        m = re.search(rf'^## {title}\b.*?$(.*?)(?=^## |\Z)', text, re.M | re.S)
+        return m[1] if m else None
+
+    @cached_property
+    def equations(self):
+        return [(c, m[1], m[3]) for c in self.markdown for m in DISPLAY.finditer(c.plain)]
+
+    @cached_property
+    def checks(self):
+        "(cell, id) of every call `check('eq-...')`."
+        return [(c, id) for c in self.code for id in calls_of_check(c.source)]
+
+    @cached_property
+    def graded(self):
+        return [(c, n.args[0].value) for c in self.code if c.grader for n in ast.walk(c.tree)
+                if isinstance(n, ast.Call) and called(n).split('.')[-1] == 'add' and n.args and isinstance(n.args[0], ast.Constant)]
+
+    @cached_property
+    def solutions(self):
+        "(cell, id, list of code blocks)."
+        return [(c, m[1], PYTHON.findall(m[2])) for c in self.markdown for m in SOLUTION.finditer(c.source)]
+
+    @cached_property
+    def anchors(self):
+        found = set()
+        for c in self.markdown:
+            for line in c.plain.splitlines():
+                if m := re.match(r'#+\s+(.*)', line):
+                    found |= {slug(m[1])}
+            found |= set(re.findall(r'\{[^}]*#([\w-]+)', c.source)) | set(re.findall(r'\bid="([\w-]+)"', c.source))
+        return found
+
+    @property
+    def words(self):
+        "Words of prose: no code, no formulas, no folded solutions."
+        count = 0
+        for c in self.markdown:
+            text = re.sub(r'<details>.*?</details>', ' ', FENCE.sub(' ', c.source), flags=re.S)
+            text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
+            count += len(re.findall(r"[A-Za-z][\w'-]*", text))
+        return count
+
+
+class Book:
+    "All notebooks of a folder and its bibliography."
+
+    def __init__(self, nbs):
+        self.nbs = Path(nbs)
+        self.chapters = [Chapter(p) for p in sorted(self.nbs.glob('[0-9][0-9]_*.ipynb'))]
+        bib = self.nbs / 'references.bib'
+        self.keys = re.findall(r'^@\w+\{([^,\s]+)', bib.read_text(encoding='utf-8'), re.M) if bib.exists() else []
+
+    @cached_property
+    def owner(self):
+        return {m: c for c in reversed(self.chapters) for m in c.modules}
+
+    @cached_property
+    def labels(self):
+        found = Counter()
+        for ch in self.chapters:
+            found.update(id for _, _, id in ch.equations if id)
+            found.update(label for c in ch.code if (label := c.option('label')) and re.match('(fig|tbl|lst)-', label))
+            found.update(a for c in ch.markdown for a in re.findall(r'\{[^}]*#((?:fig|tbl|sec)-[\w-]+)', c.plain))
+            found[f'sec-{ch.word}'] += 1  # the site gives each chapter this label
+        return found
+
+
+def slug(title):
+    "The anchor that Pandoc gives to a heading."
+    title = re.sub(r'\s*\{[^}]*\}\s*$', '', title)
+    title = re.sub(r'[`*$]|\[|\]\([^)]*\)', '', title).lower()
+    title = re.sub(r'[^\w\s.-]', '', title).strip()
+    return re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', title)) or 'section'
+
+
+def called(node):
+    "The dotted name of a call's function, or ''."
+    f, parts = node.func, []
+    while isinstance(f, ast.Attribute):
+        parts.append(f.attr)
+        f = f.value
+    return '.'.join([f.id, *reversed(parts)]) if isinstance(f, ast.Name) else '.'.join(['', *reversed(parts)])
+
+
+def calls_of_check(source):
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and called(node).split('.')[-1] == 'check' and node.args:
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.startswith('eq-'):
+                yield first.value
+
+
+# Rules of a chapter: chapter, book -> what is wrong
+
+def cells_have_ids(ch, book):
+    "Every cell has an id of its own: modules and links lean on it."
+    count = Counter(c.id for c in ch.cells)
+    yield from (f'{c.where}: no id' for c in ch.cells if not c.id)
+    yield from (f'{ch.name}: {n} cells have the id {id}' for id, n in count.items() if id and n > 1)
+
+
+def code_parses(ch, book):
+    "Every code cell is plain Python: no magics, no shell."
+    for c in ch.code:
+        try:
+            ast.parse(c.source)
+        except SyntaxError as error:
+            yield f'{c.where}: {error.msg}, line {error.lineno}'
+
+
+def title_cell(ch, book):
+    "The first cell is `# Title`, a blank line and `> one line`; the next code cell says default_exp."
+    first = ch.cells[0]
+    if first.kind != 'markdown' or not re.fullmatch(r'# [^\n]+\n\n?> [^\n]+(\n\n?(- [\w-]+: [^\n]+\n?)+)?\s*', first.source):
+        yield f'{first.where}: expected only "# Title" and "> one line", got {first.source[:80]!r}'
+    later = [c.where for c in ch.cells[1:] if c.kind == 'markdown' and re.search(r'^# ', c.plain, re.M)]
+    yield from (f'{where}: a second title (one # heading a chapter)' for where in later)
+
+
+def equations_have_ids(ch, book):
+    "Every displayed equation is `$$ ... $$ {#eq-word-...}` with an id that starts with the chapter's word."
+    for c, tex, id in ch.equations:
+        if not id:
+            yield f'{c.where}: the equation {shorten(tex)} has no id'
+        elif not id.startswith('eq-'):
+            yield f'{c.where}: the id {id} does not start with eq-'
+    for c in ch.markdown:
+        if m := MIXES.search(c.plain):
+            yield f'{c.where}: {m[0]} is not allowed; a displayed equation stands between $$ and $$'
+
+
+def equations_are_checked(ch, book):
+    "Every equation has an executed check('eq-...') in its chapter whose result is printed, and no check names an unknown one."
+    executed = {id for c, id in ch.checks if c.executed}
+    printed = set(re.findall(r'^(eq-[\w-]+): largest error', '\n'.join(c.text for c in ch.code), re.M))
+    ids = {id for _, _, id in ch.equations}
+    for c, _, id in ch.equations:
+        if id and id not in executed:
+            yield f"{c.where}: no executed cell of the chapter calls check('{id}', ...)"
+        elif id and id not in printed:
+            yield f"{c.where}: no stored output shows the result of check('{id}', ...); run the chapter"
+    yield from (f"{c.where}: check('{id}') names no equation of this chapter" for c, id in ch.checks if id not in ids)
+
+
+def references_resolve(ch, book):
+    "Every @eq-, @fig-, @sec-, @tbl- and every citation names something that exists."
+    for c in ch.markdown:
+        text = DISPLAY.sub(' ', c.plain)
+        text = INLINE.sub(' ', text)
+        yield from (f'{c.where}: @{r} is not defined in the book' for r in REFERENCE.findall(text) if r not in book.labels)
+        yield from (f'{c.where}: @{k} is not in references.bib' for k in CITATION.findall(text) if k not in book.keys)
+
+
+def links_resolve(ch, book):
+    "Every relative link, image and anchor leads somewhere."
+    for c in ch.markdown:
+        for target in LINK.findall(c.plain) + HTML_LINK.findall(c.plain):
+            if problem := broken(target, ch, book):
+                yield f'{c.where}: {problem}'
+
+
+def broken(target, ch, book):
+    if re.match(r'[a-z][\w+.-]*:', target):
+        return None if target.startswith(('https://', 'mailto:')) else f'{target}: only https links'
+    name, _, anchor = target.partition('#')
+    path = (book.nbs / name) if name else ch.path
+    if not path.exists():
+        return f'{target}: there is no {name} in {book.nbs.name}/'
+    other = ch if not name else next((o for o in book.chapters if o.name == name), None)
+    if anchor and other and anchor not in other.anchors:
+        return f'{target}: {other.name} has no anchor #{anchor}'
+
+
+def formulas_parse(ch, book):
+    "Every TeX formula, inline ones too, is read by a converter to MathML that knows all its commands."
+    for c in ch.markdown:
+        text = c.plain
+        formulas = [m[1] for m in DISPLAY.finditer(text)] + [m[1] for m in INLINE.finditer(DISPLAY.sub(' ', text))]
+        yield from (f'{c.where}: {shorten(tex)}: {problem}' for tex in formulas if (problem := bad_tex(tex)))
+        rest = INLINE.sub(' ', DISPLAY.sub(' ', text))
+        if '$$' in rest:
+            yield f'{c.where}: a $$ without its partner'
+
+
+def bad_tex(tex):
+    from latex2mathml.converter import convert
+
+    if re.search(r'\\(newcommand|def|require|label|tag|nonumber)\b', tex):
+        return 'a command that does not render everywhere'
+    depth = 0
+    for token in re.findall(r'\\.|[{}]', tex):
+        depth += {'{': 1, '}': -1}.get(token, 0)
+        if depth < 0:
+            break
+    if depth:
+        return 'braces do not balance'
+    if len(re.findall(r'\\left\b', tex)) != len(re.findall(r'\\right\b', tex)):
+        return '\\left and \\right do not balance'
+    if sorted(re.findall(r'\\begin\{(\w+)', tex)) != sorted(re.findall(r'\\end\{(\w+)', tex)):
+        return '\\begin and \\end do not balance'
+    try:
+        out = convert(tex)
+    except Exception as error:  # the converter has a dozen kinds of errors
+        return f'{type(error).__name__} {error}'.strip()
+    if m := re.search(r'\\[A-Za-z]+', out):
+        return f'unknown command {m[0]}'
+
+
+BAD_OUTPUT = {
+    'a path of a machine': re.compile(r'(?<![\w:/.])/(?:home|root|tmp|work|usr|opt|var|mnt|Users|content|private)/[\w.-]+|site-packages|ipykernel_\d|[A-Z]:\\\\?\w'),
+    'a warning': re.compile(r'\b\w*Warning\b:|\bwarn\('),
+    'a traceback': re.compile(r'Traceback \(most recent call last\)'),
+    'a timing': re.compile(r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?\s?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'),
+    'a progress bar': re.compile(r'\d+%\||\bs/it\b|\bit/s\b|\r(?!\n)'),
+    'an address': re.compile(r'\b(?:at )?0x[0-9a-f]{6,}'),
+}
+
+
+def outputs_are_clean(ch, book):
+    "No output holds a path, a warning, a traceback, a timing or a progress bar."
+    for c in ch.code:
+        for o in c.outputs:
+            if o.get('output_type') == 'error':
+                yield f'{c.where}: ends in the error {o.get("ename")}: {o.get("evalue")}'
+            if o.get('name') == 'stderr':
+                yield f'{c.where}: writes to stderr: {"".join(o.get("text", ""))[:80]!r}'
+        measured = '.json' in c.source  # numbers read from a committed result file do not change from run to run
+        for what, pattern in BAD_OUTPUT.items():
+            if (m := pattern.search(c.printed)) and not (what == 'a timing' and measured):
+                yield f'{c.where}: output holds {what}: {m[0]!r}'
+        if c.executed and not c.outputs and re.search(r"^check\('eq-", c.source, re.M):
+            yield f'{c.where}: has no stored output; run the chapter'
+
+
+def notebook_is_small(ch, book):
+    "A notebook is under 500 kB, outputs and all."
+    if (size := ch.path.stat().st_size) >= 500_000:
+        yield f'{ch.name}: {size:,} bytes, expected under 500,000'
+
+
+def figures_are_labelled(ch, book):
+    "A cell that shows a picture has `#| label: fig-...` and `#| fig-cap: ...`, and the caption can be read aloud."
+    for c in ch.code:
+        label, caption = c.option('label'), c.option('fig-cap')
+        if c.picture and not c.has('hide') and not (label or '').startswith('fig-'):
+            yield f'{c.where}: shows a picture and has no "#| label: fig-..."'
+        if (label or '').startswith('fig-') and len(caption or '') < 15:
+            yield f'{c.where}: {label} has no caption that says what is seen'
+        if (label or '').startswith('fig-') and not c.picture and not c.has('slow'):
+            yield f'{c.where}: {label} has no stored picture; run the chapter'
+
+
+def imports_look_back(ch, book):
+    "A notebook imports only modules of notebooks that come before it; none imports nbdev; no star imports; matplotlib only in plots."
+    for c in ch.code:
+        for node in ast.walk(c.tree):
+            if isinstance(node, ast.ImportFrom) and any(a.name == '*' for a in node.names):
+                yield f'{c.where}: star import from {node.module}'
+            for name in imported(node):
+                top, _, module = name.partition('.')
+                if top == 'nbdev':
+                    yield f'{c.where}: imports nbdev'
+                if top in ('matplotlib', 'mpl_toolkits', 'seaborn', 'plotly') and 'plots' not in ch.modules:
+                    yield f'{c.where}: imports {top}; figures are drawn by diffbook.plots'
+                if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
+                    if any(m.startswith(f'{module}.') for m in book.owner):
+                        continue
+                    yield f'{c.where}: imports diffbook.{module}, which no notebook exports'
+                elif top == 'diffbook' and module and owner.name > ch.name:
+                    yield f'{c.where}: imports diffbook.{module} of the later chapter {owner.name}'
+
+
+def imported(node):
+    "The modules an import names; `from diffbook import a` names diffbook.a."
+    if isinstance(node, ast.Import):
+        return [a.name for a in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        if node.module == 'diffbook' or node.module in ('diffbook.nets', 'diffbook.exercises'):
+            return [f'{node.module}.{a.name}' for a in node.names if not a.name.startswith('__')]
+        return [node.module]
+    return []
+
+
+def owner_of(module, book):
+    return book.owner.get(module)
+
+
+def cells_are_short(ch, book):
+    "Shown code cells: none above 30 lines; in a taught chapter the median is at most 6 and nine in ten have at most 15."
+    shown = [c for c in ch.code if c.shown]
+    if not shown:
+        return
+    lines = sorted(c.lines for c in shown)
+    yield from (f'{c.where}: {c.lines} lines, at most 30' for c in shown if c.lines > 30)
+    if not ch.taught:
+        return
+    if (middle := statistics.median(lines)) > 6:
+        yield f'{ch.name}: the median code cell has {middle:g} lines, at most 6'
+    long = [c for c in shown if c.lines > 15]
+    if len(long) > len(shown) / 10:
+        names = ', '.join(f'{c.id} ({c.lines})' for c in long)
+        yield f'{ch.name}: {len(long)} of {len(shown)} code cells have more than 15 lines, at most one in ten: {names}'
+
+
+def chapter_is_whole(ch, book):
+    "A taught chapter has Summary, Exercises, Sources, and 1,200 to 2,500 words."
+    if not ch.taught:
+        return
+    yield from (f'{ch.name}: no section "## {t}"' for t in ('Summary', 'Exercises', 'Sources') if ch.section(t) is None)
+    if not 1200 <= ch.words <= 2500:
+        yield f'{ch.name}: {ch.words:,} words of prose, expected 1,200 to 2,500'
+
+
+def exercises_answer(ch, book):
+    "A taught chapter has four exercises or more, two or more are graded, and each graded one has a solution that is run."
+    if not ch.taught:
+        return
+    asked = re.sub(r'<details>.*?</details>', ' ', ch.section('Exercises') or '', flags=re.S)
+    listed = set(re.findall(rf'\b{ch.number}-\d+\b', asked))
+    if len(listed) < 4:
+        yield f'{ch.name}: exercises {sorted(listed)}, expected four or more, named {ch.number}-1, {ch.number}-2, ...'
+    graded = [id for _, id in ch.graded]
+    if len(set(graded)) < 2:
+        yield f'{ch.name}: graded exercises {graded}, expected two or more'
+    yield from (f'{c.where}: exercise {id} is graded and not listed' for c, id in ch.graded if id not in listed)
+    solved = {id: code for _, id, code in ch.solutions}
+    yield from (f'{ch.name}: exercise {id} has no solution' for id in sorted(listed) if id not in solved)
+    for id in graded:
+        if id in solved and not any(re.search(rf'check\(\s*["\']{id}["\']', code) for code in solved[id]):
+            yield f'{ch.name}: the solution of {id} does not call check("{id}", ...)'
+
+
+FORBIDDEN_MODULES = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}
+FORBIDDEN_CALLS = {'eval', 'exec', 'torch.load', 'yaml.load', 'yaml.unsafe_load', 'yaml.full_load', 'os.system', '__import__'}
+RANDOM = re.compile(r'torch\.(rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson|rand_like|randn_like|randint_like)$')
+GLOBAL_RANDOM = re.compile(r'(np|numpy)\.random\.(?!default_rng|Generator|Philox|SeedSequence)\w+$|random\.(random|seed|shuffle|choice|choices|sample|gauss|uniform|randint|randrange)$|torch\.(manual_seed|seed)$')
+
+
+def unsafe(source, where):
+    "Calls and imports that read code from data."
+    for node in ast.walk(ast.parse(source)):
+        for name in imported(node):
+            if name.split('.')[0] in FORBIDDEN_MODULES:
+                yield f'{where}, line {node.lineno}: imports {name}'
+        if isinstance(node, ast.Call):
+            name = called(node)
+            if name in FORBIDDEN_CALLS:
+                yield f'{where}, line {node.lineno}: calls {name}'
+            given = {k.arg: k.value for k in node.keywords}
+            if name in ('np.load', 'numpy.load') and not is_false(given.get('allow_pickle')):
+                yield f'{where}, line {node.lineno}: {name} without allow_pickle=False'
+            if 'weights_only' in given and name.endswith('load'):
+                yield f'{where}, line {node.lineno}: {name} reads pickles'
+
+
+def is_false(node):
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def hidden_randomness(source, where):
+    "Calls that draw from a global random state."
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = called(node)
+            bare = RANDOM.match(name) and not any(k.arg in ('generator', None) for k in node.keywords)
+            if bare or GLOBAL_RANDOM.match(name):
+                yield f'{where}, line {node.lineno}: {name} draws from the global random state; pass generator='
+            method = name.split('.')[-1]
+            if method in ('normal_', 'uniform_', 'bernoulli_', 'exponential_') and 'init' not in name and not any(
+                k.arg == 'generator' for k in node.keywords
+            ):
+                yield f'{where}, line {node.lineno}: .{method} draws from the global random state; pass generator='
+
+
+def cells_are_safe(ch, book):
+    "No pickle, no eval, no torch.load: not in cells and not in solutions."
+    for c in ch.code:
+        yield from unsafe(c.source, c.where)
+    for c, id, blocks in ch.solutions:
+        for code in blocks:
+            yield from unsafe(code, f'{c.where}, solution {id}')
+
+
+FORBIDDEN_IMPORTS = [
+    ('nets', 'schedules'), ('nets', 'losses'), ('nets', 'samplers'), ('nets', 'exact'), ('samplers', 'nets'),
+    ('training', 'losses'), ('training', 'schedules'), ('schedules', 'nets'), ('core', ''),
+]
+
+
+def imports_of(source):
+    "Names of diffbook modules that a module imports, relative imports (written by nbdev) included."
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from [node.module] if node.module else [a.name for a in node.names]
+        for name in imported(node):
+            if name.startswith('diffbook.'):
+                yield name.removeprefix('diffbook.')
+
+
+def wrong_direction(module, source):
+    "Imports that the design forbids: nets know nothing of diffusion, samplers nothing of nets, training nothing of losses."
+    for name in imports_of(source):
+        for who, whom in FORBIDDEN_IMPORTS:
+            inside = module == who or module.startswith(f'{who}.')
+            if inside and (whom == '' or name == whom or name.startswith(f'{whom}.')):
+                yield f'diffbook/{module.replace(".", "/")}.py imports {name}'
+
+
+def shorten(tex):
+    tex = ' '.join(tex.split())
+    return f'${tex[:60]}{"..." if len(tex) > 60 else ""}$'
+
+
+# Rules of the book as a whole: book -> what is wrong
+
+def labels_are_unique(book):
+    "No two equations, figures, tables or sections share a label."
+    for label, n in book.labels.items():
+        if n > 1:
+            where = [ch.name for ch in book.chapters if label in json.dumps([c.source for c in ch.cells])]
+            yield f'{label} is defined {n} times ({", ".join(where)})'
+    yield from (f'references.bib: {k} stands {n} times' for k, n in Counter(book.keys).items() if n > 1)
+
+
+def words_are_unique(book):
+    "Pages drop the number of their chapter, so names are unique without it."
+    for word, n in Counter(ch.word for ch in book.chapters).items():
+        if n > 1:
+            yield f'{n} chapters are called {word}'
+
+
+def modules_have_one_owner(book):
+    "Each module is the default_exp of one notebook."
+    count = Counter(d.split()[1] for ch in book.chapters for c in ch.code for d in c.directives if d.startswith('default_exp '))
+    yield from (f'{n} notebooks say default_exp {m}' for m, n in count.items() if n > 1)
+
+
+CHAPTER_RULES = [
+    cells_have_ids, code_parses, title_cell, equations_have_ids, equations_are_checked, references_resolve, links_resolve,
+    formulas_parse, outputs_are_clean, notebook_is_small, figures_are_labelled, imports_look_back, cells_are_short,
+    chapter_is_whole, exercises_answer, cells_are_safe,
+]
+BOOK_RULES = [labels_are_unique, words_are_unique, modules_have_one_owner]

@@ -1,0 +1,128 @@
+"""What nbdev does to each notebook on its way to the site. settings.ini names these processors; the package does not need them."""
+import ast
+import json
+import re
+from pathlib import Path
+
+import yaml
+from execnb.nbio import mk_cell
+
+ROOT = Path(__file__).parent.parent
+DISPLAY = re.compile(r'\$\$\n?[^$]+?\$\$[ \t]*\{#(eq-[\w-]+)\}')
+RESULT = re.compile(r'^(eq-[\w-]+): largest error (.+)$', re.M)
+
+
+def text_of(output):
+    value = output.get('text', '')
+    return value if isinstance(value, str) else ''.join(value)
+
+
+def marks_of(cell):
+    return getattr(cell, 'directives_', None) or {}
+
+
+def hide_cells(cell):
+    "Drop cells that are hidden or only name the module. Exported ones stay: in a textbook the code is the text."
+    marks = marks_of(cell)
+    grader = any(str(target).startswith('exercises.') for target in marks.get('export', []))
+    if marks.keys() & {'hide', 'default_exp'} or grader:
+        del cell['source']
+
+
+class ledger_lines:
+    "Put the measured error, read from the stored output of `check`, beside each displayed equation."
+
+    def __init__(self, nb):
+        self.nb = nb
+
+    def begin(self):
+        stored = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))
+        outputs = [o for c in stored['cells'] for o in c.get('outputs', [])]  # those of hidden cells too
+        self.errors = dict(pair for o in outputs for pair in RESULT.findall(text_of(o)))
+
+    def __call__(self, cell):
+        if cell.cell_type == 'markdown' and '$$' in cell.source:
+            cell.source = DISPLAY.sub(self.line, cell.source)
+
+    def line(self, m):
+        return beside(m[0], self.errors.get(m[1]))
+
+
+def beside(equation, error):
+    "The equation and, under it, how far apart its two sides were found."
+    if error is None:
+        return equation
+    said = 'no difference' if error == '0' else f'largest error {error}'
+    title = 'Both sides were computed when this page was made; this is how far apart they came out'
+    return f'\n\n{equation}\n\n::: {{.ledger title="{title}"}}\n✓ checked: {said}\n:::\n\n'
+
+
+class anchors:
+    "Put an anchor before each exported definition, so that its name can be linked to from other chapters."
+
+    def __init__(self, nb):
+        self.nb = nb
+
+    def begin(self):
+        cells = []
+        for cell in self.nb.cells:
+            spans = ''.join(f'[]{{#{name.lower()} .api-anchor}}' for name in defined(cell))
+            cells += [mk_cell(spans, cell_type='markdown'), cell] if spans else [cell]
+        self.nb.cells[:] = cells
+
+    def __call__(self, cell):
+        pass
+
+
+def defined(cell):
+    "Names of the functions, classes, methods and constants that an exported cell defines."
+    if cell.cell_type != 'code' or not cell.get('source') or not marks_of(cell).keys() & {'export', 'exports'}:
+        return []
+    names = []
+    for node in ast.parse(cell.source).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.append(patched(node) or node.name)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            names.append(node.targets[0].id)
+        if isinstance(node, ast.ClassDef):
+            names += [f'{node.name}.{m.name}' for m in node.body if isinstance(m, ast.FunctionDef)]
+    return [name for name in names if not name.split('.')[-1].startswith('_')]
+
+
+def patched(node):
+    "`Class.method` for a function under fastcore's @patch."
+    arguments = node.args.args if isinstance(node, ast.FunctionDef) else []
+    decorated = any(isinstance(d, ast.Name) and d.id == 'patch' for d in node.decorator_list)
+    if decorated and arguments and isinstance(arguments[0].annotation, ast.Name):
+        return f'{arguments[0].annotation.id}.{node.name}'
+
+
+class chapter_head:
+    "Open a chapter with its title, a label (`sec-` and its word), its one line, and buttons for Colab and download."
+
+    def __init__(self, nb):
+        self.nb = nb
+
+    def __call__(self, cell):
+        pass
+
+    def end(self):
+        name = Path(self.nb.path_).stem
+        front = self.nb.cells[0]
+        if not re.match(r'\d\d_', name) or front.cell_type != 'raw':
+            return
+        head = yaml.safe_load(front.source.strip().strip('-'))
+        title, line = head.pop('title'), head.pop('description', '')
+        front.source = f'---\n{yaml.dump(head)}---\n\n'
+        word = name[3:]
+        opening = f'# {title} {{#sec-{word}}}\n\n::: {{.chapter-line}}\n{line}\n:::\n\n{buttons(name)}'
+        self.nb.cells.insert(1, mk_cell(opening, cell_type='markdown'))
+
+
+def buttons(name):
+    site = yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']
+    repo = site['repo-url'].removeprefix('https://github.com/')
+    page = f'{repo}/blob/{site["repo-branch"]}/nbs/{name}.ipynb'
+    colab = f'[Open in Colab](https://colab.research.google.com/github/{page}){{.chapter-button .colab}}'
+    download = f'[Download](https://github.com/{page}?raw=true){{.chapter-button .download}}'
+    return f'::: {{.chapter-buttons}}\n{colab} {download}\n:::'

@@ -279,6 +279,8 @@ def orders(
         ax.plot(n, top * (n / n[0]) ** -float(slope), ':', color='#8C8C8C', linewidth=1)
         ax.annotate(f'order {slope}', (n[-1], top * (n[-1] / n[0]) ** -float(slope)), color='#666666', fontsize=8, ha='right', va='bottom')
     lines(n, errors, xlabel, ylabel, title, logx=True, logy=True, marker='o', ax=ax)
+    ax.minorticks_off()
+    ax.set_xticks(n, [f'{v:g}' for v in n])
 
 
 def bars(

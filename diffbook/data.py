@@ -363,20 +363,26 @@ def _nearest(rgb: Tensor, palette: dict[str, tuple[int, int, int]]) -> tuple[Ten
     return index, table[index]
 
 # %% ../nbs/03_data.ipynb #read-thing
-def _fit(cover: Tensor) -> tuple[Tensor, Tensor]:
-    "Shape (m,) and place (m, 3) of the thing whose cover is (m, h, w), by drawing all shapes."
+def _clean(cover: Tensor) -> Tensor:
+    "Nothing where there is next to nothing: faint noise would add up to mass."
+    return torch.where(cover < 0.12, 0, cover)
+
+
+def _fit(cover: Tensor) -> Tensor:
+    "Shape, size and cell (m, 3) of things of which `cover` (m, h, w) is known, by drawing all shapes."
     m, h, w = cover.shape
-    mass = cover.sum((1, 2)).clamp_min(1e-6)
+    mass = cover.sum((1, 2))
     grid = (torch.arange(w, device=cover.device) + 0.5) / w
     x, y = (cover.sum(1) * grid).sum(1) / mass, (cover.sum(2) * grid).sum(1) / mass
-    errors, places = [], []
-    for k, area in enumerate(AREAS):
-        radius = (mass / (h * w * area)).sqrt()
-        places.append(torch.stack([x, y, radius], 1))
-        drawing = _cover(torch.full((m,), k, device=cover.device), places[-1], w)
-        errors.append((drawing - cover).square().sum((1, 2)))
-    shape = torch.stack(errors, 1).argmin(1)
-    return shape, torch.stack(places, 1)[torch.arange(m), shape]
+    radius = (mass[:, None] / (h * w * torch.tensor(AREAS, device=cover.device))).sqrt()
+    error = []
+    for k in range(len(SHAPES)):
+        drawing = _cover(torch.full((m,), k, device=cover.device), torch.stack([x, y, radius[:, k]], 1), w)
+        error.append((_clean(drawing) - cover).square().sum((1, 2)))
+    shape = torch.stack(error, 1).argmin(1)
+    big = radius[torch.arange(m), shape] > (SIZES['small'][1] + SIZES['big'][0]) / 2
+    column, row = ((v * 4 - 1).round().clamp(0, 2).long() for v in (x, y))
+    return torch.stack([shape, big.long(), 3 * row + column], 1)
 
 # %% ../nbs/03_data.ipynb #read-chunk
 def _read(pixels: Tensor) -> Tensor:
@@ -391,14 +397,12 @@ def _read(pixels: Tensor) -> Tensor:
     colour, rgb = _nearest(found, COLOURS)
     toward = rgb - ground_rgb[:, None]
     cover = torch.einsum('nchw,nqc->nqhw', pixels - ground_rgb[:, :, None, None], toward)
-    cover = (cover / toward.square().sum(-1)[..., None, None]).clamp(0, 1) * masks
-    shape, place = (v.unflatten(0, (n, 4)) for v in _fit(cover.flatten(0, 1)))
-    column, row = ((place[..., k] * 4 - 1).round().clamp(0, 2).long() for k in (0, 1))
-    size = (place[..., 2] > (SIZES['small'][1] + SIZES['big'][0]) / 2).long()
-    things = torch.stack([shape, colour, size, 3 * row + column], 2)
-    there = cover.sum((2, 3)) > 0.004 * h * w
+    cover = _clean((cover / toward.square().sum(-1)[..., None, None]).clamp(0, 1) * masks)
+    there = (cover.sum((2, 3)) > 0.004 * h * w) & (far.flatten(1).gather(1, extreme) > 50)
+    things = torch.full((n, 4, 4), -1, device=pixels.device)
+    things[there] = torch.cat([_fit(cover[there]), colour[there][:, None]], 1)[:, [0, 3, 1, 2]]
     order = torch.where(there, things[..., 3], 9).sort(1).indices[:, :3]
-    things = torch.where(there[..., None], things, -1).gather(1, order[..., None].expand(n, 3, 4))
+    things = things.gather(1, order[..., None].expand(n, 3, 4))
     return torch.cat([ground[:, None], things.flatten(1)], 1)
 
 # %% ../nbs/03_data.ipynb #read

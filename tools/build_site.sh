@@ -12,4 +12,5 @@ TEXT
 fi
 rm -rf _proc _docs
 PYTHONPATH=. nbdev_docs
+PYTHONPATH=. python -m tools.finish_site _docs
 echo "The book is in _docs: open _docs/index.html"

@@ -97,6 +97,15 @@ def patched(node):
         return f'{arguments[0].annotation.id}.{node.name}'
 
 
+def fold_imports(cell):
+    "Fold a cell that only imports."
+    if cell.cell_type != 'code' or not cell.get('source'):
+        return
+    body = ast.parse(cell.source).body
+    if body and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body):
+        cell.source = f'#| code-fold: true\n#| code-summary: "Imports"\n{cell.source}'
+
+
 class chapter_head:
     "Open a chapter with its title, a label (`sec-` and its word), its one line, and buttons for Colab and download."
 

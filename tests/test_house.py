@@ -1,0 +1,355 @@
+"""The house: what is packed, what agrees with what, and that the collector, the processors and the scripts do their work."""
+import configparser
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+import conftest
+from tools import book as rules
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = configparser.ConfigParser(delimiters=['='])
+SETTINGS.read(ROOT / 'settings.ini', encoding='utf-8')
+CFG = SETTINGS['DEFAULT']
+PYPROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))
+MAKEFILE = (ROOT / 'Makefile').read_text(encoding='utf-8')
+TARGETS = set(re.findall(r'^([a-z][\w-]*)(?=[^=\n]*:(?!=))', MAKEFILE, re.M))
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding='utf-8')
+
+
+# What agrees with what
+
+def test_nbdev_3_reads_the_same_settings():
+    "settings.ini is for nbdev 2, the table in pyproject.toml for nbdev 3."
+    table = PYPROJECT['tool']['nbdev']
+    assert len(table) >= 8
+    for key, value in table.items():
+        told = CFG[key]
+        assert (told.lower() == 'true') is value if isinstance(value, bool) else told == value, key
+
+
+def test_the_version_is_the_same_everywhere():
+    version = CFG['version']
+    assert f'__version__ = "{version}"' in read('diffbook/__init__.py')
+    assert yaml.safe_load(read('CITATION.cff'))['version'] == version
+    assert f'## {version}' in read('CHANGELOG.md')
+
+
+def test_python_versions_agree():
+    assert PYPROJECT['tool']['ruff']['target-version'] == 'py' + CFG['min_python'].replace('.', '')
+    jobs = yaml.safe_load(read('.github/workflows/test.yml'))['jobs']
+    rows = jobs['test']['strategy']['matrix']['include']
+    assert [row['python'] for row in rows] == [CFG['min_python'], '3.11', '3.12', '3.13']
+    oldest = re.search(r'torch>=([\d.]+)', CFG['requirements'])[1]
+    assert f'torch=={oldest}.*' in rows[0]['torch']
+
+
+@pytest.mark.parametrize('name', ['README.md', 'CONTRIBUTING.md', '.ci/run', '.github/workflows/test.yml', '.github/workflows/site.yml'])
+def test_commands_in_the_documents_exist(name):
+    "`make x` is a target, `tools/x` and `.ci/run` are files."
+    text = read(name)
+    for target in re.findall(r'(?:^|[`&;] ?|run: )make ([a-z]+)\b', text, re.M):
+        assert target in TARGETS, f'{name} says make {target}'
+    for path in re.findall(r'\b((?:tools|\.ci)/[\w./-]*\w)', text):
+        assert (ROOT / path).exists(), f'{name} names {path}'
+
+
+def test_readme_shows_the_two_commands():
+    for command in ('make demo', 'make test'):
+        assert command in read('README.md')
+        assert command.split()[1] in TARGETS
+    assert 'make test' in read('.ci/run')
+
+
+def test_every_target_is_explained_and_phony():
+    explained = set(re.findall(r'^([a-z]+):.*## ', MAKEFILE, re.M))
+    phony = set(re.search(r'^\.PHONY: (.*)$', MAKEFILE, re.M)[1].split())
+    assert explained == phony
+    assert {'demo', 'test', 'export', 'notebooks', 'lint', 'site', 'bench', 'clean', 'help'} <= explained
+
+
+def test_the_site_has_every_chapter_once():
+    site = yaml.safe_load(read('_quarto.yml'))
+    listed = [c for part in site['book']['chapters'] if isinstance(part, dict) for c in part['chapters']]
+    assert listed == sorted(p.name for p in (ROOT / 'nbs').glob('[0-9][0-9]_*.ipynb'))
+    assert site['book']['repo-url'] == CFG['git_url']
+    assert site['book']['site-url'] == CFG['doc_host'] + CFG['doc_baseurl']
+    assert site['project']['output-dir'] == CFG['doc_path']
+    assert yaml.safe_load(read('nbs/_quarto.yml')) == {'metadata-files': ['../_quarto.yml', 'nbdev.yml']}
+
+
+def test_licence_is_apache():
+    assert CFG['license_expression'] == yaml.safe_load(read('CITATION.cff'))['license'] == 'Apache-2.0'
+    assert re.search(r'Apache License\s+Version 2\.0, January 2004', read('LICENSE'))
+
+
+def test_no_file_names_the_machine_it_was_made_on():
+    names = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True).stdout.split('\0')
+    if names == ['']:
+        pytest.skip('not a git checkout')
+    for name in filter(None, names):
+        path = ROOT / name
+        if path.suffix in ('.ipynb', '.py', '.md', '.json', '.yml', '.toml', '.ini', '.sh', '.log') and path.name not in ('test_book.py',):
+            found = re.search(r'(?<![\w.}])/(?:home|root|work|Users)/[a-z]\w*/', path.read_text(encoding='utf-8'))
+            assert not found, f'{name}: {found[0]}'
+
+
+# What is packed
+
+@pytest.fixture(scope='module')
+def archives(tmp_path_factory):
+    "Build the source archive and the wheel from a copy of the tracked files."
+    folder = tmp_path_factory.mktemp('build')
+    source = folder / 'source'
+    keep = shutil.ignore_patterns('.git', '.venv', '_docs', '_proc', 'out', 'dist', 'build', '*.egg-info', '__pycache__', '.*_cache', '.hypothesis')
+    shutil.copytree(ROOT, source, ignore=keep)
+    for kind in ('sdist', 'bdist_wheel'):
+        call = [sys.executable, 'setup.py', '-q', kind, '--dist-dir', str(folder / 'dist')]
+        done = subprocess.run(call, cwd=source, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    (sdist,), (wheel,) = (folder / 'dist').glob('*.tar.gz'), (folder / 'dist').glob('*.whl')
+    return SimpleNamespace(sdist=sdist, wheel=wheel)
+
+
+def test_wheel_holds_the_library_and_nothing_else(archives):
+    with zipfile.ZipFile(archives.wheel) as wheel:
+        names = {n for n in wheel.namelist() if '.dist-info/' not in n}
+        metadata = next(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('METADATA'))
+        entries = next(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('entry_points.txt'))
+    tree = {p.relative_to(ROOT).as_posix() for p in (ROOT / 'diffbook').rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    assert names == tree
+    assert any(n.startswith('diffbook/zoo/') and n.endswith('.safetensors') for n in names)
+    assert 'diffbook/py.typed' in names
+    assert 'diffbook = diffbook.cli:main' in entries
+    for requirement in shlex.split(CFG['requirements']):
+        assert f'Requires-Dist: {requirement.split(">")[0]}' in metadata
+    assert not re.search(r'^Requires-Dist: nbdev(?!.*extra)', metadata, re.M)
+    assert archives.wheel.stat().st_size < 25_000_000
+
+
+def test_sdist_can_build_and_holds_the_book(archives):
+    with tarfile.open(archives.sdist) as sdist:
+        names = {n.partition('/')[2] for n in sdist.getnames()}
+    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'conftest.py', 'Makefile', '_quarto.yml',
+                 'nbs/12_schedules.ipynb', 'nbs/references.bib', 'tests/test_house.py', 'tools/notebooks.py', 'diffbook/core.py'):
+        assert name in names, f'{name} is missing from the source archive'
+    assert not [n for n in names if '__pycache__' in n or n.startswith(('.venv', '_docs', 'out/'))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_chapters_run_from_the_wheel_without_nbdev(archives, tmp_path):
+    "The environment of this test lends its libraries, with nbdev blocked and the checkout out of reach."
+    library = tmp_path / 'library'
+    with zipfile.ZipFile(archives.wheel) as wheel:
+        wheel.extractall(library)
+    (library / 'nbdev.py').write_text("raise ImportError('nbdev is not needed to read the book')\n")
+    shutil.copytree(ROOT / 'nbs', tmp_path / 'nbs')
+    shutil.copytree(ROOT / 'tools', tmp_path / 'tools')
+    environment = {**os.environ, 'PYTHONPATH': str(library)}
+    where = 'import diffbook; print(diffbook.__file__)'
+    found = subprocess.run([sys.executable, '-c', where], cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
+    assert found.startswith(str(library))
+    subprocess.run([sys.executable, 'tools/notebooks.py'], cwd=tmp_path, env=environment, check=True, stdin=subprocess.DEVNULL)
+
+
+# The collector
+
+def notebook(path, *sources):
+    cells = [{'cell_type': 'markdown', 'id': 'title', 'metadata': {}, 'source': '# T\n\n> t'}]
+    cells += [{'cell_type': 'code', 'id': f'cell-{i}', 'metadata': {}, 'source': s, 'outputs': [], 'execution_count': None}
+              for i, s in enumerate(sources)]
+    path.write_text(json.dumps({'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}), encoding='utf-8')
+    return path
+
+
+def test_failing_cell_is_shown_with_its_id_and_source(tmp_path):
+    path = notebook(tmp_path / '12_bad.ipynb', 'x = 1', '#| export\ny = x + 1\nassert y == 3, "two is not three"', 'raise KeyError')
+    with pytest.raises(conftest.CellError) as error:
+        conftest.run_notebook(path)
+    message = str(error.value)
+    for words in ('12_bad.ipynb', 'cell cell-1', 'AssertionError: two is not three', 'y = x + 1'):
+        assert words in message
+    assert 'KeyError' not in message
+
+
+def test_cell_that_does_not_parse_is_shown(tmp_path):
+    with pytest.raises(conftest.CellError, match='cell cell-0.*SyntaxError'):
+        conftest.run_notebook(notebook(tmp_path / '12_bad.ipynb', 'x ='))
+
+
+def test_directives_and_surroundings(tmp_path):
+    "Slow cells wait for --slow; cells run in the chapter's folder; global state comes back."
+    import torch
+
+    path = notebook(
+        tmp_path / '12_good.ipynb',
+        "import os, pathlib, torch\nassert os.environ['IN_TEST'] == '1'\nassert pathlib.Path('12_good.ipynb').exists()",
+        '#| eval: false\nraise ValueError',
+        '#| notest\nraise ValueError',
+        "#| slow\npathlib.Path('slow').touch()",
+        "torch.set_default_dtype(torch.float64)\nos.environ['LEFT_BEHIND'] = '1'\npathlib.Path('drawn').write_text(str(torch.rand(1).item()))",
+    )
+    conftest.run_notebook(path)
+    first = (tmp_path / 'drawn').read_text()
+    assert not (tmp_path / 'slow').exists()
+    assert torch.get_default_dtype() == torch.float32
+    assert 'LEFT_BEHIND' not in os.environ
+    conftest.run_notebook(path, slow=True)
+    assert (tmp_path / 'slow').exists()
+    assert (tmp_path / 'drawn').read_text() == first
+
+
+def test_every_chapter_is_collected():
+    names = [p.name for p in (ROOT / 'nbs').glob('*.ipynb') if re.match(r'\d\d_', p.name)]
+    call = [sys.executable, '-m', 'pytest', '--collect-only', 'nbs', '-p', 'no:xdist']
+    out = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    assert names
+    assert [n for n in names if f'nbs/{n}::run' not in out] == []
+
+
+# The scripts
+
+def script(*command, path, **environment):
+    env = {'PATH': path, 'HOME': os.environ.get('HOME', '/'), **environment}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def tools_only(tmp_path):
+    "A PATH with nothing but the ordinary tools of a shell."
+    folder = tmp_path / 'bin'
+    folder.mkdir()
+    for name in ('sh', 'cat', 'rm', 'touch', 'mkdir'):
+        (folder / name).symlink_to(shutil.which(name))
+    return folder
+
+
+def test_site_without_quarto_says_how_to_get_it(tools_only):
+    "nbdev would answer a missing Quarto with sudo; the script must stop before."
+    (tools_only / 'nbdev_docs').write_text('#!/bin/sh\necho nbdev was called\n')
+    (tools_only / 'nbdev_docs').chmod(0o755)
+    done = script('sh', 'tools/build_site.sh', path=str(tools_only))
+    assert done.returncode == 1
+    assert 'https://quarto.org/docs/get-started/' in done.stderr
+    assert 'nbdev was called' not in done.stdout + done.stderr
+
+
+def fake_python(folder, name, code):
+    (folder / name).write_text(f'#!/bin/sh\n{code}\n')
+    (folder / name).chmod(0o755)
+
+
+def test_set_up_names_an_old_python(tools_only, tmp_path):
+    fake_python(tools_only, 'python3', 'exit 1')  # answers no to "are you 3.10?"
+    done = script('sh', 'tools/setup_venv.sh', str(tmp_path / 'venv'), 'demo', path=str(tools_only))
+    assert done.returncode == 1
+    assert 'Python 3.10 or newer' in done.stderr
+
+
+def test_set_up_names_a_missing_venv(tools_only, tmp_path):
+    fake_python(tools_only, 'python3', 'case "$2" in venv) mkdir -p "$3"; exit 1;; esac; exit 0')
+    done = script('sh', 'tools/setup_venv.sh', str(tmp_path / 'venv'), 'dev', path=str(tools_only))
+    assert done.returncode == 1
+    assert 'python3-venv' in done.stderr
+    assert not (tmp_path / 'venv').exists()
+
+
+@pytest.mark.parametrize('kind, stamps, asked', [('demo', {'.ready-demo'}, '-e .'), ('dev', {'.ready-demo', '.ready-dev'}, '-e .[dev]')])
+def test_set_up_installs_once_and_stamps(tools_only, tmp_path, kind, stamps, asked):
+    venv, log = tmp_path / 'venv', tmp_path / 'log'
+    inner = f'echo "$@" >> {log}'
+    make = f'mkdir -p "$3/bin"; printf \'#!/bin/sh\\n{inner}\\n\' > "$3/bin/python"; /bin/chmod +x "$3/bin/python"'
+    fake_python(tools_only, 'python3', f'case "$2" in venv) {make};; esac; exit 0')
+    done = script('sh', 'tools/setup_venv.sh', str(venv), kind, path=str(tools_only))
+    assert done.returncode == 0, done.stderr
+    assert asked in log.read_text()
+    assert {p.name for p in venv.glob('.ready-*')} == stamps
+
+
+# The processors of the site
+
+pages = pytest.importorskip('tools.pages', reason='needs nbdev')
+
+
+def test_measured_error_stands_beside_its_equation(tmp_path):
+    path = notebook(tmp_path / '12_word.ipynb', "check('eq-word-a', 1, 1)", "#| hide\ncheck('eq-word-b', 1, 1)")
+    stored = json.loads(path.read_text())
+    stored['cells'][1]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': ['eq-word-a: largest error 3e-16\n']}]
+    stored['cells'][2]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': 'eq-word-b: largest error 0\n'}]
+    stored['cells'].append({'cell_type': 'markdown', 'id': 'm', 'metadata': {}, 'source':
+                            'So\n\n$$\na = b\n$$ {#eq-word-a}\n\nand\n\n$$\nb = c\n$$ {#eq-word-b}\n\nand\n\n$$ d $$ {#eq-word-c}'})
+    path.write_text(json.dumps(stored))
+    text = processed(path)
+    assert re.search(r'\{#eq-word-a\}\n\n::: \{\.ledger[^}]*\}\n✓ checked: largest error 3e-16\n:::', text)
+    assert re.search(r'\{#eq-word-b\}\n\n::: \{\.ledger[^}]*\}\n✓ checked: no difference\n:::', text)
+    assert text.count('.ledger') == 2
+
+
+def test_chapter_head_and_anchors(tmp_path):
+    path = notebook(tmp_path / '12_word.ipynb', '#| default_exp word', '#| export\nimport math',
+                    '#| export\nclass Net:\n    def forward(self): ...\n    def _own(self): ...\n\ndef heun(x): ...\n\ndef _hidden(): ...',
+                    '#| hide\nsecret = 1', '#| export exercises.c12\nanswer = 42')
+    text = processed(path)
+    assert '# T {#sec-word}' in text
+    assert 'https://colab.research.google.com/github/diffbook/diffbook/blob/main/nbs/12_word.ipynb' in text
+    assert '[Download](' in text
+    assert '[]{#net .api-anchor}[]{#net.forward .api-anchor}[]{#heun .api-anchor}' in text
+    assert 'def heun(x)' in text and 'code-fold: true' in text
+    for word in ('secret', 'answer', '_hidden .api', 'default_exp'):
+        assert word not in text
+
+
+def processed(path):
+    "All cells of a notebook as the site gets them."
+    from execnb.nbio import read_nb
+    from nbdev.process import NBProcessor
+    from nbdev.processors import FilterDefaults
+
+    here = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        nb = read_nb(path)
+        NBProcessor(nb=nb, procs=FilterDefaults().procs()).process()
+    finally:
+        os.chdir(here)
+    return '\n\n'.join(c.source for c in nb.cells)
+
+
+def test_site_numbers_are_those_of_the_notebooks():
+    from tools import finish_site
+
+    numbers = finish_site.chapter_numbers(['index.qmd', {'part': 'A', 'chapters': ['00_a.ipynb', '12_b.ipynb', '22_c.ipynb', '22_d.ipynb']}])
+    assert numbers == {'1': '0', '2': '12', '3': '22a', '4': '22b'}
+    page = ('<title>2&nbsp; B – x</title><span class="chapter-number">2</span><figcaption>Figure&nbsp;2.1: see</figcaption>'
+            '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>4.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
+            'Chapter&nbsp;<span>1</span></a>')
+    assert finish_site.renumber(page, numbers) == (
+        '<title>12&nbsp; B – x</title><span class="chapter-number">12</span><figcaption>Figure&nbsp;12.1: see</figcaption>'
+        '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>22b.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
+        'Chapter&nbsp;<span>0</span></a>')
+
+
+def test_rules_and_documents_use_the_same_numbers():
+    "CONTRIBUTING tells authors what the rules check."
+    text = read('CONTRIBUTING.md')
+    assert '1,200 to 2,500' in text and '1200 <= ch.words <= 2500' in Path(rules.__file__).read_text(encoding='utf-8')

@@ -149,7 +149,7 @@ REGISTRY: dict[str, Callable] = {}
 def register(f: Callable) -> Callable:
     "Add a class or function to the closed list that `build` may call; a class remembers its arguments."
     REGISTRY[f.__name__] = f
-    if isinstance(f, type):
+    if isinstance(f, type) and f.__init__ is not object.__init__:
         init, signature = f.__init__, inspect.signature(f.__init__)
 
         @functools.wraps(init)

@@ -15,8 +15,8 @@ from torch import Tensor
 # %% ../nbs/01_ledger.ipynb #check
 def _double(value: Tensor | float | Sequence) -> Tensor:
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        value = torch.stack([torch.as_tensor(v) for v in value])
-    return torch.as_tensor(value).detach().cpu().double()
+        value = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in value])
+    return torch.as_tensor(value, dtype=torch.float64).detach().cpu()
 
 
 def check(

@@ -1,0 +1,96 @@
+"""Graders of the chapter on schedules."""
+
+import torch
+
+from diffbook.exercise import add
+
+
+def _uniform(g: torch.Generator, low: float, high: float) -> torch.Tensor:
+    return low + (high - low) * torch.rand((), generator=g, dtype=torch.float64)
+
+
+def _table(g: torch.Generator) -> tuple:
+    "A rising table of 5 to 40 betas and a whole time that is neither 0 nor T."
+    T = int(torch.randint(5, 41, (), generator=g))
+    betas = torch.sort(_uniform(g, 0.005, 0.02) + 0.1 * torch.rand(T, generator=g, dtype=torch.float64)).values
+    return betas, int(torch.randint(2, T, (), generator=g))
+
+
+def _scales(betas: torch.Tensor, t: int) -> tuple:
+    alpha_bar = torch.prod(1 - betas[:t])
+    return torch.sqrt(alpha_bar), torch.sqrt(1 - alpha_bar)
+
+
+add(
+    '12-1',
+    'From a table of betas, give (alpha, sigma) at the whole time t.',
+    cases=_table,
+    truth=_scales,
+    mistakes={
+        'Both scales are squared: you returned alpha_bar and 1 - alpha_bar; take the roots.': lambda b, t: (
+            torch.prod(1 - b[:t]),
+            1 - torch.prod(1 - b[:t]),
+        ),
+        'The signal is off by sqrt(alpha_bar): you used alpha_bar, not its root.': lambda b, t: (
+            torch.prod(1 - b[:t]),
+            torch.sqrt(1 - torch.prod(1 - b[:t])),
+        ),
+        'The noise is 1 - alpha_bar, a variance; its scale is the root.': lambda b, t: (
+            torch.sqrt(torch.prod(1 - b[:t])),
+            1 - torch.prod(1 - b[:t]),
+        ),
+        'One factor too many: after t steps there are t betas, betas[:t]; betas[t] belongs to the next step.': lambda b, t: _scales(b, t + 1),
+        'One factor too few: betas[t - 1] is the beta of step t and has been used at time t.': lambda b, t: _scales(b, t - 1),
+        'You used the last beta alone, not the product of all steps.': lambda b, t: (torch.sqrt(1 - b[t - 1]), torch.sqrt(b[t - 1])),
+        'You took the root of beta: the product runs over 1 - beta.': lambda b, t: (
+            torch.sqrt(torch.prod(b[:t])),
+            torch.sqrt(1 - torch.prod(b[:t])),
+        ),
+        'You added the betas; exp(-sum) is the limit of small betas, the table itself is a product of 1 - beta.': lambda b, t: (
+            torch.exp(-b[:t].sum() / 2),
+            torch.sqrt(1 - torch.exp(-b[:t].sum())),
+        ),
+    },
+)
+
+
+def _two_times(g: torch.Generator) -> tuple:
+    "Scales at two times of no special schedule, the second noisier."
+    alpha_s, sigma_s = _uniform(g, 0.6, 1.2), _uniform(g, 0.2, 0.6)
+    return alpha_s, sigma_s, alpha_s * _uniform(g, 0.3, 0.9), _uniform(g, 0.7, 1.5)
+
+
+add(
+    '12-2',
+    'Give the standard deviation of the noise that is added between times s and t.',
+    cases=_two_times,
+    truth=lambda a, s, b, t: torch.sqrt(t**2 - (b / a * s) ** 2),
+    mistakes={
+        'That is the variance; take its root.': lambda a, s, b, t: t**2 - (b / a * s) ** 2,
+        'You subtracted standard deviations; it is variances that subtract.': lambda a, s, b, t: t - s,
+        'You subtracted standard deviations; it is variances that subtract (and here the shrinking was right).': lambda a, s, b, t: t - b / a * s,
+        'The noise of x_s shrinks on the way: multiply its variance by (alpha_t / alpha_s)**2 before you subtract.': lambda a, s, b, t: torch.sqrt(t**2 - s**2),
+        'A variance shrinks by the square of alpha_t / alpha_s.': lambda a, s, b, t: torch.sqrt(t**2 - b / a * s**2),
+        'You divided by the ratio: x_s is multiplied by alpha_t / alpha_s.': lambda a, s, b, t: torch.sqrt((t**2 - (a / b * s) ** 2).abs()),
+        'That holds on the circle only (alpha**2 + sigma**2 = 1): use sigma_t and sigma_s.': lambda a, s, b, t: torch.sqrt(1 - (b / a) ** 2),
+    },
+)
+
+add(
+    '12-3',
+    'From the scales and their derivatives at one time, give the drift f and the diffusion g.',
+    cases=lambda g: (_uniform(g, 0.3, 1.2), _uniform(g, 0.2, 1.5), -_uniform(g, 0.2, 1.5), _uniform(g, 0.3, 2.0)),
+    truth=lambda a, s, da, ds: (da / a, torch.sqrt(2 * s * (ds - da / a * s))),
+    mistakes={
+        'You returned g**2; take its root.': lambda a, s, da, ds: (da / a, 2 * s * (ds - da / a * s)),
+        'You left the drift out of the growth of the variance: subtract 2 f sigma**2.': lambda a, s, da, ds: (da / a, torch.sqrt(2 * s * ds)),
+        'The drift takes noise away when f < 0: minus 2 f sigma**2, not plus.': lambda a, s, da, ds: (da / a, torch.sqrt((2 * s * (ds + da / a * s)).abs())),
+        'A factor two: the derivative of sigma**2 is 2 sigma sigma_dot.': lambda a, s, da, ds: (da / a, torch.sqrt(s * (ds - da / a * s))),
+        'A factor two in one term only: the variance changes by 2 f sigma**2.': lambda a, s, da, ds: (da / a, torch.sqrt(2 * s * ds - da / a * s**2)),
+        'The drift is alpha_dot / alpha: it multiplies x, whose signal has the scale alpha already.': lambda a, s, da, ds: (
+            da,
+            torch.sqrt((2 * s * (ds - da * s)).abs()),
+        ),
+        'The drift has the wrong sign: alpha falls, so f is negative.': lambda a, s, da, ds: (-da / a, torch.sqrt(2 * s * (ds - da / a * s))),
+    },
+)

@@ -5,11 +5,13 @@
 # %% auto #0
 __all__ = ['sinusoids', 'zero', 'ResBlock', 'SelfAttention', 'Downsample', 'Upsample']
 
-# %% ../../nbs/22_layers.ipynb #imports-layers
+# %% ../../nbs/22_layers.ipynb #imports
 import math
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../../nbs/22_layers.ipynb #sinusoids
@@ -17,15 +19,15 @@ def sinusoids(
     noise_level: Tensor,  # (b,), one number an image
     dim: int,  # how many features, even: half of them sines, half cosines
     *,
-    period: float = 10_000.0,  # the slowest wave turns by one radian in this many units
-    shift: float = 1.0,  # 1: the last wave is exactly the slowest; 0: it stops one step short
-    cos_first: bool = False,  # the order in which the published weights expect the halves
+    period: float = 10_000.0,  # the slowest wave turns by one radian in so many units
+    shift: float = 1.0,  # 1: the last wave is the slowest; 0: the ladder stops one rung before it
+    cos_first: bool = False,  # which half comes first: published weights expect one or the other
 ) -> Tensor:  # (b, dim), float32
     "Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5."
     half = dim // 2
-    # float32 in every model: it is what published weights were trained with
-    steps = torch.arange(half, dtype=torch.float32, device=noise_level.device)
-    angles = noise_level.float()[:, None] * torch.exp(-math.log(period) * steps / (half - shift))
+    # float32 in every model: published weights were trained with it, and know nothing finer
+    rungs = torch.arange(half, dtype=torch.float32, device=noise_level.device)
+    angles = noise_level.float()[:, None] * torch.exp(-math.log(period) * rungs / (half - shift))
     waves = [angles.cos(), angles.sin()] if cos_first else [angles.sin(), angles.cos()]
     return torch.cat(waves, dim=1)
 
@@ -33,14 +35,14 @@ def sinusoids(
 def zero(
     layer: nn.Module,  # a layer with parameters
 ) -> nn.Module:  # the same layer
-    "Set all parameters of `layer` to zero, so that what it feeds starts as the identity. Goyal et al. 2017, section 5.1."
+    "Set all parameters of `layer` to zero, so that what it adds starts as nothing. Goyal et al. 2017, section 5.1."
     for p in layer.parameters():
         nn.init.zeros_(p)
     return layer
 
 # %% ../../nbs/22_layers.ipynb #resblock
 class ResBlock(nn.Module):
-    "Add to the input what two rounds of norm, SiLU and convolution make of it, given the noise level. Ho et al. 2020, appendix B."
+    "Add to the input what two rounds of norm, SiLU and convolution make of it and of the noise level. Ho et al. 2020, appendix B."
 
     def __init__(
         self,
@@ -48,9 +50,9 @@ class ResBlock(nn.Module):
         c_out: int,  # channels that leave
         *,
         groups: int,  # groups of channels that share a mean and a variance
-        eps: float = 1e-5,  # added to the variance, which is zero on a constant image
+        eps: float = 1e-5,  # guards the variance of a constant image
         dropout: float = 0.0,  # share of activations silenced in training
-        scale_shift: bool = True,  # scale and shift after the second norm; False: shift before it
+        scale_shift: bool = True,  # be told a scale and a shift after the second norm; False: a shift before it
     ):
         super().__init__()
         self.norm1, self.norm2 = nn.GroupNorm(groups, c_in, eps), nn.GroupNorm(groups, c_out, eps)
@@ -58,21 +60,26 @@ class ResBlock(nn.Module):
         self.conv2 = zero(nn.Conv2d(c_out, c_out, 3, padding=1))  # zero: the block starts as its skip
         self.skip = nn.Identity() if c_in == c_out else nn.Conv2d(c_in, c_out, 1)
         self.dropout, self.scale_shift = nn.Dropout(dropout), scale_shift
-        self.signals = (1 + scale_shift) * c_out  # numbers it wants to be told
+        self.signals = (1 + scale_shift) * c_out  # how many numbers it wants to be told
 
-    def forward(self, x: Tensor, told: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))  # (b, c_out, h, w)
-        told = told[:, :, None, None]  # (b, signals, 1, 1)
-        if self.scale_shift:
-            scale, shift = told.chunk(2, dim=1)
-            h = torch.addcmul(shift, self.norm2(h), 1 + scale)
-        else:
-            h = self.norm2(h + told)
-        return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
+# %% ../../nbs/22_layers.ipynb #resblock-forward
+@patch
+def forward(
+    self: ResBlock,
+    x: Tensor,  # (b, c_in, h, w)
+    told: Tensor,  # (b, signals)
+) -> Tensor:  # (b, c_out, h, w)
+    h, told = self.conv1(F.silu(self.norm1(x))), told[:, :, None, None]
+    if self.scale_shift:
+        scale, shift = told.chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm2(h), 1 + scale)
+    else:
+        h = self.norm2(h + told)
+    return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 # %% ../../nbs/22_layers.ipynb #attention
 class SelfAttention(nn.Module):
-    "Let every pixel gather from all the others. Vaswani et al. 2017; in a diffusion U-Net, Ho et al. 2020."
+    "Let every pixel gather from all the others. Vaswani et al. 2017; in a denoiser, Ho et al. 2020."
 
     def __init__(self, channels: int, heads: int, *, groups: int, eps: float = 1e-5):
         super().__init__()
@@ -80,32 +87,44 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)  # queries, keys and values in one product
         self.out = zero(nn.Linear(channels, channels))  # zero: it starts by adding nothing
 
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = rearrange(self.norm(x), 'b c h w -> b (h w) c')
-        q, k, v = rearrange(self.qkv(tokens), 'b n (three g d) -> three b g n d', three=3, g=self.heads)
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (b, heads, n, c / heads)
-        mixed = self.out(rearrange(mixed, 'b g n d -> b n (g d)'))
-        return x + rearrange(mixed, 'b (h w) c -> b c h w', h=x.shape[2])
+# %% ../../nbs/22_layers.ipynb #attention-forward
+@patch
+def forward(
+    self: SelfAttention,
+    x: Tensor,  # (b, c, h, w)
+) -> Tensor:  # the same shape
+    tokens = rearrange(self.norm(x), 'b c h w -> b (h w) c')
+    q, k, v = rearrange(self.qkv(tokens), 'b n (three g d) -> three b g n d', three=3, g=self.heads)
+    mixed = F.scaled_dot_product_attention(q, k, v)  # (b, heads, n, c / heads)
+    mixed = self.out(rearrange(mixed, 'b g n d -> b n (g d)'))
+    return x + rearrange(mixed, 'b (h w) c -> b c h w', h=x.shape[2])
 
 # %% ../../nbs/22_layers.ipynb #downsample
 class Downsample(nn.Module):
     "Halve height and width by a convolution of stride two."
 
-    def __init__(self, channels: int, pad: tuple[int, int] = (1, 1)):  # zeros before and after each axis
+    def __init__(
+        self,
+        channels: int,  # that come and leave
+        pad: tuple[int, int] = (1, 1),  # zeros before and after each axis; DDPM's own weights expect (0, 1)
+    ):
         super().__init__()
-        self.pad, self.conv = (pad[0], pad[1]) * 2, nn.Conv2d(channels, channels, 3, stride=2)
+        self.pad, self.conv = (*pad, *pad), nn.Conv2d(channels, channels, 3, stride=2)
 
-    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:  # (b, c, h, w) -> (b, c, h / 2, w / 2)
         return self.conv(F.pad(x, self.pad))
 
 # %% ../../nbs/22_layers.ipynb #upsample
 class Upsample(nn.Module):
-    "Double height and width by repeating pixels, then convolve: both in one transposed convolution of 4/9 the work."
+    "Double height and width: repeat each pixel and convolve, as one transposed convolution with 4/9 of the work."
 
-    def __init__(self, channels: int):
+    def __init__(
+        self,
+        channels: int,  # that come and leave
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)  # holds the weights of the slow version
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)  # the weights of the slow version
 
-    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:
-        k = 4 * F.avg_pool2d(F.pad(self.conv.weight, (1, 1, 1, 1)), 2, stride=1)  # (c, c, 4, 4)
-        return F.conv_transpose2d(x, k.flip(2, 3).transpose(0, 1), self.conv.bias, stride=2, padding=1)
+    def forward(self, x: Tensor, told: Tensor | None = None) -> Tensor:  # (b, c, h, w) -> (b, c, 2 h, 2 w)
+        pairs = 4 * F.avg_pool2d(F.pad(self.conv.weight, (1, 1, 1, 1)), 2, stride=1)  # (c, c, 4, 4)
+        return F.conv_transpose2d(x, pairs.flip(2, 3).transpose(0, 1), self.conv.bias, stride=2, padding=1)

@@ -342,11 +342,24 @@ def test_site_numbers_are_those_of_the_notebooks():
     assert numbers == {'1': '0', '2': '12', '3': '22a', '4': '22b'}
     page = ('<title>2&nbsp; B – x</title><span class="chapter-number">2</span><figcaption>Figure&nbsp;2.1: see</figcaption>'
             '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>4.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
-            'Chapter&nbsp;<span>1</span></a>')
+            'Chapter&nbsp;<span>1</span></a> <a href="b.html" class="quarto-xref"><span>Chapter 2</span></a>')
     assert finish_site.renumber(page, numbers) == (
         '<title>12&nbsp; B – x</title><span class="chapter-number">12</span><figcaption>Figure&nbsp;12.1: see</figcaption>'
         '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>22b.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
-        'Chapter&nbsp;<span>0</span></a>')
+        'Chapter&nbsp;<span>0</span></a> <a href="b.html" class="quarto-xref"><span>Chapter 12</span></a>')
+
+
+def test_site_puts_equation_numbers_at_the_margin():
+    from tools import finish_site
+
+    number = ('<mspace width="2.0em"></mspace><mrow><mo stretchy="true" form="prefix">(</mo><mn>2.7</mn>'
+              '<mo stretchy="true" form="postfix">)</mo></mrow>')
+    end = '</mrow><annotation encoding="application/x-tex">\na\n\\qquad(2.7)</annotation></semantics></math>'
+    page = f'<p><span id="eq-b-a"><math display="block"><semantics><mrow><mi>a</mi><mspace width="2.0em"></mspace><mi>b</mi>{number}{end}</span></p>'
+    done = finish_site.renumber(page, {'2': '12'})
+    assert 'class="eq-number">(12.7)</span></span></p>' in done
+    assert '2.7</mn>' not in done and 'qquad' not in done and '<mi>b</mi></mrow><annotation' in done
+    assert list(finish_site.problems('x.html', page)) and not list(finish_site.problems('x.html', done))
 
 
 def test_rules_and_documents_use_the_same_numbers():

@@ -33,14 +33,25 @@ def renumber(page, numbers):
         r'(<title>)(\d+)(&nbsp; )',
         rf'(<figcaption[^>]*>\s*(?:<p>)?(?:{KINDS})&nbsp;)(\d+)(\.\d+)',
         rf'(class="quarto-xref"[^>]*>(?:{KINDS})&nbsp;<span>)(\d+)(\.\d+|</span>)',
+        rf'(class="quarto-xref"[^>]*><span>(?:{KINDS})(?:&nbsp;| ))(\d+)(\.\d+|</span>)',
     ):
         page = re.sub(pattern, mapped, page)
-    return re.sub(EQUATION, lambda m: f'{m[3]}<span class="eq-number">({numbers.get(m[1], m[1])}.{m[2]})</span>', page)
+    return EQUATION.sub(lambda m: equation(m, numbers), page)
 
 
-# Quarto writes the number of an equation into its formula: 2em, then "(chapter.number)", then the end of the formula.
-EQUATION = (r'<mspace width="2.0em"></mspace><mrow><mo[^>]*>\(</mo><mn>(\d+)\.(\d+)</mn><mo[^>]*>\)</mo></mrow>'
-            r'((?:(?!<math).)*?</math>)')
+# Quarto writes the number of an equation into its formula: 2em of space, then "(chapter.number)", then the formula ends.
+EQUATION = re.compile(
+    r'<span id="(eq-[\w-]+)">(<math(?:(?!<math|</math).)*)'
+    r'<mspace width="2.0em"></mspace><mrow><mo[^>]*>\(</mo><mn>(\d+)\.(\d+)</mn><mo[^>]*>\)</mo></mrow>'
+    r'((?:(?!<math).)*?</math>)</span>', re.S)
+
+
+def equation(m, numbers):
+    "The formula, free to scroll, and its number at the right margin."
+    id, formula, chapter, number, end = m.groups()
+    end = re.sub(r'\\qquad\(\d+\.\d+\)', '', end)
+    label = f'<span class="eq-number">({numbers.get(chapter, chapter)}.{number})</span>'
+    return f'<span id="{id}" class="equation"><span class="formula">{formula}{end}</span>{label}</span>'
 
 
 def problems(name, page):
@@ -50,6 +61,8 @@ def problems(name, page):
     for m in re.finditer(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', page):
         if 'rel="canonical"' not in m[0]:
             yield f'{name}: loads {m[1]} from another host'
+    if re.search(r'<mn>\d+\.\d+</mn><mo[^>]*>\)</mo></mrow></mrow><annotation', page):
+        yield f'{name}: an equation number was left in its formula'
     if m := re.search(r'<span class="math[^"]*">\s*[\\$]', page):
         yield f'{name}: a formula that was not converted: {page[m.start():m.start() + 120]}'
 

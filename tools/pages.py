@@ -97,13 +97,31 @@ def patched(node):
         return f'{arguments[0].annotation.id}.{node.name}'
 
 
-def fold_imports(cell):
-    "Fold a cell that only imports."
-    if cell.cell_type != 'code' or not cell.get('source'):
-        return
+class fold_imports:
+    "Fold cells that only import; neighbours become one."
+
+    def __init__(self, nb):
+        self.nb = nb
+
+    def begin(self):
+        cells = []
+        for cell in self.nb.cells:
+            if only_imports(cell) and cells and only_imports(cells[-1]):
+                cells[-1].source += f'\n{cell.source}'
+            else:
+                cells.append(cell)
+        self.nb.cells[:] = cells
+
+    def __call__(self, cell):
+        if only_imports(cell):
+            cell.source = f'#| code-fold: true\n#| code-summary: "Imports"\n{cell.source}'
+
+
+def only_imports(cell):
+    if cell.cell_type != 'code' or not cell.get('source') or cell.get('outputs'):
+        return False
     body = ast.parse(cell.source).body
-    if body and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body):
-        cell.source = f'#| code-fold: true\n#| code-summary: "Imports"\n{cell.source}'
+    return bool(body) and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
 
 
 class chapter_head:

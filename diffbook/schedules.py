@@ -144,7 +144,7 @@ def monotone_slopes(y: Tensor) -> Tensor:
 # %% ../nbs/12_schedules.ipynb #checked-betas
 def checked_betas(betas: Tensor | Sequence[float]) -> Tensor:
     "A table of betas in float64, or a ValueError that says what is wrong with it."
-    betas = torch.as_tensor(betas).detach().to('cpu', torch.float64)
+    betas = torch.as_tensor(betas, dtype=torch.float64).detach().cpu()
     if betas.ndim != 1 or len(betas) == 0:
         raise ValueError(f'betas has shape {tuple(betas.shape)}, expected (T,) with T >= 1')
     good = (betas > 0) & (betas <= 1)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Prediction', 'predict_eps', 'predict_x0', 'predict_v', 'predict_score', 'predict_velocity', 'predict_edm', 'target',
-           'solve_x0']
+           'determinant', 'skip_out', 'solve_x0']
 
 # %% ../nbs/20_predictions.ipynb #imports
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/20_predictions.ipynb #imports-own
-from .core import Data, Time, match_dims, register
+from .core import Data, Time, as_time, match_dims, register
 from .schedules import Schedule
 
 # %% ../nbs/20_predictions.ipynb #prediction
@@ -34,13 +34,13 @@ def predict_x0(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
     one = torch.ones_like(schedule.sigma(t))
     return one, 0 * one
 
-
+# %% ../nbs/20_predictions.ipynb #pairs-v
 @register
 def predict_v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
     "v = alpha eps - sigma x0 (Salimans and Ho 2022)."
     return -schedule.sigma(t), schedule.alpha(t)
 
-
+# %% ../nbs/20_predictions.ipynb #pairs-score
 @register
 def predict_score(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
     "The score of the kernel, -eps / sigma (Vincent 2011)."
@@ -61,10 +61,14 @@ class predict_edm:
 
     sigma_data: float = 0.5  # standard deviation of the data
 
+    def __post_init__(self) -> None:
+        if not self.sigma_data > 0:
+            raise ValueError(f'sigma_data is {self.sigma_data}, expected a positive number')
+
     def __call__(self, schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-        ratio = schedule.sigma(t) / schedule.alpha(t)  # noise to signal
-        norm = torch.sqrt(ratio**2 + self.sigma_data**2)
-        return ratio / (self.sigma_data * norm), -self.sigma_data / norm
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        norm = torch.sqrt(sigma**2 + (alpha * self.sigma_data) ** 2)
+        return sigma / (self.sigma_data * norm), -self.sigma_data * alpha / norm
 
 # %% ../nbs/20_predictions.ipynb #target
 def target(
@@ -75,10 +79,37 @@ def target(
     t: Time,  # time
 ) -> Data:  # a x0 + b eps
     "Give what the network should have said."
+    if eps.shape != x0.shape:
+        raise ValueError(f'eps has shape {tuple(eps.shape)}, expected that of x0, {tuple(x0.shape)}')
     a, b = prediction(schedule, t)
     return match_dims(a, x0) * x0 + match_dims(b, x0) * eps
 
+# %% ../nbs/20_predictions.ipynb #determinant
+def determinant(
+    prediction: Prediction,  # the pair (a, b)
+    schedule: Schedule,  # alpha and sigma
+    t: Time,  # time
+) -> Tensor:  # alpha b - sigma a, in float64
+    "Give the determinant of a prediction: how far its arrow points across that of x_t."
+    a, b = prediction(schedule, t)
+    return schedule.alpha(t) * b - schedule.sigma(t) * a
 
+# %% ../nbs/20_predictions.ipynb #skip-out
+def skip_out(
+    prediction: Prediction,  # the pair (a, b)
+    schedule: Schedule,  # alpha and sigma
+    t: Time,  # time
+) -> tuple[Tensor, Tensor]:  # c_skip and c_out in x0 = c_skip x_t + c_out y
+    "Give the two numbers that turn x_t and the network's answer into x0 (named as in Karras et al. 2022)."
+    alpha, sigma, b = schedule.alpha(t), schedule.sigma(t), prediction(schedule, t)[1]
+    scale, clean = determinant(prediction, schedule, t), sigma == 0
+    skip, out = torch.where(clean, 1 / alpha, b / scale), torch.where(clean, 0.0, -sigma / scale)
+    if skip.device.type == 'cpu' and not (known := torch.isfinite(skip) & torch.isfinite(out)).all():
+        bad = as_time(t).expand(known.shape)[~known].reshape(-1)[0].item()
+        raise ValueError(f'at t = {bad:g} this prediction says nothing of x0; use predict_v, predict_x0, predict_velocity or predict_edm')
+    return skip, out
+
+# %% ../nbs/20_predictions.ipynb #solve-x0
 def solve_x0(
     prediction: Prediction,  # the pair (a, b)
     schedule: Schedule,  # alpha and sigma
@@ -87,7 +118,7 @@ def solve_x0(
     t: Time,  # time
 ) -> Data:  # x0 = (b x_t - sigma y) / (alpha b - sigma a)
     "Solve the two linear equations of a prediction for the clean data."
-    a, b = prediction(schedule, t)
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    scale = alpha * b - sigma * a
-    return match_dims(b / scale, x) * x - match_dims(sigma / scale, x) * y
+    if y.shape != x.shape:
+        raise ValueError(f'y has shape {tuple(y.shape)}, expected that of x, {tuple(x.shape)}')
+    skip, out = skip_out(prediction, schedule, t)
+    return match_dims(skip, x) * x + match_dims(out, x) * y

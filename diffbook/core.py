@@ -185,7 +185,7 @@ def build(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     name, arguments = config.get('type'), {k: v for k, v in config.items() if k != 'type'}
-    if name not in REGISTRY:
+    if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}')
     f = REGISTRY[name]
     known = inspect.signature(f).parameters

@@ -1,0 +1,159 @@
+"""Words, shapes and randomness: against published vectors, exact distributions and round trips."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from diffbook.core import REGISTRY, Cond, build, describe, generator, match_dims, noise, philox, register, seeded_noise, uniform
+from diffbook.schedules import DiscreteSchedule, RectifiedFlowSchedule, ShiftedSchedule, linear_betas
+
+# Test vectors of the authors of Philox (Random123 1.14, kat_vectors): counter, key, output.
+VECTORS = [
+    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+    ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+    ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+]
+
+
+@pytest.mark.parametrize('counter, key, want', VECTORS)
+def test_philox_gives_the_published_bits(counter, key, want):
+    assert tuple(int(word) for word in philox(counter, key)) == want
+
+
+def test_philox_works_on_many_counters_as_on_one():
+    counters = torch.randint(2**32, (50, 4), generator=generator(0, 'test'))
+    many = torch.stack(philox(counters.unbind(1), (7, 9)), 1)
+    for counter, bits in zip(counters, many):
+        assert torch.equal(torch.stack(philox(counter.tolist(), (7, 9))), bits)
+
+
+# One-sample tests against the exact law: a false alarm has probability below 1e-6, and the seed is fixed.
+def test_uniform_is_uniform():
+    u = uniform(0, 'test', 0, range(2000), (100,))
+    assert u.min() > 0 and u.max() < 1
+    assert stats.kstest(u.flatten().numpy(), 'uniform').pvalue > 1e-6
+
+
+@pytest.mark.parametrize('shape', [(100,), (3, 33), (1,)])
+def test_noise_is_standard_normal(shape):
+    x = noise(0, 'test', 5, range(200_000 // math.prod(shape)), shape)
+    assert stats.kstest(x.flatten().numpy(), 'norm').pvalue > 1e-6
+
+
+def test_the_two_halves_of_a_box_muller_pair_are_independent():
+    n = 200_000
+    x = noise(1, 'test', 0, range(n), (2,))
+    products = torch.stack([x[:, 0] * x[:, 1], (x[:, 0] ** 2 - 1) * (x[:, 1] ** 2 - 1) / 2])
+    assert (products.mean(1).abs() < 5 / math.sqrt(n)).all()  # five standard errors: 6e-7 each
+
+
+def test_streams_of_other_arguments_are_uncorrelated():
+    n = 100_000
+    base = noise(0, 'a', 0, range(10), (n // 10,)).flatten()
+    others = [noise(1, 'a', 0, range(10), (n // 10,)), noise(0, 'b', 0, range(10), (n // 10,)), noise(0, 'a', 1, range(10), (n // 10,))]
+    others += [noise(0, 'a', 2**32, range(10), (n // 10,)), noise(0, 'a', 0, range(10, 20), (n // 10,))]
+    for other in others:
+        assert (base * other.flatten()).mean().abs() < 5.5 / math.sqrt(n)  # 4e-8 each
+
+
+def test_a_sample_does_not_depend_on_its_batch_or_order():
+    whole = noise(3, 'test', 9, range(64), (3, 5))
+    assert torch.equal(noise(3, 'test', 9, [63, 0, 7], (3, 5)), whole[[63, 0, 7]])
+
+
+def test_seeded_noise_depends_on_time_and_start_alone():
+    draw = seeded_noise(4, start=10)
+    x = torch.zeros(6, 2, dtype=torch.float64)
+    t = torch.tensor(0.3, dtype=torch.float64)
+    assert torch.equal(draw(x, t), draw(x + 1, t))
+    assert torch.equal(draw(x, t)[2:], seeded_noise(4, start=12)(x[2:], t))
+    assert not torch.equal(draw(x, t), draw(x, torch.nextafter(t, t + 1)))
+    assert draw(x.float(), t).dtype == torch.float32
+
+
+def test_generators_differ_by_every_argument():
+    draws = {torch.randint(2**62, (), generator=generator(*a)).item() for a in [(0, 'a', 0), (1, 'a', 0), (0, 'b', 0), (0, 'a', 1), (0, 'a/1', 0)]}
+    assert len(draws) == 5
+    assert torch.equal(torch.randn(3, generator=generator(5, 'x', 2)), torch.randn(3, generator=generator(5, 'x', 2)))
+
+
+@pytest.mark.parametrize('seed', [True, 1.5, '3', None])
+def test_a_seed_is_an_integer(seed):
+    with pytest.raises(ValueError, match='expected an integer'):
+        noise(seed, 'test', 0, [0], (1,))
+
+
+@pytest.mark.parametrize('shape', [(4,), (4, 4), (4, 4, 4, 4), (4, 1, 2)])
+def test_match_dims_scales_each_example_by_its_own_time(shape):
+    t, x = torch.arange(1.0, 5.0), torch.ones(shape)
+    got = match_dims(t, x) * x
+    want = torch.stack([ti * xi for ti, xi in zip(t, x)])
+    assert torch.equal(got, want)
+    assert torch.equal(match_dims(torch.tensor(3.0), x) * x, 3 * x)
+
+
+@pytest.mark.parametrize('t', [torch.ones(3), torch.ones(4, 1), torch.ones(1, 4)])
+def test_match_dims_refuses_other_shapes(t):
+    with pytest.raises(ValueError, match=r'expected \(\) or \(4,\)'):
+        match_dims(t, torch.ones(4, 4))
+
+
+def test_match_dims_takes_dtype_from_the_data():
+    assert match_dims(torch.ones(2, dtype=torch.float64), torch.ones(2, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_cond_maps_what_is_there():
+    cond = Cond(seq=torch.ones(2, 3, 4), mask=torch.ones(2, 3, dtype=torch.bool)).map(lambda v: v[:1])
+    assert cond.vec is None and cond.img is None and cond.seq.shape == (1, 3, 4) and cond.mask.shape == (1, 3)
+
+
+def test_nested_objects_come_back_from_their_description():
+    schedule = ShiftedSchedule(RectifiedFlowSchedule(), shift=3.0)
+    again = build(describe(schedule))
+    t = torch.linspace(0, 1, 9)
+    assert describe(schedule) == {'type': 'ShiftedSchedule', 'base': {'type': 'RectifiedFlowSchedule'}, 'shift': 3.0}
+    assert torch.equal(again.sigma(t), schedule.sigma(t))
+
+
+def test_tables_of_numbers_come_back_exactly():
+    schedule = DiscreteSchedule(linear_betas(10))
+    assert torch.equal(build(describe(schedule)).betas, schedule.betas)
+
+
+@pytest.mark.parametrize(
+    'config, words',
+    [
+        ({'type': 'os.system'}, "'os.system'"),
+        ({'type': 'CosineSchedule', 'speed': 1}, "'speed'"),
+        ({'type': 'ShiftedSchedule', 'shift': 2.0}, "'base'"),
+        ({}, 'None'),
+        ({'type': ['CosineSchedule']}, 'CosineSchedule'),
+    ],
+)
+def test_what_is_not_in_the_closed_list_is_refused_by_name(config, words):
+    with pytest.raises(ValueError, match='.*') as error:
+        build(config)
+    assert words in str(error.value)
+
+
+def test_an_unregistered_object_is_not_described():
+    with pytest.raises(ValueError, match='object is not registered'):
+        describe(object())
+
+
+def test_subclasses_record_their_own_arguments():
+    class Base:
+        def __init__(self, a: int):
+            self.a = a
+
+    @register
+    class OnlyForThisTest(Base):
+        def __init__(self, b: int = 2):
+            super().__init__(b + 1)
+
+    try:
+        assert describe(OnlyForThisTest(5)) == {'type': 'OnlyForThisTest', 'b': 5}
+    finally:
+        REGISTRY.pop('OnlyForThisTest')

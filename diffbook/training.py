@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'LossFn', 'LIMITS', 'CHECKPOINT', 'PICKLES', 'PARTS', 'learning_rate', 'ema_decay', 'EMA', 'pick_device',
-           'TrainStep', 'Trainer', 'write_file', 'checkpoints', 'read_checkpoint', 'save', 'read_model', 'load']
+           'TrainStep', 'Trainer', 'write_file', 'checkpoints', 'read_checkpoint', 'save', 'read_model', 'find_model',
+           'load']
 
 # %% ../nbs/23_training.ipynb #imports
 import copy
@@ -247,10 +248,10 @@ def _look(self: Trainer, batch: Any, loss: Tensor, norm: Tensor) -> None:
     "Stop before a number that is not finite reaches the weights; on a GPU, without waiting, hold the optimizer still."
     if self.recipe['check_every'] == 1:
         if not (math.isfinite(loss.detach()) and math.isfinite(norm)):
-            raise FloatingPointError(f'update {self.step} is not finite: {self._culprit(batch, loss)}; the weights are those before it')
+            raise FloatingPointError(f'update {self.step + 1} is not finite: {self._culprit(batch, loss)}; the weights are those before it')
         return
     bad = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
-    self._broken = torch.minimum(self._broken, torch.where(bad, float(self.step), math.inf))
+    self._broken = torch.minimum(self._broken, torch.where(bad, self.step + 1.0, math.inf))
     self.optimizer.found_inf = torch.isfinite(self._broken).float()  # fused AdamW then leaves the weights alone
     if self.step % self.recipe['check_every'] == 0:
         self._raise_if_broken()
@@ -524,8 +525,8 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 # %% ../nbs/23_training.ipynb #read-model
 def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # configuration, tensors
     "Read a published folder; refuse what is damaged, incomplete or a pickle."
-    file = Path(path) / 'model.safetensors'
-    _refuse(Path(path), file)
+    path = find_model(path)
+    file = path / 'model.safetensors'
     data = file.read_bytes()
     try:
         header, tensors = _header(data, file), read_tensors(data)
@@ -534,22 +535,28 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  #
     text = json.dumps({k: header.get(k) for k in ('format', 'model', 'about')}, sort_keys=True)
     if header.get('digest') != _digest(text, tensors):
         raise ValueError(f'{file} is damaged, or was not written by diffbook: its tensors do not match its digest')
-    return _config(Path(path) / 'config.json', header), tensors
+    return _config(path / 'config.json', header), tensors
 
-# %% ../nbs/23_training.ipynb #refuse
+# %% ../nbs/23_training.ipynb #find-model
 PICKLES = ('.pt', '.pth', '.bin', '.ckpt', '.pkl', '.pickle')
 
 
-def _refuse(folder: Path, file: Path) -> None:
-    "Say what is wrong with a folder that holds no model."
-    if folder.suffix in PICKLES:
-        raise ValueError(f'{folder} is a pickle, which can run code when it is read; expected a folder with model.safetensors')
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder} is not a folder; expected one with model.safetensors and config.json')
-    if not file.is_file():
-        pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in PICKLES]
+def find_model(
+    name: str | Path,  # a folder, or a name in the zoo
+) -> Path:  # the folder
+    "Find a published model; say what is wrong where there is none."
+    path, zoo = Path(name), Path(__file__).parent / 'zoo'
+    if path.suffix in PICKLES:
+        raise ValueError(f'{path} is a pickle, which can run code when it is read; expected a folder with model.safetensors')
+    for folder in (path, zoo / path) if path.name == str(name) else (path,):
+        if (folder / 'model.safetensors').is_file():
+            return folder
+    if path.is_dir():
+        pickles = [p.name for p in sorted(path.iterdir()) if p.suffix in PICKLES]
         also = f'; {pickles[0]} is a pickle and is not read' if pickles else ''
-        raise FileNotFoundError(f'{folder} holds no model.safetensors{also}')
+        raise FileNotFoundError(f'{path} holds no model.safetensors{also}')
+    names = sorted(p.parent.name for p in zoo.glob('*/model.safetensors'))
+    raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
 
 # %% ../nbs/23_training.ipynb #config
 def _config(file: Path, header: dict[str, Any]) -> dict[str, Any]:
@@ -575,7 +582,7 @@ PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet')  # mo
 
 
 def load(
-    path: str | Path,  # a folder that `save` wrote
+    path: str | Path,  # a folder that `save` wrote, or a name in the zoo
 ) -> nn.Module:  # in eval mode, on the CPU
     "Read a published model; refuse unknown parts, and tensors that do not fit, by name."
     config, tensors = read_model(path)
@@ -584,7 +591,7 @@ def load(
     try:
         model = build(config.get('model'))
     except (ValueError, TypeError) as error:
-        raise ValueError(f'{Path(path) / "config.json"}: {error}') from error
+        raise ValueError(f'{path}, config.json: {error}') from error
     own = _own(model)
     _fit_names(tensors, own, path)
     for name, value in own.items():

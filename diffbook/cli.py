@@ -1,0 +1,452 @@
+"""The command line: `diffbook train | sample | evaluate | data | doctor`."""
+
+import os
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from diffbook.data import Dataset
+    from diffbook.losses import Denoiser
+
+app = typer.Typer(
+    name='diffbook', no_args_is_help=True, add_completion=False, rich_markup_mode='markdown', pretty_exceptions_enable=False,
+    context_settings={'help_option_names': ['-h', '--help']},
+)  # fmt: skip
+
+SOLVERS = ('ddim', 'ancestral', 'euler', 'heun')
+ROOT_HELP = 'Where data sets lie; else DIFFBOOK_DATA, else a cache folder.'
+
+Seed = Annotated[int, typer.Option(help='Seed of everything random.')]
+Device = Annotated[str | None, typer.Option(help='cuda, mps or cpu; by default the best there is.')]
+DataRoot = Annotated[Path | None, typer.Option(help=ROOT_HELP)]
+
+
+def say(text: str) -> None:
+    "Print a line at once."
+    print(text, flush=True)
+
+
+def at_least(name: str, value: float | None, least: float) -> None:
+    "Refuse an option that is too small."
+    if value is not None and not value >= least:
+        raise ValueError(f'{name} is {value}, expected at least {least}')
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option('--debug', help='Show the whole traceback of an error.')] = False) -> None:
+    """Learn diffusion models: train one, sample from it, measure it.
+
+    Example: `diffbook train --data shapes --out runs/shapes --minutes 5`, then `diffbook sample runs/shapes --out shapes.png`
+    """
+
+
+# Models
+
+
+def new_model(shape: tuple[int, int, int], width: int, seed: int) -> 'Denoiser':
+    "Make an untrained denoiser for images of `shape`."
+    import torch
+
+    from diffbook.core import generator
+    from diffbook.losses import Denoiser
+    from diffbook.nets.unet import UNet
+    from diffbook.predictions import predict_v
+    from diffbook.schedules import CosineSchedule
+
+    if width < 8 or width % 8:
+        raise ValueError(f'--width is {width}, expected a multiple of 8, at least 8')
+    deep = max(shape[1:]) > 48
+    levels = dict(channels=(width, 2 * width, 4 * width), blocks=(1, 1, 2), heads=(0, 0, 0, 4)) if deep else dict(
+        channels=(width, 2 * width), blocks=(1, 2), heads=(0, 0, 4))  # fmt: skip
+    with torch.random.fork_rng([]):  # initialisers take no generator: seed the global one, and give it back
+        torch.default_generator.manual_seed(generator(seed, 'weights').initial_seed())
+        return Denoiser(UNet(shape[0], groups=8, **levels), CosineSchedule(), predict_v)
+
+
+def objective(denoiser: 'Denoiser', batch: Any, generator: 'torch.Generator') -> 'Tensor':
+    "Give the loss of a batch of images in bytes: one time in each slice of [t_min, t_max], and fresh noise."
+    import torch
+
+    from diffbook.data import to_model
+    from diffbook.losses import diffusion_loss
+
+    x0, schedule = to_model(batch), denoiser.schedule
+    u = torch.rand(len(x0), generator=generator, device=generator.device, dtype=torch.float32).double()
+    t = schedule.t_min + (schedule.t_max - schedule.t_min) * (torch.arange(len(x0), device=u.device) + u) / len(x0)
+    eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
+    return diffusion_loss(denoiser, x0, t, eps)
+
+
+def describe_shape(about: dict[str, Any], model: 'Denoiser', size: int | None) -> tuple[int, int, int]:
+    "The shape of the images that a model draws."
+    shape = about.get('shape')
+    if size is None and shape is None:
+        raise ValueError('the model does not say how large its images are; add --size')
+    channels = shape[0] if shape else model.net.in_channels
+    return (channels, size, size) if size is not None else tuple(shape)
+
+
+def draw(model: 'Denoiser', shape: tuple[int, int, int], n: int, steps: int, solver: str, seed: int, batch: int = 64) -> 'Tensor':
+    "Sample n images in [-1, 1] with a progress bar; image i is the same whatever n is."
+    import torch
+    from tqdm import tqdm
+
+    from diffbook import samplers
+    from diffbook.core import noise, seeded_noise
+    from diffbook.schedules import DiscreteSchedule
+
+    schedule, images = model.schedule, []
+    whole = isinstance(schedule, DiscreteSchedule) and steps <= schedule.t_max
+    times = (samplers.trailing_times if whole else samplers.uniform_times)(schedule, steps)
+    device = next(model.parameters()).device
+    with tqdm(total=n * steps, desc='sampling', unit='step') as bar, torch.inference_mode():
+        for start in range(0, n, batch):
+            count = min(batch, n - start)
+            x = noise(seed, 'start', 0, range(start, start + count), shape).float().to(device)
+            x = x * schedule.sigma(schedule.t_max).to(x)
+            step = getattr(samplers, solver)
+            step = partial(step, noise=seeded_noise(seed, 'sample', start)) if solver == 'ancestral' else step
+            for x in samplers.sample(model, schedule, x, times, step):
+                bar.update(count)
+            images.append(x.cpu())
+    return torch.cat(images)
+
+
+# Commands
+
+
+@app.command()
+def train(
+    data: Annotated[str, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, or a folder of images.')],
+    out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
+    steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
+    minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
+    resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out.')] = False,
+    batch_size: Annotated[int, typer.Option(help='Images an update.')] = 64,
+    lr: Annotated[float, typer.Option(help='The highest learning rate.')] = 1e-3,
+    ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
+    width: Annotated[int, typer.Option(help='Channels of the finest level of the U-Net.')] = 64,
+    size: Annotated[int | None, typer.Option(help='Side of drawn shapes (default 32) or of the images of a folder (64).')] = None,
+    save_every: Annotated[int, typer.Option(help='Updates between two checkpoints.')] = 500,
+    bf16: Annotated[bool | None, typer.Option('--bf16/--no-bf16', help='Compute in bfloat16; by default on a GPU.')] = None,
+    compile: Annotated[bool, typer.Option('--compile', help='Compile the network first (minutes).')] = False,
+    device: Device = None,
+    data_root: DataRoot = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a model on images, and save it on the way, at the end and on Ctrl-C.
+
+    Example: `diffbook train --data fashion-mnist --out runs/mine --minutes 20`
+
+    Writes the averaged model (model.safetensors, config.json), training.csv, and checkpoints/ from which --resume continues bit for bit.
+    """
+    if steps is not None and minutes is not None:
+        raise ValueError('both --steps and --minutes are given, expected one of them')
+    total = (3000 if steps is None else steps) if minutes is None else None
+    at_least('--steps', steps, 1)
+    at_least('--batch-size', batch_size, 1)
+    at_least('--save-every', save_every, 1)
+    if minutes is not None and not 0 < minutes < float('inf'):
+        raise ValueError(f'--minutes is {minutes}, expected a positive number')
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'--out is {out}, which is a file; expected a folder')
+    from diffbook.training import Trainer, checkpoints, pick_device, save
+
+    folder = out / 'checkpoints'
+    if checkpoints(folder) and not resume:
+        raise ValueError(f'{out} holds a run already; add --resume to continue it, or choose another --out')
+    device = pick_device(device)
+    images = load_images(data, 'train', data_root, size).images
+    model = new_model(tuple(images.shape[1:]), width, seed)
+    trainer = Trainer(
+        model, objective, lr=lr, total=total, ema=ema, seed=seed, device=device, bf16=bf16, compile=compile or None,
+        warmup=min(100, (total or 1000) // 10))  # fmt: skip
+    trainer.settings |= {'data': data, 'batch_size': batch_size}  # a run continues with what it began with
+    if resume:
+        say(f'Continuing after step {trainer.step}.' if trainer.resume(folder) else f'{folder} holds no checkpoint; starting at step 0.')
+    if trainer.seed != seed:
+        raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
+    parameters = sum(p.numel() for p in model.parameters())
+    say(f'{len(images):,} images of {data}, {parameters:,} parameters, on {device.type}.')
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        train_loop(trainer, images, batch_size, total, minutes, folder, save_every, out / 'training.csv')
+    except (KeyboardInterrupt, SystemExit):
+        say(f'\nStopped after step {trainer.step}; saved in {folder}. The same command with --resume goes on.')
+        raise
+    about = {'data': data if Path(data).name == data else Path(data).name, 'shape': list(images.shape[1:]), 'steps': trainer.step,
+             'batch_size': batch_size, 'seed': seed}  # fmt: skip
+    save(out, trainer.ema.model, about)
+    say(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
+        f'  {folder}    checkpoints\nNext: diffbook sample {out} --out {out / "samples.png"}')  # fmt: skip
+
+
+def load_images(name: str, split: str, root: Path | None, size: int | None) -> 'Dataset':
+    "Load a data set for a command."
+    from diffbook.data import load_data
+
+    at_least('--size', size, 8)
+    if name == 'emoji':
+        raise ValueError("data set is 'emoji', whose reader comes with a later part of the book; expected shapes, fashion-mnist, mnist, cifar10 or a folder")
+    if size is not None and name in ('fashion-mnist', 'mnist', 'cifar10'):
+        raise ValueError(f'--size is {size}, and {name} has one size; expected --size only with shapes or a folder')
+    return load_data(name, split, root, size=size)
+
+
+def train_loop(
+    trainer: Any, images: 'Tensor', batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path
+) -> None:
+    "Make updates until the steps or the minutes are used up; write one line of the log every 20."
+    from itertools import islice
+
+    from tqdm import tqdm
+
+    from diffbook.data import batches
+
+    left = None if total is None else max(0, total - trainer.step)
+    stream = islice(batches(images.to(trainer.device), batch_size, trainer.seed, trainer.step), left)
+    end = time.monotonic() + 60 * minutes if minutes else float('inf')
+    kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
+    kept = [line for line in kept if line.partition(',')[0].isdigit() and int(line.partition(',')[0]) <= trainer.step]
+    with log.open('w') as file, tqdm(total=total, initial=trainer.step, desc='training', unit='step') as bar:
+        print('step,loss,lr,grad_norm', *kept, sep='\n', file=file, flush=True)
+        for step in trainer.fit(stream, folder, every):
+            bar.update()
+            if step.step % 20 == 0:
+                bar.set_postfix(loss=f'{step.loss.item():.3f}')
+                print(f'{step.step},{step.loss.item():.6g},{step.lr:.6g},{step.grad_norm.item():.6g}', file=file, flush=True)
+            if time.monotonic() >= end:
+                trainer.save(folder)
+                break
+
+
+@app.command()
+def sample(
+    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
+    out: Annotated[Path, typer.Option(help='The picture to write, a .png file.')],
+    n: Annotated[int, typer.Option('--n', help='Images to draw.')] = 64,
+    steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
+    solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
+    columns: Annotated[int, typer.Option(help='Images a row.')] = 8,
+    zoom: Annotated[int, typer.Option(help='Pixels drawn for each pixel.')] = 2,
+    prompt: Annotated[str | None, typer.Option(help='For text models (part 4 of the book).')] = None,
+    guidance: Annotated[float | None, typer.Option(help='For text models (part 4 of the book).')] = None,
+    device: Device = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw images from a trained model; the same seed draws the same images.
+
+    Example: `diffbook sample fashion-mnist --n 64 --seed 1 --out garments.png`
+    """
+    for name, value in (('--prompt', prompt), ('--guidance', guidance)):
+        if value is not None:
+            raise ValueError(f'{name} is {value!r}, and {model} takes no text: models that do come with part 4 of the book')
+    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
+        at_least(name, value, 1)
+    if solver not in SOLVERS:
+        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    if out.suffix.lower() != '.png' or out.is_dir():
+        raise ValueError(f'--out is {out}, expected a file that ends in .png')
+    from diffbook.plots import save_images
+
+    denoiser, about = open_model(model, device)
+    images = draw(denoiser, describe_shape(about, denoiser, size), n, steps, solver, seed)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_images(finite(images), out, columns=columns, zoom=zoom)
+    say(f'{n} images in {out}')
+
+
+def open_model(name: str, device: str | None) -> tuple['Denoiser', dict[str, Any]]:
+    "Load a denoiser by folder or name, and what is said about it."
+    from diffbook.losses import Denoiser
+    from diffbook.training import load, pick_device, read_model
+
+    place = pick_device(device)
+    model = load(name)
+    if not isinstance(model, Denoiser):
+        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser')
+    return model.to(place), read_model(name)[0]['about']
+
+
+def finite(images: 'Tensor') -> 'Tensor':
+    "Refuse samples that are no pictures."
+    import torch
+
+    if not torch.isfinite(images).all():
+        raise ValueError(f'{(~torch.isfinite(images)).flatten(1).any(1).sum().item()} of {len(images)} samples are not finite; the model is broken')
+    return images
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
+    data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist.')],
+    n: Annotated[int, typer.Option('--n', help='Images to draw and to compare with.')] = 1000,
+    steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
+    solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    out: Annotated[Path | None, typer.Option(help='Also write the numbers to this .json file.')] = None,
+    device: Device = None,
+    data_root: DataRoot = None,
+    seed: Seed = 0,
+) -> None:
+    """Compare samples with real images, beside what real images score against each other (the floor).
+
+    Example: `diffbook evaluate fashion-mnist --data fashion-mnist --n 2048 --steps 40`
+    """
+    at_least('--n', n, 10)
+    at_least('--steps', steps, 1)
+    if solver not in SOLVERS:
+        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    if out is not None and (out.suffix != '.json' or out.is_dir()):
+        raise ValueError(f'--out is {out}, expected a file that ends in .json')
+    import json
+
+    import torch
+
+    from diffbook.core import generator
+    from diffbook.data import from_model
+    from diffbook.metrics import compare
+    from diffbook.training import write_file
+
+    denoiser, about = open_model(model, device)
+    real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
+    shape = tuple(real.shape[1:])
+    if shape[0] != 1:
+        raise ValueError(f"--data is {data}, in colour; expected grey images, which are all that the book's judge of images knows")
+    if tuple(about.get('shape') or shape) != shape:
+        raise ValueError(f'{model} draws images of shape {tuple(about["shape"])}, expected {shape} as in {data}')
+    at_most = min(len(real), len(other))
+    if n > at_most:
+        raise ValueError(f'--n is {n}, expected at most {at_most}, as many as there are test images')
+    real, other = (v[torch.randperm(len(v), generator=generator(seed, 'evaluate'))[:n]] for v in (real, other))
+    fake = from_model(finite(draw(denoiser, shape, n, steps, solver, seed)))
+    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+    say(f'n = {n} samples of {model}, {steps} steps of {solver}, against {n} training images of {data}; floor: {n} test images')
+    for name in ('frechet', 'kernel', 'precision', 'recall'):
+        say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')
+    say(f'  Frechet distance is {report["frechet_ratio"]:.3g} times its floor')
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_file(out, (json.dumps(report, indent=1) + '\n').encode())
+        say(f'{out}')
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help='fashion-mnist, mnist or cifar10; without a name: all.')] = None,
+    download: Annotated[bool, typer.Option('--download', help='Fetch it, checking its length and digest.')] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Say which data sets are here, where they are looked for, and how to fetch them.
+
+    Example: `diffbook data fashion-mnist --download`
+    """
+    from diffbook.data import SOURCES, data_root as root_of, fetch_data
+
+    if name is not None and name not in (*SOURCES, 'shapes'):
+        raise ValueError(f'data set is {name!r}, expected shapes, {" or ".join(SOURCES)}')
+    if download and name in (None, 'shapes'):
+        raise ValueError(f'--download needs the name of a published set, expected {" or ".join(SOURCES)}')
+    if download:
+        say(f'{name} is in {fetch_data(name, data_root)}')
+        return
+    root = root_of(data_root)
+    say(f'Data sets are looked for in {root}')
+    for each in ('shapes', *SOURCES) if name is None else (name,):
+        say(f'  {each:14} {status(each, root, data_root)}')
+
+
+def status(name: str, root: Path, given: Path | None) -> str:
+    "Say in a few words whether a data set is there, by name and length of its files."
+    from diffbook.data import SOURCES
+
+    if name == 'shapes':
+        return 'drawn by the package, needs no file'
+    source = SOURCES[name]
+    missing = [f for f, (length, _) in source.files.items() if not (root / source.folder / f).is_file()]
+    wrong = [f for f, (length, _) in source.files.items() if f not in missing and (root / source.folder / f).stat().st_size != length]
+    if not missing and not wrong:
+        return f'here, in {root / source.folder}'
+    what = f'{missing[0]} is missing' if missing else f'{wrong[0]} is damaged'
+    command = f'diffbook data {name} --download' + (f' --data-root {given}' if given is not None else '')
+    return f'not here: {what} in {root / source.folder}; fetch it with: {command}'
+
+
+@app.command()
+def doctor(device: Device = None, data_root: DataRoot = None, seed: Seed = 0) -> None:
+    """Print versions, devices, threads and data, and time one training step.
+
+    Example: `diffbook doctor`
+    """
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    from diffbook import __version__
+    from diffbook.core import uniform
+    from diffbook.data import SOURCES, data_root as root_of
+    from diffbook.training import Trainer, pick_device
+
+    place = pick_device(device)
+    say(f'diffbook {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}')
+    for package in ('torch', 'torchvision', 'safetensors', 'numpy', 'matplotlib', 'fastcore', 'typer'):
+        try:
+            say(f'  {package:14} {version(package)}')
+        except PackageNotFoundError:
+            say(f'  {package:14} not installed')
+    say(f'devices: cpu with {torch.get_num_threads()} threads on {os.cpu_count()} cores')
+    for i in range(torch.cuda.device_count()):
+        say(f'  cuda:{i}         {torch.cuda.get_device_name(i)}, {torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB')
+    if torch.backends.mps.is_available():
+        say('  mps            Apple GPU')
+    root = root_of(data_root)
+    say(f'data, looked for in {root}')
+    for name in ('shapes', *SOURCES):
+        say(f'  {name:14} {status(name, root, data_root)}')
+    trainer = Trainer(new_model((1, 28, 28), 64, seed), objective, seed=seed, device=place)
+    images = (255 * uniform(seed, 'doctor', 0, range(64), (1, 28, 28))).to(torch.uint8).to(trainer.device)
+    for _ in range(2):  # the first warms up
+        start = time.perf_counter()
+        loss = trainer.update(images).loss.item()
+        seconds = time.perf_counter() - start
+    say(f'one training step of the U-Net on {place.type}, 64 images of 28 x 28: {seconds:.2f} s, {64 / seconds:.0f} images/s, loss {loss:.3f}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    "Run the command line: exit code 2 and one line on bad input, the traceback with --debug, 130 on Ctrl-C."
+    argv = sys.argv[1:] if argv is None else list(argv)
+    debug = '--debug' in argv
+    try:
+        code = app([a for a in argv if a != '--debug'], prog_name='diffbook', standalone_mode=False)
+        raise SystemExit(code if isinstance(code, int) else 0)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f'diffbook: {message(error)}', file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def message(error: Exception) -> str:
+    "One line that says what went wrong."
+    text = error.format_message() if callable(getattr(error, 'format_message', None)) else str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+    expected = isinstance(error, (ValueError, OSError, ArithmeticError)) or callable(getattr(error, 'format_message', None))
+    return ' '.join(text.split()) if expected and text else f'{type(error).__name__}: {" ".join(str(error).split())} (--debug shows where)'
+
+
+if __name__ == '__main__':
+    main()

@@ -50,7 +50,8 @@ def test_module(path):
     "The library reads no code from data, draws from no global random state, and imports in the direction of the design."
     where, source = path.relative_to(ROOT).as_posix(), path.read_text(encoding='utf-8')
     module = '.'.join(path.relative_to(ROOT / 'diffbook').with_suffix('').parts)
-    report([*rules.unsafe(source, where), *rules.hidden_randomness(source, where), *rules.wrong_direction(module, source)])
+    report([*rules.unsafe(source, where), *rules.hidden_randomness(source, where), *rules.wrong_direction(module, source),
+            *rules.looks_ahead(module, source, BOOK)])
 
 
 def test_pages_outside_the_chapters_link_somewhere():
@@ -107,11 +108,6 @@ check('eq-good-one', 0.5, 1 / 2)
 #| fig-cap: "A caption that says what is seen"
 show(1)
 >>> PNG
-=== code graders
-#| hide
-#| export exercises.c12
-add('12-1', 'a', 0, 0)
-add('12-2', 'b', 0, 0)
 === markdown end
 ## Summary
 
@@ -144,10 +140,15 @@ assert check("12-2", f)
 '''
 
 
-def make_book(folder, *pages, bib='@article{known2020paper,\n}\n'):
+GRADERS = "add('12-1', 'a', 0, 0)\nadd('12-2', 'b', 0, 0)\n"
+
+
+def make_book(folder, *pages, graders=GRADERS, bib='@article{known2020paper,\n}\n'):
     "Write notebooks from text: cells are cut by `=== kind id`, what is printed follows `>>>`."
     folder.mkdir(exist_ok=True)
     (folder / 'references.bib').write_text(bib)
+    (folder.parent / 'diffbook' / 'exercises').mkdir(parents=True, exist_ok=True)
+    (folder.parent / 'diffbook' / 'exercises' / 'c12.py').write_text(graders)
     for name, text in pages:
         cells = []
         parts = re.split(r'^=== (markdown|code) ?(\S*)\n', text, flags=re.M)
@@ -184,6 +185,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('title_cell', '## Summary', '# Summary', 'cell end: a second title'),
     ('equations_have_ids', ' {#eq-good-one}', '', 'cell text: the equation'),
     ('equations_have_ids', '## Summary', '\\[ x \\]\n\n## Summary', 'cell end: \\[ is not allowed'),
+    ('equations_have_ids', '## Summary', '\\begin{align} x \\end{align}\n\n## Summary', '\\begin{align} is not allowed'),
     ('equations_have_ids', '{#eq-good-one}', '{#good-one}', 'does not start with eq-'),
     ('equations_are_checked', "check('eq-good-one', 0.5, 1 / 2)", 'pass', "cell text: no executed cell of the chapter calls check('eq-good-one'"),
     ('equations_are_checked', "check('eq-good-one'", "#| slow\ncheck('eq-good-one'", 'no executed cell'),
@@ -229,6 +231,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('chapter_is_whole', WORDS, 'few words', 'words of prose'),
     ('exercises_answer', '**12-4.** d', '', 'expected four or more'),
     ('exercises_answer', "add('12-2', 'b', 0, 0)", '', "graded exercises ['12-1']"),
+    ('exercises_answer', "add('12-2'", "add('12-9'", 'exercise 12-9 is graded and not listed'),
     ('exercises_answer', 'Solution 12-2', 'Nothing', 'exercise 12-2 has no solution'),
     ('exercises_answer', 'check("12-2", f)', 'f(1) == 2', 'solution of 12-2 does not call'),
     ('cells_are_safe', 'import math', 'import pickle', 'imports pickle'),
@@ -239,9 +242,10 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
 
 @pytest.mark.parametrize('rule, old, new, words', BREAKS, ids=[f'{b[0]}-{i}' for i, b in enumerate(BREAKS)])
 def test_a_broken_page_fails(tmp_path, rule, old, new, words):
-    assert old in GOOD
+    assert old in GOOD + GRADERS
     later = '=== markdown title\n# Later\n\n> Later\n=== code default-exp\n#| default_exp later\n'
-    book = make_book(tmp_path / 'nbs', ('12_good.ipynb', GOOD.replace(old, new, 1)), ('13_later.ipynb', later))
+    book = make_book(tmp_path / 'nbs', ('12_good.ipynb', GOOD.replace(old, new, 1)), ('13_later.ipynb', later),
+                     graders=GRADERS.replace(old, new, 1))
     problems = '\n'.join(getattr(rules, rule)(book.chapters[0], book))
     assert words in problems, problems
     assert '12_good.ipynb' in problems
@@ -297,3 +301,12 @@ def test_hidden_randomness_is_seen(source):
 def test_wrong_direction_is_seen(module, source):
     assert list(rules.wrong_direction(module, source))
     assert not list(rules.wrong_direction('losses', source))
+
+
+def test_looking_ahead_is_seen(tmp_path):
+    later = '=== markdown title\n# Later\n\n> Later\n=== code default-exp\n#| default_exp later\n'
+    book = make_book(tmp_path / 'nbs', ('12_good.ipynb', GOOD), ('13_later.ipynb', later))
+    assert 'of 13_later.ipynb' in '\n'.join(rules.looks_ahead('good', 'from .later import f', book))
+    assert 'of 13_later.ipynb' in '\n'.join(rules.looks_ahead('exercises.c12', 'from diffbook.later import f', book))
+    assert not list(rules.looks_ahead('later', 'from diffbook.good import f', book))
+    assert not list(rules.looks_ahead('exercises.c12', 'from diffbook.good import f', book))

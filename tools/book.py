@@ -19,7 +19,7 @@ LINK = re.compile(r'!?\[(?:[^\]\\]|\\.)*\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)')
 HTML_LINK = re.compile(r'<(?:a|img)\b[^>]*?\b(?:href|src)="([^"]+)"')
 SOLUTION = re.compile(r'<summary>\s*Solution\s+(\d\d-\d+).*?</summary>(.*?)</details>', re.S)
 PYTHON = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
-MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)')
+MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)\*?\}')
 
 
 @dataclass
@@ -163,9 +163,24 @@ class Chapter:
         return [(c, id) for c in self.code for id in calls_of_check(c.source)]
 
     @cached_property
+    def graders(self):
+        "The file of the chapter's graders, beside the notebooks in the package."
+        return self.path.parent.parent / 'diffbook' / 'exercises' / f'c{self.number:02d}.py'
+
+    @cached_property
     def graded(self):
-        return [(c, n.args[0].value) for c in self.code if c.grader for n in ast.walk(c.tree)
-                if isinstance(n, ast.Call) and called(n).split('.')[-1] == 'add' and n.args and isinstance(n.args[0], ast.Constant)]
+        "Ids of the graded exercises with the number of this chapter."
+        sources = [c.source for c in self.code if c.grader]
+        sources += [self.graders.read_text(encoding='utf-8')] if self.graders.exists() else []
+        nodes = [n for source in sources for n in ast.walk(ast.parse(source))]
+        return sorted({n.args[0].value for n in nodes if isinstance(n, ast.Call) and called(n).split('.')[-1] == 'add'
+                       and n.args and isinstance(n.args[0], ast.Constant)})
+
+    @cached_property
+    def asked(self):
+        "Ids of the exercises of this chapter."
+        text = re.sub(r'<details>.*?</details>', ' ', self.section('Exercises') or '', flags=re.S)
+        return sorted(set(re.findall(rf'\b{self.number}-\d+\b', text)))
 
     @cached_property
     def solutions(self):
@@ -184,13 +199,11 @@ class Chapter:
 
     @property
     def words(self):
-        "Words of prose: no code, no formulas, no folded solutions."
-        count = 0
-        for c in self.markdown:
-            text = re.sub(r'<details>.*?</details>', ' ', FENCE.sub(' ', c.source), flags=re.S)
-            text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
-            count += len(re.findall(r"[A-Za-z][\w'-]*", text))
-        return count
+        "Words of prose: no code, formulas, tables, folded solutions or sources."
+        text = '\n\n'.join(c.source for c in self.markdown)
+        text = re.sub(r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M)
+        text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
+        return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
 
 class Book:
@@ -204,7 +217,9 @@ class Book:
 
     @cached_property
     def owner(self):
-        return {m: c for c in reversed(self.chapters) for m in c.modules}
+        "Which chapter a module belongs to; graders belong to the chapter of their number."
+        graders = {f'exercises.c{c.number:02d}': c for c in reversed(self.chapters) if c.graders.exists()}
+        return {**graders, **{m: c for c in reversed(self.chapters) for m in c.modules}}
 
     @cached_property
     def labels(self):
@@ -277,7 +292,7 @@ def equations_have_ids(ch, book):
         elif not id.startswith('eq-'):
             yield f'{c.where}: the id {id} does not start with eq-'
     for c in ch.markdown:
-        if m := MIXES.search(c.plain):
+        if m := MIXES.search(c.plain):  # aligned inside $$ is fine
             yield f'{c.where}: {m[0]} is not allowed; a displayed equation stands between $$ and $$'
 
 
@@ -467,16 +482,15 @@ def exercises_answer(ch, book):
     "A taught chapter has four exercises or more, two or more are graded, and each graded one has a solution that is run."
     if not ch.taught:
         return
-    asked = re.sub(r'<details>.*?</details>', ' ', ch.section('Exercises') or '', flags=re.S)
-    listed = set(re.findall(rf'\b{ch.number}-\d+\b', asked))
-    if len(listed) < 4:
-        yield f'{ch.name}: exercises {sorted(listed)}, expected four or more, named {ch.number}-1, {ch.number}-2, ...'
-    graded = [id for _, id in ch.graded]
-    if len(set(graded)) < 2:
+    if len(ch.asked) < 4:
+        yield f'{ch.name}: exercises {ch.asked}, expected four or more, named {ch.number}-1, {ch.number}-2, ...'
+    graded = [id for id in ch.graded if id in ch.asked]
+    if len(graded) < 2:
         yield f'{ch.name}: graded exercises {graded}, expected two or more'
-    yield from (f'{c.where}: exercise {id} is graded and not listed' for c, id in ch.graded if id not in listed)
+    anywhere = {id for other in book.chapters for id in other.asked}
+    yield from (f'{ch.name}: exercise {id} is graded and not listed' for id in ch.graded if id not in anywhere)
     solved = {id: code for _, id, code in ch.solutions}
-    yield from (f'{ch.name}: exercise {id} has no solution' for id in sorted(listed) if id not in solved)
+    yield from (f'{ch.name}: exercise {id} has no solution' for id in ch.asked if id not in solved)
     for id in graded:
         if id in solved and not any(re.search(rf'check\(\s*["\']{id}["\']', code) for code in solved[id]):
             yield f'{ch.name}: the solution of {id} does not call check("{id}", ...)'
@@ -556,6 +570,16 @@ def wrong_direction(module, source):
             inside = module == who or module.startswith(f'{who}.')
             if inside and (whom == '' or name == whom or name.startswith(f'{whom}.')):
                 yield f'diffbook/{module.replace(".", "/")}.py imports {name}'
+
+
+def looks_ahead(module, source, book):
+    "Imports of a module from chapters that come later. Graders may use anything up to their own chapter."
+    owner = book.owner.get(module)
+    for name in imports_of(source):
+        other = book.owner.get(name)
+        ahead = other and owner and (other.number > owner.number or (other.name > owner.name and not module.startswith('exercises.')))
+        if ahead:
+            yield f'diffbook/{module.replace(".", "/")}.py, of {owner.name}, imports {name} of {other.name}'
 
 
 def shorten(tex):

@@ -1,0 +1,444 @@
+"""Data sets: pure order, drawn truth, and readers that do not believe their files."""
+
+import gzip
+import hashlib
+import io
+import itertools
+import re
+import struct
+import tarfile
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
+
+from diffbook import data
+from diffbook.core import generator
+from diffbook.data import (
+    BACKGROUNDS,
+    CELLS,
+    COLOURS,
+    COLUMNS,
+    SHAPES,
+    SIZES,
+    TOYS,
+    Dataset,
+    batch_indices,
+    batches,
+    caption,
+    data_root,
+    draw_shapes,
+    fetch_data,
+    from_model,
+    gaussian_ring,
+    load_data,
+    read_folder,
+    read_idx,
+    read_shapes,
+    subset,
+    to_model,
+)
+
+# --- batches
+
+
+@pytest.mark.parametrize('n, size, start', [(10, 4, 0), (10, 4, 7), (10, 25, 3), (7, 7, 5), (1, 3, 2), (64, 1, 100)])
+def test_batches_are_the_function_of_seed_and_step(n, size, start):
+    got = list(itertools.islice(batches(torch.arange(n), size, seed=3, start_step=start), 6))
+    assert all(torch.equal(b, batch_indices(n, size, 3, start + k)) for k, b in enumerate(got))
+
+
+def test_every_epoch_shows_every_example_once_in_another_order():
+    line = torch.cat(list(itertools.islice(batches(torch.arange(50), 7), 50)))
+    epochs = line[: 50 * (len(line) // 50)].reshape(-1, 50)
+    assert torch.equal(epochs.sort(1).values, torch.arange(50).expand_as(epochs))
+    assert len({tuple(e.tolist()) for e in epochs}) == len(epochs)  # a repeat has probability below 1e-60
+
+
+def test_batches_keep_images_and_labels_together():
+    drawn = draw_shapes(20, 16)
+    x, y = next(batches(drawn, 8, seed=1))
+    where = [(drawn.images == image).flatten(1).all(1).nonzero()[0].item() for image in x]
+    assert torch.equal(drawn.labels[where], y)
+
+
+@pytest.mark.parametrize('args', [(torch.empty(0, 2), 1), ((torch.ones(3), torch.ones(4)), 1), (torch.ones(3), 0), (torch.ones(3), 1, 0, -1), ((), 1)])
+def test_batches_refuse(args):
+    with pytest.raises(ValueError, match='expected|number'):
+        batches(*args)
+
+
+# --- units
+
+
+def test_units_round_to_the_nearest_byte_and_clip():
+    x = torch.tensor([-7.0, -1.0, 0.0, 1.0, 2.0, -1 + 0.51 / 127.5, -1 + 0.49 / 127.5])
+    assert from_model(x).tolist() == [0, 0, 128, 255, 255, 1, 0]
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_units_refuse_what_is_not_finite(bad):
+    with pytest.raises(ValueError, match='finite'):
+        from_model(torch.tensor([0.0, bad]))
+
+
+def test_dataset_refuses_what_does_not_fit():
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    for kwargs in ({'images': images.float()}, {'images': images[0]}, {'images': images[:0]}, {'images': images, 'labels': torch.zeros(2)}, {'images': images, 'captions': ('a',)}):
+        with pytest.raises(ValueError, match='expected|empty|images and'):
+            Dataset(**kwargs)
+
+
+def test_subset_keeps_what_belongs_together():
+    drawn = draw_shapes(9, 16)
+    part = subset(drawn, torch.tensor([4, 1]))
+    assert part.captions == (drawn.captions[4], drawn.captions[1])
+    assert torch.equal(part.labels, drawn.labels[[4, 1]]) and torch.equal(part.images, drawn.images[[4, 1]])
+
+
+# --- toys
+
+
+def test_toys_lie_where_they_should():
+    points = {name: toy(4000, generator(5, name)) for name, toy in TOYS.items()}
+    assert all(p.shape == (4000, 2) and p.dtype == torch.float64 and 0.6 < p.std() < 1.3 for p in points.values())
+    x, y = points['checkerboard'].floor().long().unbind(1)
+    assert ((x + y) % 2 == 0).all() and set(x.tolist()) == set(y.tolist()) == {-2, -1, 0, 1}
+    squares = torch.bincount((x + 2) * 4 + y + 2, minlength=16)
+    assert ((squares[squares > 0] - 500).square() / 500).sum() < 45  # chi-square of 7 degrees, false alarm below 2e-7
+    upper = (points['two_moons'] / 1.3 + torch.tensor([0.5, 0.25])).norm(dim=1) - 1
+    lower = (torch.tensor([0.5, 0.25]) - points['two_moons'] / 1.3).norm(dim=1) - 1
+    assert torch.minimum(upper.abs(), lower.abs()).max() < 6.5 * 0.06
+    turn = torch.linspace(0, 4 * torch.pi, 4000, dtype=torch.float64)
+    curve = torch.stack([turn * turn.cos(), turn * turn.sin()], 1) / (2 * torch.pi)
+    assert torch.cdist(points['spiral'], curve).min(1).values.max() < 6.5 * 0.03 + 0.01
+
+
+def test_gaussian_ring_is_what_eight_gaussians_draws():
+    weights, means, covs = gaussian_ring()
+    points = TOYS['eight_gaussians'](20000, generator(6, 'ring'))
+    mean = (weights[:, None] * means).sum(0)
+    cov = (weights[:, None, None] * (covs + means[:, :, None] * means[:, None])).sum(0) - torch.outer(mean, mean)
+    assert (points.mean(0) - mean).abs().max() < 6 * (cov.diagonal().max() / 20000).sqrt()
+    assert (points.T.cov() - cov).abs().max() < 6 * 1.5 / 20000**0.5
+    nearest = torch.cdist(points, means).argmin(1)
+    assert abs((points - means[nearest]).std() - covs[0, 0, 0].sqrt()) < 6 * 0.12 / 40000**0.5
+
+
+# --- shapes
+
+
+@pytest.fixture(scope='module')
+def drawn():
+    return draw_shapes(2500, 32, seed=11, start=1000)
+
+
+def test_reader_is_right_on_clean_images(drawn):
+    assert (read_shapes(drawn.images) == drawn.labels).all(1).double().mean() >= 0.999
+
+
+def test_reader_is_right_at_other_sizes():
+    for size in (28, 64):
+        few = draw_shapes(300, size, seed=12)
+        assert torch.equal(read_shapes(few.images), few.labels)
+
+
+def test_image_is_a_function_of_its_index(drawn):
+    for start, n in ((1000, 1), (3040, 20), (3495, 5)):  # 3048 is where a new piece begins
+        again = draw_shapes(n, 32, seed=11, start=start)
+        assert torch.equal(again.images, drawn.images[start - 1000 :][:n])
+        assert again.captions == drawn.captions[start - 1000 :][:n]
+    assert not torch.equal(draw_shapes(5, 32, seed=12, start=1000).images, drawn.images[:5])
+
+
+def test_scenes_are_uniform_and_objects_differ():
+    labels, place = data._scenes(20000, 4, 0, (1, 2, 3))
+    count = (labels[:, 1::4] >= 0).sum(1)
+    things = labels[:, 1:].reshape(-1, 3, 4)
+    kind = torch.where(things[..., 0] >= 0, things[..., 0] * 8 + things[..., 1], -1 - torch.arange(3))
+    assert all((kind[:, a] != kind[:, b]).all() for a, b in ((0, 1), (0, 2), (1, 2)))
+    third = kind[count == 3]
+    for counts in (torch.bincount(count)[1:], *(torch.bincount(third[:, k], minlength=48) for k in range(3)), torch.bincount(labels[:, 0])):
+        expected, free = counts.sum() / len(counts), len(counts) - 1
+        chi = ((counts - expected).square() / expected).sum()
+        assert chi < free + 7 * (2 * free) ** 0.5 + 20  # false alarm below 1e-6 each
+    assert (place[..., :2][things[..., 0] >= 0] - 0.5).abs().max() <= 0.25 + 0.026
+
+
+@pytest.mark.parametrize('k', range(6))
+def test_cover_has_the_area_and_the_middle_of_its_shape(k):
+    place = torch.tensor([[0.47, 0.52, 0.19]])
+    cover = data._cover(torch.tensor([k]), place, 128)[0].double()
+    grid = (torch.arange(128) + 0.5) / 128
+    assert abs(cover.mean() / (data.AREAS[k] * 0.19**2) - 1) < 0.01
+    assert abs((cover.sum(0) * grid).sum() / cover.sum() - 0.47) < 2e-3
+    assert abs((cover.sum(1) * grid).sum() / cover.sum() - 0.52) < 2e-3
+
+
+def test_triangle_points_up():
+    cover = data._cover(torch.tensor([list(SHAPES).index('triangle')]), torch.tensor([[0.5, 0.5, 0.4]]), 64)[0]
+    assert cover.argmax(1)[cover.amax(1) > 0.5][0] > 25 and cover.sum(1)[20] < cover.sum(1)[40]
+
+
+NOUN = r'a (small|little|big|large) (\w+) (\w+)'
+SYNONYMS = {'little': 'small', 'large': 'big'}
+
+
+def test_captions_say_what_is_there(drawn):
+    "An independent reading of the sentence agrees with the scene, relation by relation."
+    forms = set()
+    for text, row in zip(drawn.captions, drawn.labels.tolist()):
+        things = [row[1 + 4 * k : 5 + 4 * k] for k in range(3) if row[1 + 4 * k] >= 0]
+        name = {(list(SIZES)[t[2]], list(COLOURS)[t[1]], list(SHAPES)[t[0]]): t[3] for t in things}
+        nouns = [(SYNONYMS.get(s, s), c, f) for s, c, f in re.findall(NOUN, text)]
+        assert sorted(nouns) == sorted(name), text
+        if ground := re.search(r' on (?:a )?(white|black|grey)(?: background)?$', text):
+            assert ground[1] == list(BACKGROUNDS)[row[0]]
+        if len(things) == 1:
+            assert f' at the {CELLS[things[0][3]]}' in text
+        places = [divmod(name[noun], 3) for noun in nouns]
+        words = re.findall(r'(left of|right of|above|over|below|under) a ', text)
+        assert len(words) == len(things) - 1
+        for word, (row_, column) in zip(words, places[1:]):
+            dr, dc = places[0][0] - row_, places[0][1] - column
+            want = {'left of': dc < 0, 'right of': dc > 0, 'above': dr < 0, 'over': dr < 0, 'below': dr > 0, 'under': dr > 0}[word]
+            assert want and (dr == 0) != (dc == 0), text
+        forms.add(re.sub(NOUN, 'X', text))
+    assert len(forms) > 60
+
+
+def test_caption_choice_is_words_alone():
+    scene = torch.tensor([1, 0, 0, 0, 3, 1, 2, 1, 5, -1, -1, -1, -1])
+    assert len({caption(scene, c) for c in range(64)}) >= 24
+    assert caption(scene, 64) == caption(scene, 0) == 'a small red circle left of a big blue square'
+
+
+def test_objects_limits_the_number():
+    labels = draw_shapes(200, 16, objects=(2,)).labels
+    assert (labels[:, 5] >= 0).all() and (labels[:, 9] < 0).all() and len(COLUMNS) == labels.shape[1]
+
+
+@pytest.mark.parametrize('kwargs', [{'n': 0}, {'n': 3, 'size': 4}, {'n': 3, 'start': -1}, {'n': 3, 'objects': ()}, {'n': 3, 'objects': (4,)}])
+def test_draw_refuses(kwargs):
+    with pytest.raises(ValueError, match='expected'):
+        draw_shapes(**kwargs)
+
+
+@pytest.mark.parametrize('shape, dtype', [((2, 1, 32, 32), torch.uint8), ((2, 3, 32, 32), torch.float32), ((3, 32, 32), torch.uint8), ((2, 3, 32, 16), torch.uint8)])
+def test_read_shapes_refuses(shape, dtype):
+    with pytest.raises(ValueError, match='expected uint8'):
+        read_shapes(torch.zeros(shape, dtype=dtype))
+
+
+# --- files
+
+
+def idx_bytes(array):
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f'>{array.ndim}I', *array.shape) + bytes(array.flatten().tolist())
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    "A small MNIST with the published names."
+    folder = tmp_path / 'MNIST' / 'raw'
+    folder.mkdir(parents=True)
+    draw = torch.Generator().manual_seed(1)
+    made = {}
+    for split, n in (('train', 30), ('t10k', 12)):
+        made[split] = torch.randint(256, (n, 28, 28), generator=draw, dtype=torch.uint8), torch.randint(10, (n,), generator=draw, dtype=torch.uint8)
+        for kind, array, axes in (('images', made[split][0], 3), ('labels', made[split][1], 1)):
+            (folder / f'{split}-{kind}-idx{axes}-ubyte.gz').write_bytes(gzip.compress(idx_bytes(array)))
+    return tmp_path, folder, made
+
+
+def test_idx_agrees_with_torchvision(mnist, tmp_path):
+    root, folder, made = mnist
+    path = folder / 'train-images-idx3-ubyte.gz'
+    (tmp_path / 'plain').write_bytes(gzip.decompress(path.read_bytes()))
+    assert torch.equal(read_idx(path, 3), read_sn3_pascalvincent_tensor(str(tmp_path / 'plain')))
+    for split, key in (('train', 'train'), ('test', 't10k')):
+        got = load_data('mnist', split, root)
+        assert torch.equal(got.images[:, 0], made[key][0]) and torch.equal(got.labels, made[key][1].long())
+
+
+def test_data_root_comes_from_the_environment(mnist, monkeypatch, tmp_path):
+    monkeypatch.setenv('DIFFBOOK_DATA', str(mnist[0]))
+    assert len(load_data('mnist')) == 30
+    monkeypatch.delenv('DIFFBOOK_DATA')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    assert data_root() == tmp_path / 'diffbook' and data_root('here').name == 'here'
+
+
+GOOD = idx_bytes(torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2))
+
+
+@pytest.mark.parametrize(
+    'content, words',
+    [
+        (b'', 'damaged|begins with nothing'),
+        (b'not gzip at all', 'damaged'),
+        (gzip.compress(b''), 'begins with nothing'),
+        (gzip.compress(GOOD[:9]), 'begins with'),
+        (gzip.compress(bytes([0, 0, 13, 3]) + GOOD[4:]), 'begins with 00000d03, expected 00000803'),
+        (gzip.compress(idx_bytes(torch.arange(3, dtype=torch.uint8))), 'expected 00000803'),
+        (gzip.compress(GOOD[:-1]), 'holds 11 bytes'),
+        (gzip.compress(GOOD + b'x'), 'holds more bytes'),
+        (gzip.compress(GOOD)[:-4], 'damaged'),
+        (gzip.compress(GOOD)[:-6] + b'\0\0\0\0\0\0', 'damaged'),
+        (gzip.compress(bytes([0, 0, 8, 3]) + b'\xff' * 12), 'more than 1 GB'),
+    ],
+)
+def test_idx_refuses(tmp_path, content, words):
+    path = tmp_path / 'some.gz'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=words) as caught:
+        read_idx(path, 3)
+    assert str(path) in str(caught.value)
+
+
+def test_labels_out_of_range_and_of_another_number_are_refused(mnist):
+    root, folder, _ = mnist
+    path = folder / 'train-labels-idx1-ubyte.gz'
+    path.write_bytes(gzip.compress(idx_bytes(torch.full((30,), 10, dtype=torch.uint8))))
+    with pytest.raises(ValueError, match='label 10, expected less than 10'):
+        load_data('mnist', root=root)
+    path.write_bytes(gzip.compress(idx_bytes(torch.zeros(29, dtype=torch.uint8))))
+    with pytest.raises(ValueError, match='30 images and 29 labels'):
+        load_data('mnist', root=root)
+
+
+def test_missing_files_say_what_where_and_how(mnist):
+    root, folder, _ = mnist
+    (folder / 'train-labels-idx1-ubyte.gz').unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        load_data('mnist', root=root)
+    for words in ('train-labels-idx1-ubyte.gz', str(folder), f'diffbook data mnist --data-root {root}', 'DIFFBOOK_DATA'):
+        assert words in str(caught.value)
+
+
+def cifar(path, names, size=10000 * 3073, kind=tarfile.REGTYPE):
+    body = (b'\x03' + bytes(range(256)) * 12) * 10000  # label 3, then 3072 known pixels
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, 'w:gz', compresslevel=1) as archive:
+        for name in names:
+            member = tarfile.TarInfo(f'cifar-10-batches-bin/{name}.bin')
+            member.size, member.type, member.linkname = size if kind == tarfile.REGTYPE else 0, kind, '../../../etc/passwd'
+            archive.addfile(member, io.BytesIO(body[:size]) if kind == tarfile.REGTYPE else None)
+    return path
+
+
+def test_cifar_is_read_without_unpacking(tmp_path):
+    path = cifar(tmp_path / 'CIFAR10' / 'cifar-10-binary.tar.gz', ['test_batch'])
+    got = load_data('cifar10', 'test', tmp_path)
+    assert got.images.shape == (10000, 3, 32, 32) and (got.labels == 3).all()
+    flat = torch.arange(256, dtype=torch.uint8).repeat(12)
+    assert torch.equal(got.images[77], flat.reshape(3, 32, 32))  # a plane a colour, row by row
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    with pytest.raises(ValueError, match='damaged'):
+        load_data('cifar10', 'train', tmp_path)
+
+
+@pytest.mark.parametrize('kwargs', [{'size': 3073}, {'kind': tarfile.SYMTYPE}])
+def test_cifar_refuses(tmp_path, kwargs):
+    cifar(tmp_path / 'CIFAR10' / 'cifar-10-binary.tar.gz', ['test_batch'], **kwargs)
+    with pytest.raises(ValueError, match='expected a file of 30730000'):
+        load_data('cifar10', 'test', tmp_path)
+
+
+def test_folder_of_images(tmp_path):
+    for folder, file, colour in (('cats', 'a.png', (255, 0, 0)), ('cats', 'b.jpg', (0, 255, 0)), ('dogs', 'c.webp', (0, 0, 255))):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        image = Image.new('RGB', (40, 20), (0, 0, 0))
+        image.paste(colour, (10, 0, 30, 20))  # the middle square
+        image.save(tmp_path / folder / file, quality=95, **({'lossless': True} if file.endswith('webp') else {}))
+    (tmp_path / 'notes.txt').write_text('not an image')
+    got = load_data(str(tmp_path), size=8)
+    assert got.classes == ('cats', 'dogs') and got.labels.tolist() == [0, 0, 1] and got.images.shape == (3, 3, 8, 8)
+    assert (got.images.float().mean((2, 3)).argmax(1) == torch.tensor([0, 1, 2])).all()
+    assert torch.equal(got.images[0], torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None].expand(3, 8, 8))
+
+
+def test_grey_palette_and_transparent_images_become_colour(tmp_path):
+    Image.new('L', (8, 8), 7).save(tmp_path / 'a.png')
+    Image.new('RGBA', (8, 8), (1, 2, 3, 255)).save(tmp_path / 'b.png')
+    Image.new('P', (8, 8)).save(tmp_path / 'c.png')
+    assert read_folder(tmp_path, 8).images[:2, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
+
+
+def test_folder_names_the_file_it_refuses(tmp_path, monkeypatch):
+    Image.effect_noise((8, 8), 90).convert('RGB').save(tmp_path / 'good.png')
+    bad = tmp_path / 'bad.png'
+    for content in (b'', b'no image', b'GIF89a' + bytes(40), (tmp_path / 'good.png').read_bytes()[:100]):
+        bad.write_bytes(content)
+        with pytest.raises(ValueError, match='bad.png could not be read as PNG, JPEG or WebP'):
+            read_folder(tmp_path, 8)
+    bad.unlink()
+    monkeypatch.setattr(data, 'MAX_PIXELS', 63)
+    with pytest.raises(ValueError, match='good.png has 8 x 8 pixels, more than 63'):
+        read_folder(tmp_path, 8)
+
+
+def test_folder_refuses(tmp_path):
+    with pytest.raises(ValueError, match='holds no .png'):
+        read_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match='not a folder'):
+        read_folder(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('args, words', [(('cats',), 'cats.*expected shapes, fashion-mnist'), (('shapes', 'valid'), "valid.*expected 'train' or 'test'")])
+def test_load_refuses(args, words):
+    with pytest.raises(ValueError, match=words):
+        load_data(*args)
+
+
+# --- downloads, from file:// instead of https://
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    site, body = tmp_path / 'site', b'0123456789'
+    site.mkdir()
+    (site / 'file.gz').write_bytes(body)
+    entry = data.Source('Set/raw', (f'file://{tmp_path}/nowhere/', f'file://{site}/'), {'file.gz': (10, hashlib.sha256(body).hexdigest())}, ())
+    monkeypatch.setitem(data.SOURCES, 'set', entry)
+    return site, tmp_path / 'root'
+
+
+def test_fetch_tries_mirrors_and_keeps_what_is_there(source):
+    site, root = source
+    folder = fetch_data('set', root)
+    assert (folder / 'file.gz').read_bytes() == b'0123456789'
+    (site / 'file.gz').unlink()
+    assert fetch_data('set', root) == folder  # nothing to fetch
+
+
+@pytest.mark.parametrize('body', [b'0123456780', b'012345678', b'01234567890'])
+def test_fetch_refuses_other_bytes_and_leaves_nothing(source, body):
+    site, root = source
+    (site / 'file.gz').write_bytes(body)
+    with pytest.raises(OSError, match='could not be fetched'):
+        fetch_data('set', root)
+    assert list((root / 'Set' / 'raw').iterdir()) == []
+
+
+def test_known_sources_are_https_and_agree_with_torchvision():
+    from torchvision.datasets import MNIST, FashionMNIST
+
+    assert all(m.startswith('https://') for s in data.SOURCES.values() for m in s.mirrors)
+    assert {f for f, _ in MNIST.resources} == set(data.SOURCES['mnist'].files)
+    assert {f for f, _ in FashionMNIST.resources} == set(data.SOURCES['fashion-mnist'].files)
+
+
+def test_fashion_mnist_is_the_published_one():
+    folder = data_root() / 'FashionMNIST' / 'raw'
+    if not (folder / 't10k-images-idx3-ubyte.gz').is_file():
+        pytest.skip('Fashion-MNIST is not on this machine')
+    for file, (size, digest) in data.SOURCES['fashion-mnist'].files.items():
+        content = (folder / file).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (size, digest)
+    assert torch.bincount(load_data('fashion-mnist', 'test').labels).tolist() == [1000] * 10
+
+
+def test_model_units_of_bytes_are_symmetric():
+    assert to_model(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]

@@ -25,7 +25,7 @@ mpl.rcParams.update({
     'axes.prop_cycle': mpl.cycler(color=COLORS), 'axes.spines.top': False, 'axes.spines.right': False,
     'axes.grid': True, 'grid.alpha': 0.25, 'grid.linewidth': 0.6, 'axes.axisbelow': True,
     'axes.titlesize': 10, 'axes.labelsize': 10, 'xtick.labelsize': 9, 'ytick.labelsize': 9,
-    'legend.fontsize': 9, 'legend.frameon': False, 'lines.linewidth': 1.8, 'image.cmap': 'gray',
+    'legend.fontsize': 9, 'legend.framealpha': 0.75, 'legend.edgecolor': 'none', 'lines.linewidth': 1.8, 'image.cmap': 'gray',
     'figure.dpi': 96, 'savefig.dpi': 96, 'figure.constrained_layout.use': True, 'figure.facecolor': 'white',
 })
 

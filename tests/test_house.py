@@ -80,6 +80,19 @@ def test_readme_shows_the_two_commands():
     assert 'make test' in read('.ci/run')
 
 
+def test_readme_code_runs():
+    "The Python of the README, from top to bottom."
+    code = '\n'.join(rules.PYTHON.findall(read('README.md')))
+    assert code.count('import') > 3
+    exec(compile(code, 'README.md', 'exec'), {'__name__': 'readme'})
+
+
+def test_llms_txt_names_every_taught_chapter():
+    named = re.findall(r'diffbook/(\w+)\.html', read('nbs/llms.txt'))
+    taught = [p.stem[3:] for p in sorted((ROOT / 'nbs').glob('[1-9][0-9]_*.ipynb'))]
+    assert [n for n in named if n != 'core'] == taught
+
+
 def test_every_target_is_explained_and_phony():
     explained = set(re.findall(r'^([a-z]+):.*## ', MAKEFILE, re.M))
     phony = set(re.search(r'^\.PHONY: (.*)$', MAKEFILE, re.M)[1].split())

@@ -314,5 +314,6 @@ def diagram(
         ax.text(left + w / 2, bottom + h / 2, label.split('#')[0], ha='center', va='center', fontsize=8)
     for start, end in links:
         ax.annotate('', end, start, arrowprops={'arrowstyle': '->', 'color': '#444444'})
+        ax.update_datalim([start, end])
     ax.autoscale_view()
     ax.set_axis_off()

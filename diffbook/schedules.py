@@ -144,7 +144,7 @@ def monotone_slopes(y: Tensor) -> Tensor:
 # %% ../nbs/12_schedules.ipynb #checked-betas
 def checked_betas(betas: Tensor | Sequence[float]) -> Tensor:
     "A table of betas in float64, or a ValueError that says what is wrong with it."
-    betas = torch.as_tensor(betas, dtype=torch.float64).detach().cpu()
+    betas = torch.as_tensor(betas, dtype=torch.float64).detach().cpu().clone()  # nobody else can change it
     if betas.ndim != 1 or len(betas) == 0:
         raise ValueError(f'betas has shape {tuple(betas.shape)}, expected (T,) with T >= 1')
     good = (betas > 0) & (betas <= 1)
@@ -374,7 +374,7 @@ def clock(self: ShiftedSchedule, t: Tensor | float) -> tuple[Tensor, Tensor]:
     "The base schedule's time, and how fast it runs."
     span = self.t_max - self.t_min
     u = (self.time(t) - self.t_min) / span
-    below = 1 + (self.shift - 1) * u
+    below = (1 - u) + self.shift * u  # exactly 1 and shift at the ends
     return self.t_min + span * (self.shift * u / below).clamp(0, 1), self.shift / below**2
 
 # %% ../nbs/12_schedules.ipynb #check-answers

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffbook.losses import Denoiser
 
 app = typer.Typer(
-    name='diffbook', no_args_is_help=True, add_completion=False, rich_markup_mode='markdown', pretty_exceptions_enable=False,
+    name='diffbook', add_completion=False, rich_markup_mode='markdown', pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
 )  # fmt: skip
 
@@ -428,23 +428,26 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     debug = '--debug' in argv
     try:
-        code = app([a for a in argv if a != '--debug'], prog_name='diffbook', standalone_mode=False)
+        code = app([a for a in argv if a != '--debug'] or ['--help'], prog_name='diffbook', standalone_mode=False)
         raise SystemExit(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f'diffbook: {message(error)}', file=sys.stderr)
+        print(f'diffbook: {message(error, argv)}', file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def message(error: Exception) -> str:
+def message(error: Exception, argv: list[str]) -> str:
     "One line that says what went wrong."
-    text = error.format_message() if callable(getattr(error, 'format_message', None)) else str(error)
+    usage = callable(getattr(error, 'format_message', None))  # typer's own errors
+    text = error.format_message() if usage else str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
-    expected = isinstance(error, (ValueError, OSError, ArithmeticError)) or callable(getattr(error, 'format_message', None))
+    given = [v for option, v in zip(argv, argv[1:]) if option in getattr(getattr(error, 'param', None), 'opts', ())]
+    text = f'{text}, got {given[0]!r}' if usage and given else text
+    expected = usage or isinstance(error, (ValueError, OSError, ArithmeticError))
     return ' '.join(text.split()) if expected and text else f'{type(error).__name__}: {" ".join(str(error).split())} (--debug shows where)'
 
 

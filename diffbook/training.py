@@ -15,6 +15,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import threading
 import warnings
@@ -298,7 +299,8 @@ def write_file(
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f'{error.strerror}; {len(data):,} bytes were needed', str(path)) from error
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(error.errno, f'{error.strerror}; {len(data):,} bytes were needed, {free:,} are free', str(path)) from error
 
 # %% ../nbs/23_training.ipynb #sync-folder
 def _sync_folder(path: Path) -> None:
@@ -317,7 +319,7 @@ def _make_folder(path: str | Path) -> Path:
     if path.exists() and not path.is_dir():
         raise ValueError(f'{path} is a file, expected a folder')
     path.mkdir(parents=True, exist_ok=True)
-    for stale in path.glob('.*.tmp'):
+    for stale in path.glob('.*.[0-9]*.tmp'):
         stale.unlink(missing_ok=True)
     return path
 
@@ -339,7 +341,7 @@ def _fit_names(have: Mapping[str, Tensor], want: Mapping[str, Tensor], where: ob
         'unexpected': sorted(have.keys() - want.keys()),
         'misshapen': [f'{k} {shown(have[k])}, expected {shown(want[k])}' for k in sorted(want.keys() & have.keys()) if not same(have[k], want[k])],
     }
-    said = [f'{what}: {", ".join(names[:5])}{f" and {len(names) - 5} more" if len(names) > 5 else ""}' for what, names in problems.items() if names]
+    said = [f'{what}: {", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}' for what, names in problems.items() if names]
     if said:
         raise ValueError(f'{where} does not fit the model; {"; ".join(said)}')
 

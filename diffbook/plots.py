@@ -118,7 +118,7 @@ def histogram(
         ax.plot(_array(at), _array(density), label=label)
     _finish(ax, xlabel, 'density', title)
 
-
+# %% ../nbs/02_plots.ipynb #scatter
 def scatter(
     points: Mapping | Tensor,  # label -> (n, 2), or (n, 2) alone
     xlabel: str = '',
@@ -175,7 +175,7 @@ def montage(
         grid[:, top : top + h, left : left + w] = image
     return grid.permute(1, 2, 0)
 
-
+# %% ../nbs/02_plots.ipynb #images
 def images(
     x: Tensor,  # (n, c, h, w)
     columns: int = 8,
@@ -241,7 +241,7 @@ def heatmap(
         ax.figure.colorbar(shown, ax=ax, fraction=0.05)
     _finish(ax, xlabel, ylabel, title)
 
-
+# %% ../nbs/02_plots.ipynb #paths
 def paths(
     times: Tensor,  # (n,)
     x: Tensor,  # (n, m) m paths in one dimension
@@ -282,7 +282,7 @@ def orders(
     ax.minorticks_off()
     ax.set_xticks(n, [f'{v:g}' for v in n])
 
-
+# %% ../nbs/02_plots.ipynb #bars
 def bars(
     values: Mapping,  # label -> height
     ylabel: str = '',

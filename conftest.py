@@ -1,4 +1,5 @@
 """Collect every chapter as one test, beside tests/, and give each of them the same quiet, repeatable surroundings."""
+
 import io
 import os
 import random
@@ -142,4 +143,4 @@ def explain(path, failed, shown):
             break
     lines = '\n'.join(f'    {line}' for line in source.strip().splitlines())
     trace = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-    return (f'{path.name}, cell {identity} (number {number}): {type(error).__name__}: {error}\n\n{lines}\n\n{trace}')
+    return f'{path.name}, cell {identity} (number {number}): {type(error).__name__}: {error}\n\n{lines}\n\n{trace}'

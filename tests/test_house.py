@@ -1,4 +1,5 @@
 """The house: what is packed, what agrees with what, and that the collector, the processors and the scripts do their work."""
+
 import configparser
 import json
 import os
@@ -38,6 +39,7 @@ def read(name):
 
 # What agrees with what
 
+
 def test_nbdev_3_reads_the_same_settings():
     "settings.ini is for nbdev 2, the table in pyproject.toml for nbdev 3."
     table = PYPROJECT['tool']['nbdev']
@@ -63,7 +65,9 @@ def test_python_versions_agree():
     assert f'torch=={oldest}.*' in rows[0]['torch']
 
 
-@pytest.mark.parametrize('name', ['README.md', 'CONTRIBUTING.md', '.ci/run', '.github/workflows/test.yml', '.github/workflows/site.yml'])
+@pytest.mark.parametrize(
+    'name', ['README.md', 'CONTRIBUTING.md', '.ci/run', '.github/workflows/test.yml', '.github/workflows/site.yml']
+)
 def test_commands_in_the_documents_exist(name):
     "`make x` is a target, `tools/x` and `.ci/run` are files."
     text = read(name)
@@ -121,19 +125,42 @@ def test_no_file_names_the_machine_it_was_made_on():
         pytest.skip('not a git checkout')
     for name in filter(None, names):
         path = ROOT / name
-        if path.suffix in ('.ipynb', '.py', '.md', '.json', '.yml', '.toml', '.ini', '.sh', '.log') and path.name not in ('test_book.py',):
+        if path.suffix in (
+            '.ipynb',
+            '.py',
+            '.md',
+            '.json',
+            '.yml',
+            '.toml',
+            '.ini',
+            '.sh',
+            '.log',
+        ) and path.name not in ('test_book.py',):
             found = re.search(r'(?<![\w.}])/(?:home|root|work|Users)/[a-z]\w*/', path.read_text(encoding='utf-8'))
             assert not found, f'{name}: {found[0]}'
 
 
 # What is packed
 
+
 @pytest.fixture(scope='module')
 def archives(tmp_path_factory):
     "Build the source archive and the wheel from a copy of the tracked files."
     folder = tmp_path_factory.mktemp('build')
     source = folder / 'source'
-    keep = shutil.ignore_patterns('.git', '.venv', '_docs', '_proc', 'out', 'dist', 'build', '*.egg-info', '__pycache__', '.*_cache', '.hypothesis')
+    keep = shutil.ignore_patterns(
+        '.git',
+        '.venv',
+        '_docs',
+        '_proc',
+        'out',
+        'dist',
+        'build',
+        '*.egg-info',
+        '__pycache__',
+        '.*_cache',
+        '.hypothesis',
+    )
     shutil.copytree(ROOT, source, ignore=keep)
     for kind in ('sdist', 'bdist_wheel'):
         call = [sys.executable, 'setup.py', '-q', kind, '--dist-dir', str(folder / 'dist')]
@@ -148,7 +175,11 @@ def test_wheel_holds_the_library_and_nothing_else(archives):
         names = {n for n in wheel.namelist() if '.dist-info/' not in n}
         metadata = next(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('METADATA'))
         entries = next(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('entry_points.txt'))
-    tree = {p.relative_to(ROOT).as_posix() for p in (ROOT / 'diffbook').rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+    tree = {
+        p.relative_to(ROOT).as_posix()
+        for p in (ROOT / 'diffbook').rglob('*')
+        if p.is_file() and '__pycache__' not in p.parts
+    }
     assert names == tree
     assert any(n.startswith('diffbook/zoo/') and n.endswith('.safetensors') for n in names)
     assert 'diffbook/py.typed' in names
@@ -162,8 +193,21 @@ def test_wheel_holds_the_library_and_nothing_else(archives):
 def test_sdist_can_build_and_holds_the_book(archives):
     with tarfile.open(archives.sdist) as sdist:
         names = {n.partition('/')[2] for n in sdist.getnames()}
-    for name in ('settings.ini', 'setup.py', 'pyproject.toml', 'README.md', 'LICENSE', 'conftest.py', 'Makefile', '_quarto.yml',
-                 'nbs/12_schedules.ipynb', 'nbs/references.bib', 'tests/test_house.py', 'tools/notebooks.py', 'diffbook/core.py'):
+    for name in (
+        'settings.ini',
+        'setup.py',
+        'pyproject.toml',
+        'README.md',
+        'LICENSE',
+        'conftest.py',
+        'Makefile',
+        '_quarto.yml',
+        'nbs/12_schedules.ipynb',
+        'nbs/references.bib',
+        'tests/test_house.py',
+        'tools/notebooks.py',
+        'diffbook/core.py',
+    ):
         assert name in names, f'{name} is missing from the source archive'
     assert not [n for n in names if '__pycache__' in n or n.startswith(('.venv', '_docs', 'out/'))]
 
@@ -180,23 +224,32 @@ def test_chapters_run_from_the_wheel_without_nbdev(archives, tmp_path):
     shutil.copytree(ROOT / 'tools', tmp_path / 'tools')
     environment = {**os.environ, 'PYTHONPATH': str(library)}
     where = 'import diffbook; print(diffbook.__file__)'
-    found = subprocess.run([sys.executable, '-c', where], cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        [sys.executable, '-c', where], cwd=tmp_path, env=environment, capture_output=True, text=True
+    ).stdout
     assert found.startswith(str(library))
-    subprocess.run([sys.executable, 'tools/notebooks.py'], cwd=tmp_path, env=environment, check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, 'tools/notebooks.py'], cwd=tmp_path, env=environment, check=True, stdin=subprocess.DEVNULL
+    )
 
 
 # The collector
 
+
 def notebook(path, *sources):
     cells = [{'cell_type': 'markdown', 'id': 'title', 'metadata': {}, 'source': '# T\n\n> t'}]
-    cells += [{'cell_type': 'code', 'id': f'cell-{i}', 'metadata': {}, 'source': s, 'outputs': [], 'execution_count': None}
-              for i, s in enumerate(sources)]
+    cells += [
+        {'cell_type': 'code', 'id': f'cell-{i}', 'metadata': {}, 'source': s, 'outputs': [], 'execution_count': None}
+        for i, s in enumerate(sources)
+    ]
     path.write_text(json.dumps({'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}), encoding='utf-8')
     return path
 
 
 def test_failing_cell_is_shown_with_its_id_and_source(tmp_path):
-    path = notebook(tmp_path / '12_bad.ipynb', 'x = 1', '#| export\ny = x + 1\nassert y == 3, "two is not three"', 'raise KeyError')
+    path = notebook(
+        tmp_path / '12_bad.ipynb', 'x = 1', '#| export\ny = x + 1\nassert y == 3, "two is not three"', 'raise KeyError'
+    )
     with pytest.raises(conftest.CellError) as error:
         conftest.run_notebook(path)
     message = str(error.value)
@@ -241,6 +294,7 @@ def test_every_chapter_is_collected():
 
 
 # The scripts
+
 
 def script(*command, path, **environment):
     env = {'PATH': path, 'HOME': os.environ.get('HOME', '/'), **environment}
@@ -287,7 +341,9 @@ def test_set_up_names_a_missing_venv(tools_only, tmp_path):
     assert not (tmp_path / 'venv').exists()
 
 
-@pytest.mark.parametrize('kind, stamps, asked', [('demo', {'.ready-demo'}, '-e .'), ('dev', {'.ready-demo', '.ready-dev'}, '-e .[dev]')])
+@pytest.mark.parametrize(
+    'kind, stamps, asked', [('demo', {'.ready-demo'}, '-e .'), ('dev', {'.ready-demo', '.ready-dev'}, '-e .[dev]')]
+)
 def test_set_up_installs_once_and_stamps(tools_only, tmp_path, kind, stamps, asked):
     venv, log = tmp_path / 'venv', tmp_path / 'log'
     inner = f'echo "$@" >> {log}'
@@ -307,10 +363,20 @@ pages = pytest.importorskip('tools.pages', reason='needs nbdev')
 def test_measured_error_stands_beside_its_equation(tmp_path):
     path = notebook(tmp_path / '12_word.ipynb', "check('eq-word-a', 1, 1)", "#| hide\ncheck('eq-word-b', 1, 1)")
     stored = json.loads(path.read_text())
-    stored['cells'][1]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': ['eq-word-a: largest error 3e-16\n']}]
-    stored['cells'][2]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': 'eq-word-b: largest error 0\n'}]
-    stored['cells'].append({'cell_type': 'markdown', 'id': 'm', 'metadata': {}, 'source':
-                            'So\n\n$$\na = b\n$$ {#eq-word-a}\n\nand\n\n$$\nb = c\n$$ {#eq-word-b}\n\nand\n\n$$ d $$ {#eq-word-c}'})
+    stored['cells'][1]['outputs'] = [
+        {'output_type': 'stream', 'name': 'stdout', 'text': ['eq-word-a: largest error 3e-16\n']}
+    ]
+    stored['cells'][2]['outputs'] = [
+        {'output_type': 'stream', 'name': 'stdout', 'text': 'eq-word-b: largest error 0\n'}
+    ]
+    stored['cells'].append(
+        {
+            'cell_type': 'markdown',
+            'id': 'm',
+            'metadata': {},
+            'source': 'So\n\n$$\na = b\n$$ {#eq-word-a}\n\nand\n\n$$\nb = c\n$$ {#eq-word-b}\n\nand\n\n$$ d $$ {#eq-word-c}',
+        }
+    )
     path.write_text(json.dumps(stored))
     text = processed(path)
     assert re.search(r'\{#eq-word-a\}\n\n::: \{\.ledger[^}]*\}\n✓ checked: largest error 3e-16\n:::', text)
@@ -319,9 +385,14 @@ def test_measured_error_stands_beside_its_equation(tmp_path):
 
 
 def test_chapter_head_and_anchors(tmp_path):
-    path = notebook(tmp_path / '12_word.ipynb', '#| default_exp word', '#| export\nimport math',
-                    '#| export\nclass Net:\n    def forward(self): ...\n    def _own(self): ...\n\ndef heun(x): ...\n\ndef _hidden(): ...',
-                    '#| hide\nsecret = 1', '#| export exercises.c12\nanswer = 42')
+    path = notebook(
+        tmp_path / '12_word.ipynb',
+        '#| default_exp word',
+        '#| export\nimport math',
+        '#| export\nclass Net:\n    def forward(self): ...\n    def _own(self): ...\n\ndef heun(x): ...\n\ndef _hidden(): ...',
+        '#| hide\nsecret = 1',
+        '#| export exercises.c12\nanswer = 42',
+    )
     text = processed(path)
     assert '# T {#sec-word}' in text
     assert 'https://colab.research.google.com/github/diffbook/diffbook/blob/main/nbs/12_word.ipynb' in text
@@ -351,22 +422,29 @@ def processed(path):
 def test_site_numbers_are_those_of_the_notebooks():
     from tools import finish_site
 
-    numbers = finish_site.chapter_numbers(['index.qmd', {'part': 'A', 'chapters': ['00_a.ipynb', '12_b.ipynb', '22_c.ipynb', '22_d.ipynb']}])
+    numbers = finish_site.chapter_numbers(
+        ['index.qmd', {'part': 'A', 'chapters': ['00_a.ipynb', '12_b.ipynb', '22_c.ipynb', '22_d.ipynb']}]
+    )
     assert numbers == {'1': '0', '2': '12', '3': '22a', '4': '22b'}
-    page = ('<title>2&nbsp; B – x</title><span class="chapter-number">2</span><figcaption>Figure&nbsp;2.1: see</figcaption>'
-            '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>4.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
-            'Chapter&nbsp;<span>1</span></a> <a href="b.html" class="quarto-xref"><span>Chapter 2</span></a>')
+    page = (
+        '<title>2&nbsp; B – x</title><span class="chapter-number">2</span><figcaption>Figure&nbsp;2.1: see</figcaption>'
+        '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>4.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
+        'Chapter&nbsp;<span>1</span></a> <a href="b.html" class="quarto-xref"><span>Chapter 2</span></a>'
+    )
     assert finish_site.renumber(page, numbers) == (
         '<title>12&nbsp; B – x</title><span class="chapter-number">12</span><figcaption>Figure&nbsp;12.1: see</figcaption>'
         '<a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>22b.2</span></a> in 2.1 seconds <a href="#sec-a" class="quarto-xref">'
-        'Chapter&nbsp;<span>0</span></a> <a href="b.html" class="quarto-xref"><span>Chapter 12</span></a>')
+        'Chapter&nbsp;<span>0</span></a> <a href="b.html" class="quarto-xref"><span>Chapter 12</span></a>'
+    )
 
 
 def test_site_puts_equation_numbers_at_the_margin():
     from tools import finish_site
 
-    number = ('<mspace width="2.0em"></mspace><mrow><mo stretchy="true" form="prefix">(</mo><mn>2.7</mn>'
-              '<mo stretchy="true" form="postfix">)</mo></mrow>')
+    number = (
+        '<mspace width="2.0em"></mspace><mrow><mo stretchy="true" form="prefix">(</mo><mn>2.7</mn>'
+        '<mo stretchy="true" form="postfix">)</mo></mrow>'
+    )
     end = '</mrow><annotation encoding="application/x-tex">\na\n\\qquad(2.7)</annotation></semantics></math>'
     page = f'<p><span id="eq-b-a"><math display="block"><semantics><mrow><mi>a</mi><mspace width="2.0em"></mspace><mi>b</mi>{number}{end}</span></p>'
     done = finish_site.renumber(page, {'2': '12'})

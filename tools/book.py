@@ -1,4 +1,5 @@
 """The rules of the book, each a function that returns what is wrong. tests/test_book.py runs them; none needs Quarto."""
+
 import ast
 import json
 import re
@@ -72,7 +73,12 @@ class Cell:
     @property
     def shown(self):
         "Is the source on the page?"
-        return not (self.has('hide', 'default_exp') or self.grader or self.option('echo') == 'false' or self.option('include') == 'false')
+        return not (
+            self.has('hide', 'default_exp')
+            or self.grader
+            or self.option('echo') == 'false'
+            or self.option('include') == 'false'
+        )
 
     @cached_property
     def tree(self):
@@ -118,8 +124,10 @@ class Chapter:
         self.path, self.name = Path(path), Path(path).name
         raw = json.loads(self.path.read_text(encoding='utf-8'))
         join = ''.join
-        self.cells = [Cell(self.name, i, c.get('id', ''), c['cell_type'], join(c['source']), c.get('outputs', []))
-                      for i, c in enumerate(raw['cells'])]
+        self.cells = [
+            Cell(self.name, i, c.get('id', ''), c['cell_type'], join(c['source']), c.get('outputs', []))
+            for i, c in enumerate(raw['cells'])
+        ]
 
     @property
     def number(self):
@@ -173,8 +181,16 @@ class Chapter:
         sources = [c.source for c in self.code if c.grader]
         sources += [self.graders.read_text(encoding='utf-8')] if self.graders.exists() else []
         nodes = [n for source in sources for n in ast.walk(ast.parse(source))]
-        return sorted({n.args[0].value for n in nodes if isinstance(n, ast.Call) and called(n).split('.')[-1] == 'add'
-                       and n.args and isinstance(n.args[0], ast.Constant)})
+        return sorted(
+            {
+                n.args[0].value
+                for n in nodes
+                if isinstance(n, ast.Call)
+                and called(n).split('.')[-1] == 'add'
+                and n.args
+                and isinstance(n.args[0], ast.Constant)
+            }
+        )
 
     @cached_property
     def asked(self):
@@ -201,7 +217,9 @@ class Chapter:
     def words(self):
         "Words of prose: no code, formulas, tables, folded solutions or sources."
         text = '\n\n'.join(c.source for c in self.markdown)
-        text = re.sub(r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M)
+        text = re.sub(
+            r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M
+        )
         text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
         return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
@@ -259,6 +277,7 @@ def calls_of_check(source):
 
 # Rules of a chapter: chapter, book -> what is wrong
 
+
 def cells_have_ids(ch, book):
     "Every cell has an id of its own: modules and links lean on it."
     count = Counter(c.id for c in ch.cells)
@@ -278,7 +297,9 @@ def code_parses(ch, book):
 def title_cell(ch, book):
     "The first cell is `# Title`, a blank line and `> one line`; the next code cell says default_exp."
     first = ch.cells[0]
-    if first.kind != 'markdown' or not re.fullmatch(r'# [^\n]+\n\n?> [^\n]+(\n\n?(- [\w-]+: [^\n]+\n?)+)?\s*', first.source):
+    if first.kind != 'markdown' or not re.fullmatch(
+        r'# [^\n]+\n\n?> [^\n]+(\n\n?(- [\w-]+: [^\n]+\n?)+)?\s*', first.source
+    ):
         yield f'{first.where}: expected only "# Title" and "> one line", got {first.source[:80]!r}'
     later = [c.where for c in ch.cells[1:] if c.kind == 'markdown' and re.search(r'^# ', c.plain, re.M)]
     yield from (f'{where}: a second title (one # heading a chapter)' for where in later)
@@ -314,7 +335,9 @@ def references_resolve(ch, book):
     for c in ch.markdown:
         text = DISPLAY.sub(' ', c.plain)
         text = INLINE.sub(' ', text)
-        yield from (f'{c.where}: @{r} is not defined in the book' for r in REFERENCE.findall(text) if r not in book.labels)
+        yield from (
+            f'{c.where}: @{r} is not defined in the book' for r in REFERENCE.findall(text) if r not in book.labels
+        )
         yield from (f'{c.where}: @{k} is not in references.bib' for k in CITATION.findall(text) if k not in book.keys)
 
 
@@ -374,10 +397,14 @@ def bad_tex(tex):
 
 
 BAD_OUTPUT = {
-    'a path of a machine': re.compile(r'(?<![\w:/.])/(?:home|root|tmp|work|usr|opt|var|mnt|Users|content|private)/[\w.-]+|site-packages|ipykernel_\d|[A-Z]:\\\\?\w'),
+    'a path of a machine': re.compile(
+        r'(?<![\w:/.])/(?:home|root|tmp|work|usr|opt|var|mnt|Users|content|private)/[\w.-]+|site-packages|ipykernel_\d|[A-Z]:\\\\?\w'
+    ),
     'a warning': re.compile(r'\b\w*Warning\b:|\bwarn\('),
     'a traceback': re.compile(r'Traceback \(most recent call last\)'),
-    'a timing': re.compile(r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?\s?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'),
+    'a timing': re.compile(
+        r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?\s?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'
+    ),
     'a progress bar': re.compile(r'\d+%\||\bs/it\b|\bit/s\b|\r(?!\n)'),
     'an address': re.compile(r'\b(?:at )?0x[0-9a-f]{6,}'),
 }
@@ -497,9 +524,22 @@ def exercises_answer(ch, book):
 
 
 FORBIDDEN_MODULES = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}
-FORBIDDEN_CALLS = {'eval', 'exec', 'torch.load', 'yaml.load', 'yaml.unsafe_load', 'yaml.full_load', 'os.system', '__import__'}
-RANDOM = re.compile(r'torch\.(rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson|rand_like|randn_like|randint_like)$')
-GLOBAL_RANDOM = re.compile(r'(np|numpy)\.random\.(?!default_rng|Generator|Philox|SeedSequence)\w+$|random\.(random|seed|shuffle|choice|choices|sample|gauss|uniform|randint|randrange)$|torch\.(manual_seed|seed)$')
+FORBIDDEN_CALLS = {
+    'eval',
+    'exec',
+    'torch.load',
+    'yaml.load',
+    'yaml.unsafe_load',
+    'yaml.full_load',
+    'os.system',
+    '__import__',
+}
+RANDOM = re.compile(
+    r'torch\.(rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson|rand_like|randn_like|randint_like)$'
+)
+GLOBAL_RANDOM = re.compile(
+    r'(np|numpy)\.random\.(?!default_rng|Generator|Philox|SeedSequence)\w+$|random\.(random|seed|shuffle|choice|choices|sample|gauss|uniform|randint|randrange)$|torch\.(manual_seed|seed)$'
+)
 
 
 def unsafe(source, where):
@@ -532,8 +572,10 @@ def hidden_randomness(source, where):
             if bare or GLOBAL_RANDOM.match(name):
                 yield f'{where}, line {node.lineno}: {name} draws from the global random state; pass generator='
             method = name.split('.')[-1]
-            if method in ('normal_', 'uniform_', 'bernoulli_', 'exponential_') and 'init' not in name and not any(
-                k.arg == 'generator' for k in node.keywords
+            if (
+                method in ('normal_', 'uniform_', 'bernoulli_', 'exponential_')
+                and 'init' not in name
+                and not any(k.arg == 'generator' for k in node.keywords)
             ):
                 yield f'{where}, line {node.lineno}: .{method} draws from the global random state; pass generator='
 
@@ -548,8 +590,15 @@ def cells_are_safe(ch, book):
 
 
 FORBIDDEN_IMPORTS = [
-    ('nets', 'schedules'), ('nets', 'losses'), ('nets', 'samplers'), ('nets', 'exact'), ('samplers', 'nets'),
-    ('training', 'losses'), ('training', 'schedules'), ('schedules', 'nets'), ('core', ''),
+    ('nets', 'schedules'),
+    ('nets', 'losses'),
+    ('nets', 'samplers'),
+    ('nets', 'exact'),
+    ('samplers', 'nets'),
+    ('training', 'losses'),
+    ('training', 'schedules'),
+    ('schedules', 'nets'),
+    ('core', ''),
 ]
 
 
@@ -577,7 +626,11 @@ def looks_ahead(module, source, book):
     owner = book.owner.get(module)
     for name in imports_of(source):
         other = book.owner.get(name)
-        ahead = other and owner and (other.number > owner.number or (other.name > owner.name and not module.startswith('exercises.')))
+        ahead = (
+            other
+            and owner
+            and (other.number > owner.number or (other.name > owner.name and not module.startswith('exercises.')))
+        )
         if ahead:
             yield f'diffbook/{module.replace(".", "/")}.py, of {owner.name}, imports {name} of {other.name}'
 
@@ -588,6 +641,7 @@ def shorten(tex):
 
 
 # Rules of the book as a whole: book -> what is wrong
+
 
 def labels_are_unique(book):
     "No two equations, figures, tables or sections share a label."
@@ -607,13 +661,28 @@ def words_are_unique(book):
 
 def modules_have_one_owner(book):
     "Each module is the default_exp of one notebook."
-    count = Counter(d.split()[1] for ch in book.chapters for c in ch.code for d in c.directives if d.startswith('default_exp '))
+    count = Counter(
+        d.split()[1] for ch in book.chapters for c in ch.code for d in c.directives if d.startswith('default_exp ')
+    )
     yield from (f'{n} notebooks say default_exp {m}' for m, n in count.items() if n > 1)
 
 
 CHAPTER_RULES = [
-    cells_have_ids, code_parses, title_cell, equations_have_ids, equations_are_checked, references_resolve, links_resolve,
-    formulas_parse, outputs_are_clean, notebook_is_small, figures_are_labelled, imports_look_back, cells_are_short,
-    chapter_is_whole, exercises_answer, cells_are_safe,
+    cells_have_ids,
+    code_parses,
+    title_cell,
+    equations_have_ids,
+    equations_are_checked,
+    references_resolve,
+    links_resolve,
+    formulas_parse,
+    outputs_are_clean,
+    notebook_is_small,
+    figures_are_labelled,
+    imports_look_back,
+    cells_are_short,
+    chapter_is_whole,
+    exercises_answer,
+    cells_are_safe,
 ]
 BOOK_RULES = [labels_are_unique, words_are_unique, modules_have_one_owner]

@@ -5,6 +5,7 @@
 Quarto counts chapters from 1; here exercise 12-3 belongs to chapter 12. So the numbers in titles, captions and
 references are mapped, and then the pages are searched for references that do not resolve and for foreign scripts.
 """
+
 import re
 import sys
 from pathlib import Path
@@ -25,11 +26,12 @@ def chapter_numbers(chapters):
 
 def renumber(page, numbers):
     "Rewrite Quarto's chapter numbers in the places where Quarto writes them."
+
     def mapped(m):
         return m[1] + numbers.get(m[2], m[2]) + m[3]
 
     for pattern in (
-        r'''(<span class=.chapter-number.>)(\d+)(</span>)''',
+        r"""(<span class=.chapter-number.>)(\d+)(</span>)""",
         r'(<title>)(\d+)(&nbsp; )',
         rf'(<figcaption[^>]*>\s*(?:<p>)?(?:{KINDS})&nbsp;)(\d+)(\.\d+)',
         rf'(class="quarto-xref"[^>]*>(?:{KINDS})&nbsp;<span>)(\d+)(\.\d+|</span>)',
@@ -43,7 +45,9 @@ def renumber(page, numbers):
 EQUATION = re.compile(
     r'<span id="(eq-[\w-]+)">(<math(?:(?!<math|</math).)*)'
     r'<mspace width="2.0em"></mspace><mrow><mo[^>]*>\(</mo><mn>(\d+)\.(\d+)</mn><mo[^>]*>\)</mo></mrow>'
-    r'((?:(?!<math).)*?</math>)</span>', re.S)
+    r'((?:(?!<math).)*?</math>)</span>',
+    re.S,
+)
 
 
 def equation(m, numbers):
@@ -64,7 +68,7 @@ def problems(name, page):
     if re.search(r'<mn>\d+\.\d+</mn><mo[^>]*>\)</mo></mrow></mrow><annotation', page):
         yield f'{name}: an equation number was left in its formula'
     if m := re.search(r'<span class="math[^"]*">\s*[\\$]', page):
-        yield f'{name}: a formula that was not converted: {page[m.start():m.start() + 120]}'
+        yield f'{name}: a formula that was not converted: {page[m.start() : m.start() + 120]}'
 
 
 def broken_links(folder):
@@ -91,7 +95,9 @@ def main(folder):
         wrong += problems(path.name, page)
     search = folder / 'search.json'
     text = search.read_text(encoding='utf-8')
-    text = re.sub(r"(<span class='chapter-number'>)(\d+)(</span>)", lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text)
+    text = re.sub(
+        r"(<span class='chapter-number'>)(\d+)(</span>)", lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text
+    )
     text = re.sub(r'("title": ")(\d+)(\u00a0)', lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text)
     search.write_text(text, encoding='utf-8')
     wrong += broken_links(folder)

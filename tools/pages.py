@@ -1,4 +1,5 @@
 """What nbdev does to each notebook on its way to the site. settings.ini names these processors; the package does not need them."""
+
 import ast
 import json
 import re

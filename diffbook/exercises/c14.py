@@ -1,0 +1,81 @@
+"""Graders of the chapter on the ELBO."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffbook.exercise import add
+
+
+def _scales(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    before = torch.rand((), generator=g, dtype=torch.float64) * 0.6 + 0.3
+    beta = torch.rand((), generator=g, dtype=torch.float64) * 0.5 + 0.1
+    return beta, before * (1 - beta), before
+
+
+def _nats(g: torch.Generator) -> tuple[float, int]:
+    return float(torch.rand((), generator=g, dtype=torch.float64) * 9000 - 12000), int(torch.randint(500, 4000, (), generator=g))
+
+
+def _step(g: torch.Generator) -> tuple[Tensor, ...]:
+    beta, after, before = _scales(g)
+    return beta, before.sqrt(), (1 - before).sqrt(), (1 - after).sqrt(), torch.rand((), generator=g, dtype=torch.float64) + 0.1
+
+
+add(
+    '14-1',
+    'Give the variance of q(x_{t-1} | x_t, x_0).',
+    cases=_scales,
+    truth=lambda beta, ab, before: beta * (1 - before) / (1 - ab),
+    mistakes={
+        'That is the variance of the forward step; knowing x_0 makes it smaller.': lambda beta, ab, before: beta,
+        'Upside down: the noise before the step stands above the line.': lambda beta, ab, before: beta * (1 - ab) / (1 - before),
+        'You used alpha_bar, the signal, where 1 - alpha_bar, the noise, belongs.': lambda beta, ab, before: beta * before / ab,
+        'That is the standard deviation; the variance is asked.': lambda beta, ab, before: torch.sqrt(beta * (1 - before) / (1 - ab)),
+        'alpha_bar is already alpha squared: do not square it again.': lambda beta, ab, before: beta * (1 - before**2) / (1 - ab**2),
+        'That is the variance at the wrong end: you swapped the times.': lambda beta, ab, before: beta * ab / before,
+    },
+)
+
+add(
+    '14-2',
+    'Turn a bound in nats on a density over [-1, 1] into bits per dimension for 8-bit data.',
+    cases=_nats,
+    truth=lambda nats, dims: nats / (dims * math.log(2)) + math.log2(127.5),
+    mistakes={
+        'You forgot the width of a bin: add log2(127.5).': lambda nats, dims: nats / (dims * math.log(2)),
+        'The sign of the constant is wrong: a bin is narrow, so each level is less likely and costs more.': (
+            lambda nats, dims: nats / (dims * math.log(2)) - math.log2(127.5)
+        ),
+        'Those are nats; divide by log 2.': lambda nats, dims: nats / dims + math.log(127.5),
+        'The bound is in nats: divide by log 2 as well.': lambda nats, dims: nats / dims + math.log2(127.5),
+        'That constant is for data in [0, 1]; levels scaled to [-1, 1] lie 2/255 apart.': (
+            lambda nats, dims: nats / (dims * math.log(2)) + math.log2(255)
+        ),
+        'Levels scaled to [-1, 1] lie 2/255 apart, not 2/256.': lambda nats, dims: nats / (dims * math.log(2)) + 7,
+        'That constant is for levels in units of one; here they lie 2/255 apart.': lambda nats, dims: nats / (dims * math.log(2)) + 8,
+        'The bound is a loss already: do not change its sign.': lambda nats, dims: -nats / (dims * math.log(2)) + math.log2(127.5),
+    },
+)
+
+add(
+    '14-3',
+    'Give the best variance of the step back, when the denoiser errs by the variance v.',
+    cases=_step,
+    truth=lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + (a * beta / sigma**2) ** 2 * v,
+    mistakes={
+        'That is the variance for a known x_0; the error of the denoiser adds to it.': lambda beta, a, s, sigma, v: beta * s**2 / sigma**2,
+        'That is the forward variance: right only for data of unit variance.': lambda beta, a, s, sigma, v: beta,
+        'Square the factor in front of x_0: variances scale with the square.': (
+            lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + a * beta / sigma**2 * v
+        ),
+        'The two variances add, they are not averaged or subtracted.': (
+            lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 - (a * beta / sigma**2) ** 2 * v
+        ),
+        'The mean of the step holds x_0 times alpha_before beta / sigma^2, not x_0 itself.': (
+            lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + v
+        ),
+        'You divided by sigma where sigma^2 belongs.': lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + (a * beta / sigma) ** 2 * v,
+    },
+)

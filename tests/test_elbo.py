@@ -1,0 +1,209 @@
+"""The bound against linear algebra, quadrature on grids, diffusers, scipy and mpmath."""
+import math
+
+import mpmath
+import pytest
+import torch
+from helpers import SCHEDULES
+
+from diffbook.core import generator
+from diffbook.elbo import ELBO, VARIANCES, beta_variance, binned_log_prob, elbo_terms, posterior_variance, step_posterior
+from diffbook.exact import reference_mixture
+from diffbook.schedules import DiscreteSchedule, RectifiedFlowSchedule, linear_betas, scaled_linear_betas, zero_terminal_betas
+
+TABLES = {n: s for n, s in SCHEDULES.items() if isinstance(s, DiscreteSchedule)}
+
+
+def double(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+tables = pytest.mark.parametrize('schedule', TABLES.values(), ids=TABLES)
+
+
+@tables
+def test_step_posterior_is_gaussian_conditioning(schedule):
+    "The joint law of (x_s, x_t) given x0 is conditioned by the two-by-two rule."
+    T, x0 = len(schedule.betas), 0.7
+    for t in {2, 3, T // 2, T - 1, T}:
+        alpha, sigma, beta = float(schedule.alpha(t - 1)), float(schedule.sigma(t - 1)), float(schedule.betas[t - 1])
+        step = math.sqrt(1 - beta)
+        cov = sigma**2, step * sigma**2, step**2 * sigma**2 + beta  # of x_s, both, x_t
+        mean, var = step_posterior(schedule, double([1.3]), double([x0]), t)
+        assert mean.item() == pytest.approx(alpha * x0 + cov[1] / cov[2] * (1.3 - step * alpha * x0), rel=1e-9)
+        assert var.item() == pytest.approx(cov[0] - cov[1] ** 2 / cov[2], rel=1e-7)
+
+
+@tables
+def test_variances_bracket_the_truth_and_share_the_first(schedule):
+    t = torch.arange(1, len(schedule.betas) + 1, dtype=torch.float64)
+    small, large = posterior_variance(schedule, t), beta_variance(schedule, t)
+    assert small[0] == large[0] == schedule.betas[0]
+    assert (small[1:] < large[1:]).all() and (small > 0).all()
+
+
+@pytest.mark.parametrize('ours, theirs', [(posterior_variance, 'fixed_small'), (beta_variance, 'fixed_large')])
+def test_variances_equal_diffusers(ours, theirs):
+    diffusers = pytest.importorskip('diffusers')
+    scheduler = diffusers.DDPMScheduler(beta_schedule='linear', variance_type=theirs)
+    scheduler.set_timesteps(1000)
+    schedule = DiscreteSchedule(linear_betas())
+    for index in (1, 5, 500, 999):  # they clamp index 0 away
+        assert float(ours(schedule, index + 1)) == pytest.approx(float(scheduler._get_variance(index)), rel=2e-3)  # theirs subtracts in float32
+
+
+def grid_chain():
+    "A short chain on a mixture with an imperfect denoiser, on a grid fine enough for exact sums."
+    schedule, mixture = DiscreteSchedule([0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6]), reference_mixture()
+    ideal = mixture.denoise(schedule)
+
+    def denoise(x, t, cond):
+        return 0.9 * ideal(x, t) + 0.1 * torch.sin(3 * x)
+
+    return schedule, denoise, torch.linspace(-8, 8, 1601, dtype=torch.float64)[:, None]
+
+
+def normal(x, mean, var):
+    return torch.exp(-((x - mean) ** 2) / (2 * var)) / torch.sqrt(2 * math.pi * torch.as_tensor(var, dtype=torch.float64))
+
+
+@pytest.mark.parametrize('name', VARIANCES)
+def test_bound_holds_at_every_point_and_is_estimated_without_bias(name):
+    "-log p(x0) and L(x0) by sums over a grid; the estimate agrees within six standard errors (false alarm below 1e-8)."
+    schedule, denoise, grid = grid_chain()
+    variance, h, T = VARIANCES[name], float(grid[1, 0] - grid[0, 0]), len(schedule.betas)
+    means = {t: step_posterior(schedule, grid, denoise(grid, torch.tensor(float(t)), None), t)[0][:, 0] for t in range(1, T + 1)}
+    density = normal(grid[:, 0], 0.0, 1.0)
+    for t in range(T, 0, -1):
+        density = h * normal(grid, means[t], variance(schedule, t)) @ density
+    for x0 in (-1.8, -0.9, 0.3, 1.6):
+        nll = -math.log(density[(grid[:, 0] - x0).abs().argmin()])
+        prior = h * (normal(grid[:, 0], schedule.alpha(T) * x0, schedule.sigma(T) ** 2)
+                     * (torch.log(normal(grid[:, 0], schedule.alpha(T) * x0, schedule.sigma(T) ** 2)) - torch.log(normal(grid[:, 0], 0.0, 1.0)))).sum()
+        rows = [float(prior)]
+        for t in range(1, T + 1):
+            at = h * normal(grid[:, 0], schedule.alpha(t) * x0, schedule.sigma(t) ** 2)
+            s_t = variance(schedule, t)
+            if t == 1:
+                decoder = float((at * ((x0 - means[1]) ** 2 / (2 * s_t) + torch.log(2 * math.pi * s_t) / 2)).sum())
+                continue
+            mean_q, var_q = step_posterior(schedule, grid, torch.full_like(grid, x0), t)
+            kl = torch.distributions.kl_divergence(
+                torch.distributions.Normal(mean_q[:, 0], var_q.sqrt()), torch.distributions.Normal(means[t], s_t.sqrt()))
+            rows.append(float((at * kl).sum()))
+        rows = torch.tensor([*rows, decoder], dtype=torch.float64)
+        assert rows.sum() > nll
+        got = elbo_terms(denoise, schedule, torch.full((4000, 1), x0, dtype=torch.float64), name, generator(0, name))
+        each = torch.cat([got.prior[:, None], got.transitions, got.reconstruction[:, None]], 1)
+        assert ((each.mean(0) - rows).abs() <= 6 * each.std(0) / 4000**0.5 + 1e-6).all()
+
+
+@tables
+def test_a_known_x0_costs_nothing_on_the_way(schedule):
+    "With one data point and its denoiser the posterior variance is right: every transition is zero."
+    if len(schedule.betas) > 100:
+        schedule = DiscreteSchedule(schedule.betas[-40:])
+    x0 = torch.full((3, 2), 0.4, dtype=torch.float64)
+    got = elbo_terms(lambda x, t, cond: torch.full_like(x, 0.4), schedule, x0)
+    torch.testing.assert_close(got.transitions, torch.zeros_like(got.transitions), rtol=0, atol=1e-12)
+    assert got.transitions.shape == (3, len(schedule.betas) - 1)
+    torch.testing.assert_close(got.reconstruction, torch.full((3,), math.log(2 * math.pi * float(schedule.betas[0]))).double())
+
+
+@pytest.mark.parametrize('betas, want', [(linear_betas(), 2.0e-5), (scaled_linear_betas(), 2.3e-3), (linear_betas(250), 4.2e-2)])
+def test_prior_term_of_unit_data(betas, want):
+    one_step = DiscreteSchedule([1 - float(torch.prod(1 - betas))])  # the same end in one stride
+    got = elbo_terms(lambda x, t, cond: x, one_step, torch.ones(1, 1, dtype=torch.float64)).prior.item()
+    assert float(f'{got:.1e}') == want
+
+
+def test_terms_do_not_depend_on_shape_or_dtype():
+    schedule = DiscreteSchedule(linear_betas(20, 0.01, 0.3))
+    x0 = torch.randn(4, 12, generator=generator(0, 'shape'), dtype=torch.float64)
+    denoise = lambda x, t, cond: torch.tanh(x)
+    flat, shaped = elbo_terms(denoise, schedule, x0), elbo_terms(denoise, schedule, x0.reshape(4, 3, 2, 2))
+    torch.testing.assert_close(flat.total, shaped.total, rtol=1e-12, atol=0)
+    assert flat.dims == shaped.dims == 12
+    single = elbo_terms(denoise, schedule, x0.float())
+    assert single.total.dtype == torch.float64
+    torch.testing.assert_close(single.total, flat.total, rtol=1e-4, atol=0)
+
+
+def test_one_step_has_no_transitions():
+    got = elbo_terms(lambda x, t, cond: 0 * x, DiscreteSchedule([0.5]), torch.ones(2, 3))
+    assert got.transitions.shape == (2, 0)
+    torch.testing.assert_close(got.total, got.prior + got.reconstruction)
+
+
+def test_parts_add_up_to_bits():
+    got = ELBO(torch.tensor([1.0]), torch.tensor([[2.0, 3.0]]), torch.tensor([-0.5]), dims=11)
+    assert got.total.item() == 5.5
+    assert got.bits_per_dim.item() == pytest.approx(0.5 / math.log(2), rel=1e-6)
+
+
+def test_zero_terminal_signal_is_finite():
+    schedule = DiscreteSchedule(zero_terminal_betas(scaled_linear_betas(50)))
+    got = elbo_terms(lambda x, t, cond: 0 * x, schedule, torch.ones(2, 3).double(), 'beta')
+    assert got.prior.abs().max() < 1e-12 and torch.isfinite(got.total).all()
+
+
+LEVELS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+
+
+@pytest.mark.parametrize('mean', [-1.2, -1.0, -0.3, 0.0, 0.77, 1.0, 3.0])
+@pytest.mark.parametrize('std', [1e-3, 0.01, 0.3, 5.0])
+def test_levels_share_all_probability(mean, std):
+    logs = binned_log_prob(LEVELS, double(mean), double(std**2))
+    assert logs.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    assert torch.isfinite(logs).all() and (logs <= 0).all()
+
+
+@pytest.mark.parametrize('level, mean, std', [(0, 0.9, 0.01), (255, -0.9, 0.02), (255, 0.99, 0.01), (128, 0.5, 0.004), (17, -0.8, 0.5), (100, 0.9, 0.02)])
+def test_levels_against_fifty_digits(level, mean, std):
+    with mpmath.workdps(50):
+        x, d = mpmath.mpf(level) * 2 / 255 - 1, mpmath.mpf(1) / 255
+        ends = [(x + sign * d - mpmath.mpf(mean)) / mpmath.mpf(std) for sign in (-1, 1)]
+        ends = [-mpmath.inf if level == 0 else ends[0], mpmath.inf if level == 255 else ends[1]]
+        if sum(ends) < 0:
+            ends = [-ends[1], -ends[0]]
+        above = lambda z: mpmath.mpf(0) if z == mpmath.inf else mpmath.erfc(z / mpmath.sqrt(2)) / 2
+        want = float(mpmath.log(above(ends[0]) - above(ends[1])))
+    got = binned_log_prob(LEVELS[level : level + 1], double(mean), double(std**2)).item()
+    assert got == pytest.approx(want, rel=1e-10)
+
+
+def test_pixels_in_single_precision_are_levels():
+    pixels = torch.arange(256, dtype=torch.uint8).float() / 127.5 - 1
+    got = binned_log_prob(pixels, torch.tensor(0.1), torch.tensor(0.02))
+    torch.testing.assert_close(got.double(), binned_log_prob(LEVELS, torch.tensor(0.1), torch.tensor(0.02)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_sure_and_right_model_of_pixels_costs_nothing():
+    image = LEVELS[torch.randint(256, (2, 30), generator=generator(0, 'pixels'))]
+    schedule = DiscreteSchedule([1e-7, 0.5, 0.9])
+    got = elbo_terms(lambda x, t, cond: image, schedule, image, decoder=binned_log_prob)
+    torch.testing.assert_close(got.reconstruction, torch.zeros(2, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
+def same(x, t, cond):
+    return x
+
+
+@pytest.mark.parametrize('arguments, words', [
+    ((same, RectifiedFlowSchedule(), torch.ones(2, 3)), 'schedule is a RectifiedFlowSchedule, expected a DiscreteSchedule'),
+    ((same, DiscreteSchedule([0.5]), torch.ones(2, 3), 'learned'), "variance is 'learned', expected one of posterior, beta"),
+    ((same, DiscreteSchedule([0.5]), torch.ones(2, 3, dtype=torch.uint8)), 'x0 is torch.uint8'),
+    ((same, DiscreteSchedule([0.5]), torch.tensor(1.0)), 'expected a batch'),
+    ((same, DiscreteSchedule([0.5]), torch.ones(0, 3)), 'expected a batch'),
+    ((same, DiscreteSchedule([0.5]), torch.tensor([[1.0, math.nan]])), 'finite'),
+    ((lambda x, t, cond: x[:, :1], DiscreteSchedule([0.5]), torch.ones(2, 3)), r'denoise gave shape \(2, 1\)'),
+])
+def test_errors_name_the_value(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        elbo_terms(*arguments)
+
+
+@pytest.mark.parametrize('bad', [0.5, 1.2, -1.5])
+def test_binned_decoder_refuses_what_is_no_level(bad):
+    with pytest.raises(ValueError, match=f'x holds {bad:g}, expected 8-bit levels'):
+        binned_log_prob(torch.tensor([1.0, bad]), torch.tensor(0.0), torch.tensor(1.0))

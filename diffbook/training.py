@@ -11,6 +11,7 @@ __all__ = ['RECIPES', 'LossFn', 'LIMITS', 'CHECKPOINT', 'PICKLES', 'PARTS', 'lea
 import copy
 import hashlib
 import importlib
+import importlib.resources
 import json
 import math
 import os
@@ -53,7 +54,7 @@ def learning_rate(
 def ema_decay(
     step: int,  # updates already averaged
     decay: float = 0.999,  # where it ends
-    warm: float = 10.0,  # the larger, the faster the first weights are forgotten; 1: none are
+    warm: float = 10.0,  # the larger, the faster the first weights are forgotten; 1: constant decay
 ) -> float:
     "Give the share of the old average that one update keeps: it rises from 1 / warm to `decay`."
     return min(decay, (1 + step) / (warm + step))
@@ -87,6 +88,13 @@ def update(
     for kept, new in zip(self.model.buffers(), model.buffers()):
         kept.copy_(new)
 
+# %% ../nbs/23_training.ipynb #recipes
+RECIPES = {  # what is on by default, by kind of device
+    'cuda': dict(bf16=True, channels_last=True, fused=True, compile=False, check_every=50),
+    'mps': dict(bf16=False, channels_last=False, fused=False, compile=False, check_every=1),
+    'cpu': dict(bf16=False, channels_last=True, fused=True, compile=False, check_every=1),
+}  # fmt: skip
+
 # %% ../nbs/23_training.ipynb #pick-device
 def pick_device(
     name: str | torch.device | None = None,  # 'cuda', 'mps', 'cpu'; None: the best there is
@@ -100,13 +108,6 @@ def pick_device(
         present = ', '.join(k for k, v in there.items() if v)
         raise ValueError(f'device is {str(name)!r}, expected one that is here: {present}')
     return torch.device(name)
-
-# %% ../nbs/23_training.ipynb #recipes
-RECIPES = {  # what is on by default, by kind of device
-    'cuda': dict(bf16=True, channels_last=True, fused=True, compile=False, check_every=50),
-    'mps': dict(bf16=False, channels_last=False, fused=False, compile=False, check_every=1),
-    'cpu': dict(bf16=False, channels_last=True, fused=True, compile=False, check_every=1),
-}  # fmt: skip
 
 # %% ../nbs/23_training.ipynb #train-step
 @dataclass(frozen=True)
@@ -151,28 +152,6 @@ class Trainer:
         self._check_settings()
         self._place(pick_device(device), {k: v for k, v in switches.items() if v is not None})
 
-# %% ../nbs/23_training.ipynb #check-settings
-LIMITS = {  # setting -> (what it must be, how to say so)
-    'lr': (lambda v: 0 < v < math.inf, 'a positive number'),
-    'warmup': (lambda v: v >= 0 and v == int(v), 'a whole number, at least 0'),
-    'total': (lambda v: v is None or (v >= 1 and v == int(v)), 'a positive whole number or None'),
-    'betas': (lambda v: len(v) == 2 and all(0 <= b < 1 for b in v), 'two numbers in [0, 1)'),
-    'weight_decay': (lambda v: 0 <= v < math.inf, 'a number, at least 0'),
-    'clip': (lambda v: v is None or v > 0, 'a positive number or None'),
-    'ema': (lambda v: 0 <= v < 1, 'a number in [0, 1)'),
-}
-
-
-@patch
-def _check_settings(self: Trainer) -> None:
-    for name, value in self.settings.items():
-        allowed, expected = LIMITS[name]
-        if not allowed(value):
-            raise ValueError(f'{name} is {value}, expected {expected}')
-    generator(self.seed, 'train')  # refuses a seed that is no integer
-    if not any(p.requires_grad for p in self.model.parameters()):
-        raise ValueError(f'{type(self.model).__name__} has no parameter to train')
-
 # %% ../nbs/23_training.ipynb #place
 @patch
 def _place(self: Trainer, device: torch.device, switches: dict[str, bool | int]) -> None:
@@ -188,30 +167,6 @@ def _place(self: Trainer, device: torch.device, switches: dict[str, bool | int])
         betas=tuple(self.settings['betas']), weight_decay=self.settings['weight_decay'])  # fmt: skip
     self._forward = torch.compile(self.loss) if self.recipe['compile'] else self.loss
     self._broken = torch.full((), math.inf, device=device)  # the first update that was not finite
-
-# %% ../nbs/23_training.ipynb #to-device
-@patch
-def _bring(self: Trainer, batch: Any) -> Any:
-    "Move every tensor of a batch to the device."
-    if isinstance(batch, Tensor):
-        images = self.recipe['channels_last'] and batch.ndim == 4
-        return batch.to(self.device, non_blocking=True, **(dict(memory_format=torch.channels_last) if images else {}))
-    if isinstance(batch, Mapping):
-        return {k: self._bring(v) for k, v in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(self._bring(v) for v in batch)
-    return batch.map(self._bring) if isinstance(batch, Cond) else batch
-
-# %% ../nbs/23_training.ipynb #randomness
-@contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[torch.Generator]:
-    "Yield the generator of one update; dropout, which takes none, finds the global state seeded and gives it back."
-    source = generator(seed, 'train', step, 'cpu' if device.type == 'mps' else device)
-    backend = torch if device.type == 'cpu' else getattr(torch, device.type)
-    devices = [] if device.type == 'cpu' else [device.index or 0]
-    with torch.random.fork_rng(devices, device_type='cuda' if device.type == 'cpu' else device.type):
-        backend.manual_seed(generator(seed, 'dropout', step).initial_seed())
-        yield source
 
 # %% ../nbs/23_training.ipynb #update
 @patch
@@ -243,6 +198,52 @@ def _loss(self: Trainer, batch: Any) -> Tensor:
         raise ValueError(f'the loss gave {what}, expected shape () or (b,), with a gradient')
     return loss.mean()
 
+# %% ../nbs/23_training.ipynb #to-device
+@patch
+def _bring(self: Trainer, batch: Any) -> Any:
+    "Move every tensor of a batch to the device."
+    if isinstance(batch, Tensor):
+        images = self.recipe['channels_last'] and batch.ndim == 4
+        return batch.to(self.device, non_blocking=True, **(dict(memory_format=torch.channels_last) if images else {}))
+    if isinstance(batch, Mapping):
+        return {k: self._bring(v) for k, v in batch.items()}
+    if isinstance(batch, (tuple, list)):
+        return type(batch)(self._bring(v) for v in batch)
+    return batch.map(self._bring) if isinstance(batch, Cond) else batch
+
+# %% ../nbs/23_training.ipynb #randomness
+@contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[torch.Generator]:
+    "Yield the generator of one update; dropout, which takes none, finds the global state seeded and gives it back."
+    source = generator(seed, 'train', step, 'cpu' if device.type == 'mps' else device)
+    backend = torch if device.type == 'cpu' else getattr(torch, device.type)
+    devices = [] if device.type == 'cpu' else [device.index or 0]
+    with torch.random.fork_rng(devices, device_type='cuda' if device.type == 'cpu' else device.type):
+        backend.manual_seed(generator(seed, 'dropout', step).initial_seed())
+        yield source
+
+# %% ../nbs/23_training.ipynb #check-settings
+LIMITS = {  # setting -> (what it must be, how to say so)
+    'lr': (lambda v: 0 < v < math.inf, 'a positive number'),
+    'warmup': (lambda v: v >= 0 and v == int(v), 'a whole number, at least 0'),
+    'total': (lambda v: v is None or (v >= 1 and v == int(v)), 'a positive whole number or None'),
+    'betas': (lambda v: len(v) == 2 and all(0 <= b < 1 for b in v), 'two numbers in [0, 1)'),
+    'weight_decay': (lambda v: 0 <= v < math.inf, 'a number, at least 0'),
+    'clip': (lambda v: v is None or v > 0, 'a positive number or None'),
+    'ema': (lambda v: 0 <= v < 1, 'a number in [0, 1)'),
+}
+
+
+@patch
+def _check_settings(self: Trainer) -> None:
+    for name, value in self.settings.items():
+        allowed, expected = LIMITS[name]
+        if not allowed(value):
+            raise ValueError(f'{name} is {value}, expected {expected}')
+    generator(self.seed, 'train')  # refuses a seed that is no integer
+    if not any(p.requires_grad for p in self.model.parameters()):
+        raise ValueError(f'{type(self.model).__name__} has no parameter to train')
+
 # %% ../nbs/23_training.ipynb #look
 @patch
 def _look(self: Trainer, batch: Any, loss: Tensor, norm: Tensor) -> None:
@@ -256,6 +257,12 @@ def _look(self: Trainer, batch: Any, loss: Tensor, norm: Tensor) -> None:
     self.optimizer.found_inf = torch.isfinite(self._broken).float()  # fused AdamW then leaves the weights alone
     if self.step % self.recipe['check_every'] == 0:
         self._raise_if_broken()
+
+# %% ../nbs/23_training.ipynb #raise-if-broken
+@patch
+def _raise_if_broken(self: Trainer) -> None:
+    if math.isfinite(self._broken):
+        raise FloatingPointError(f'update {int(self._broken)} is not finite, and the weights are those before it; check_every=1 names the tensor')
 
 # %% ../nbs/23_training.ipynb #culprit
 @patch
@@ -276,174 +283,6 @@ def _tensors(batch: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     parts = batch.items() if isinstance(batch, Mapping) else enumerate(batch) if isinstance(batch, (tuple, list)) else ()
     for key, value in parts:
         yield from _tensors(value, f'{name}[{key!r}]')
-
-# %% ../nbs/23_training.ipynb #raise-if-broken
-@patch
-def _raise_if_broken(self: Trainer) -> None:
-    if math.isfinite(self._broken):
-        raise FloatingPointError(f'update {int(self._broken)} is not finite, and the weights are those before it; check_every=1 names the tensor')
-
-# %% ../nbs/23_training.ipynb #write-file
-def write_file(
-    path: Path,  # where the bytes shall be
-    data: bytes,
-) -> None:
-    "Write a file so that a kill at any moment leaves the old one or the new one, whole."
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
-        raise OSError(error.errno, f'{error.strerror}; {len(data):,} bytes were needed, {free:,} are free', str(path)) from error
-
-# %% ../nbs/23_training.ipynb #sync-folder
-def _sync_folder(path: Path) -> None:
-    "Make the names in a folder as durable as the files."
-    if hasattr(os, 'O_DIRECTORY'):
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-# %% ../nbs/23_training.ipynb #make-folder
-def _make_folder(path: str | Path) -> Path:
-    "A folder that is there and holds no temporary file of a run that was killed."
-    path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f'{path} is a file, expected a folder')
-    path.mkdir(parents=True, exist_ok=True)
-    for stale in path.glob('.*.[0-9]*.tmp'):
-        stale.unlink(missing_ok=True)
-    return path
-
-# %% ../nbs/23_training.ipynb #module-tensors
-def _own(module: nn.Module) -> dict[str, Tensor]:
-    "The tensors of a module by name; one that has two names (tied weights) stands under its first."
-    seen: dict[int, str] = {}
-    for name, value in module.state_dict(keep_vars=True).items():
-        seen.setdefault(id(value), name)
-    return {name: value.detach() for name, value in module.state_dict(keep_vars=True).items() if seen[id(value)] == name}
-
-# %% ../nbs/23_training.ipynb #fit-names
-def _fit_names(have: Mapping[str, Tensor], want: Mapping[str, Tensor], where: object) -> None:
-    "Refuse tensors that lack a name, hold one too many, or have another shape or kind."
-    same = lambda a, b: a.shape == b.shape and a.is_floating_point() == b.is_floating_point()  # noqa: E731
-    shown = lambda v: f'{tuple(v.shape)} of {v.dtype}'  # noqa: E731
-    problems = {
-        'missing': sorted(want.keys() - have.keys()),
-        'unexpected': sorted(have.keys() - want.keys()),
-        'misshapen': [f'{k} {shown(have[k])}, expected {shown(want[k])}' for k in sorted(want.keys() & have.keys()) if not same(have[k], want[k])],
-    }
-    said = [f'{what}: {", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}' for what, names in problems.items() if names]
-    if said:
-        raise ValueError(f'{where} does not fit the model; {"; ".join(said)}')
-
-# %% ../nbs/23_training.ipynb #tensors
-@patch
-def _state(self: Trainer) -> dict[str, Tensor]:
-    "Every tensor that the next update depends on, by name."
-    state = {f'model.{k}': v for k, v in _own(self.model).items()}
-    state |= {f'ema.{k}': v for k, v in _own(self.ema.model).items()}
-    for name, parameter in self.model.named_parameters():
-        for key, value in self.optimizer.state.get(parameter, {}).items():
-            state[f'optimizer.{key}.{name}'] = value
-    return state
-
-# %% ../nbs/23_training.ipynb #save-trainer
-@patch
-def save(
-    self: Trainer,
-    folder: str | Path,  # where the checkpoints of this run lie
-) -> Path:  # the file
-    "Write one checkpoint file, named after its step and its digest, and keep the one before it."
-    self._raise_if_broken()
-    folder = _make_folder(folder)
-    header = {'step': self.step, 'seed': self.seed, 'settings': self.settings}
-    data = tensor_bytes({k: v.cpu().contiguous() for k, v in self._state().items()}, {'diffbook': json.dumps(header)})
-    path = folder / f'step-{self.step:09d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors'
-    if not path.exists():
-        write_file(path, data)
-    for old in checkpoints(folder)[2:]:
-        old.unlink()
-    return path
-
-# %% ../nbs/23_training.ipynb #checkpoints
-CHECKPOINT = re.compile(r'step-(\d{9,})-([0-9a-f]{32})\.safetensors')
-
-
-def checkpoints(folder: str | Path) -> list[Path]:  # newest first
-    "List the checkpoint files of a run."
-    files = [p for p in Path(folder).glob('step-*.safetensors') if CHECKPOINT.fullmatch(p.name)]
-    return sorted(files, key=lambda p: (int(CHECKPOINT.fullmatch(p.name)[1]), p.stat().st_mtime_ns), reverse=True)
-
-# %% ../nbs/23_training.ipynb #read-checkpoint
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
-    "Read a checkpoint whose bytes are those that were written."
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
-        raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
-    return _header(data, path), read_tensors(data)
-
-
-def _header(data: bytes, path: Path) -> dict[str, Any]:
-    "What stands in the header of a safetensors file under our name."
-    size = int.from_bytes(data[:8], 'little')
-    try:
-        return json.loads(json.loads(data[8 : 8 + size]).get('__metadata__', {}).get('diffbook', '{}'))
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f'{path} is damaged: its header cannot be read') from error
-
-# %% ../nbs/23_training.ipynb #resume
-@patch
-def resume(
-    self: Trainer,
-    folder: str | Path,  # where an earlier run saved
-) -> bool:  # whether there was anything
-    "Continue from the newest checkpoint that is whole, bit for bit; `step` and `seed` are then those of the file."
-    found = checkpoints(folder)
-    for path in found:
-        try:
-            header, tensors = read_checkpoint(path)
-        except (ValueError, OSError, SafetensorError) as error:
-            warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=2)
-            continue
-        self._restore(header, tensors, path)
-        return True
-    if found:
-        raise ValueError(f'{Path(folder)} holds {len(found)} checkpoints and all are damaged')
-    return False
-
-# %% ../nbs/23_training.ipynb #restore
-@patch
-@torch.no_grad()
-def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    for name, value in self.settings.items():
-        if header['settings'].get(name) != value:
-            raise ValueError(f'{name} is {value}, and {header["settings"].get(name)} in {path}: a run continues with the settings it began with')
-    self._touch_optimizer(header['step'] > 0)
-    own = self._state()
-    _fit_names(tensors, own, path)
-    for name, value in own.items():
-        value.copy_(tensors[name])
-    self.step, self.seed = header['step'], header['seed']
-    self._broken.fill_(math.inf)
-
-# %% ../nbs/23_training.ipynb #touch-optimizer
-@patch
-def _touch_optimizer(self: Trainer, begun: bool) -> None:
-    "Give the optimizer the tensors that it makes at its first step, if it has begun."
-    self.optimizer.state.clear()
-    for group in self.optimizer.param_groups if begun else []:
-        for p in group['params']:
-            step = torch.zeros((), device=p.device if self.recipe['fused'] else 'cpu')
-            self.optimizer.state[p] = {'step': step, 'exp_avg': torch.zeros_like(p), 'exp_avg_sq': torch.zeros_like(p)}
 
 # %% ../nbs/23_training.ipynb #signals
 @contextmanager
@@ -493,6 +332,168 @@ def _fit(self: Trainer, batches: Iterable[Any], folder: Path | None, every: int)
             self.save(folder)
         self._raise_if_broken()
 
+# %% ../nbs/23_training.ipynb #write-file
+def write_file(
+    path: Path,  # where the bytes shall be
+    data: bytes,
+) -> None:
+    "Write a file so that a kill at any moment leaves the old one or the new one, whole."
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        raise OSError(error.errno, f'{error.strerror}; {len(data):,} bytes were needed, {free:,} are free', str(path)) from error
+
+# %% ../nbs/23_training.ipynb #sync-folder
+def _sync_folder(path: Path) -> None:
+    "Make the names in a folder as durable as the files."
+    if hasattr(os, 'O_DIRECTORY'):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+# %% ../nbs/23_training.ipynb #make-folder
+def _make_folder(path: str | Path) -> Path:
+    "A folder that is there and holds no temporary file of a run that was killed."
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f'{path} is a file, expected a folder')
+    path.mkdir(parents=True, exist_ok=True)
+    for stale in path.glob('.*.[0-9]*.tmp'):
+        stale.unlink(missing_ok=True)
+    return path
+
+# %% ../nbs/23_training.ipynb #tensors
+@patch
+def _state(self: Trainer) -> dict[str, Tensor]:
+    "Every tensor that the next update depends on, by name."
+    state = {f'model.{k}': v for k, v in _own(self.model).items()}
+    state |= {f'ema.{k}': v for k, v in _own(self.ema.model).items()}
+    for name, parameter in self.model.named_parameters():
+        for key, value in self.optimizer.state.get(parameter, {}).items():
+            state[f'optimizer.{key}.{name}'] = value
+    return state
+
+# %% ../nbs/23_training.ipynb #module-tensors
+def _own(module: nn.Module) -> dict[str, Tensor]:
+    "The tensors of a module by name; one that has two names (tied weights) stands under its first."
+    seen: dict[int, str] = {}
+    for name, value in module.state_dict(keep_vars=True).items():
+        seen.setdefault(id(value), name)
+    return {name: value.detach() for name, value in module.state_dict(keep_vars=True).items() if seen[id(value)] == name}
+
+# %% ../nbs/23_training.ipynb #save-trainer
+@patch
+def save(
+    self: Trainer,
+    folder: str | Path,  # where the checkpoints of this run lie
+) -> Path:  # the file
+    "Write one checkpoint file, named after its step and its digest, and keep the one before it."
+    self._raise_if_broken()
+    folder = _make_folder(folder)
+    header = {'step': self.step, 'seed': self.seed, 'settings': self.settings}
+    data = tensor_bytes({k: v.cpu().contiguous() for k, v in self._state().items()}, {'diffbook': json.dumps(header)})
+    path = folder / f'step-{self.step:09d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors'
+    if not path.exists():
+        write_file(path, data)
+    for old in checkpoints(folder)[2:]:
+        old.unlink()
+    return path
+
+# %% ../nbs/23_training.ipynb #checkpoints
+CHECKPOINT = re.compile(r'step-(\d{9,})-([0-9a-f]{32})\.safetensors')
+
+
+def checkpoints(folder: str | Path) -> list[Path]:  # newest first
+    "List the checkpoint files of a run."
+    files = [p for p in Path(folder).glob('step-*.safetensors') if CHECKPOINT.fullmatch(p.name)]
+    return sorted(files, key=lambda p: (int(CHECKPOINT.fullmatch(p.name)[1]), p.stat().st_mtime_ns), reverse=True)
+
+# %% ../nbs/23_training.ipynb #read-checkpoint
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
+    "Read a checkpoint whose bytes are those that were written."
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
+        raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
+    return _header(data, path), read_tensors(data)
+
+# %% ../nbs/23_training.ipynb #header
+def _header(data: bytes, path: Path) -> dict[str, Any]:
+    "What stands in the header of a safetensors file under our name."
+    size = int.from_bytes(data[:8], 'little')
+    try:
+        return json.loads(json.loads(data[8 : 8 + size]).get('__metadata__', {}).get('diffbook', '{}'))
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f'{path} is damaged: its header cannot be read') from error
+
+# %% ../nbs/23_training.ipynb #fit-names
+def _fit_names(have: Mapping[str, Tensor], want: Mapping[str, Tensor], where: object) -> None:
+    "Refuse tensors that lack a name, hold one too many, or have another shape or kind."
+    same = lambda a, b: a.shape == b.shape and a.is_floating_point() == b.is_floating_point()  # noqa: E731
+    shown = lambda v: f'{tuple(v.shape)} of {v.dtype}'  # noqa: E731
+    problems = {
+        'missing': sorted(want.keys() - have.keys()),
+        'unexpected': sorted(have.keys() - want.keys()),
+        'misshapen': [f'{k} {shown(have[k])}, expected {shown(want[k])}' for k in sorted(want.keys() & have.keys()) if not same(have[k], want[k])],
+    }
+    said = [f'{what}: {", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}' for what, names in problems.items() if names]
+    if said:
+        raise ValueError(f'{where} does not fit the model; {"; ".join(said)}')
+
+# %% ../nbs/23_training.ipynb #resume
+@patch
+def resume(
+    self: Trainer,
+    folder: str | Path,  # where an earlier run saved
+) -> bool:  # whether there was anything
+    "Continue from the newest checkpoint that is whole, bit for bit; `step` and `seed` are then those of the file."
+    found = checkpoints(folder)
+    for path in found:
+        try:
+            header, tensors = read_checkpoint(path)
+        except (ValueError, OSError, SafetensorError) as error:
+            warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=2)
+            continue
+        self._restore(header, tensors, path)
+        return True
+    if found:
+        raise ValueError(f'{Path(folder)} holds {len(found)} checkpoints and all are damaged')
+    return False
+
+# %% ../nbs/23_training.ipynb #restore
+@patch
+@torch.no_grad()
+def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
+    for name, value in self.settings.items():
+        if header['settings'].get(name) != value:
+            raise ValueError(f'{name} is {value}, and {header["settings"].get(name)} in {path}: a run continues with the settings it began with')
+    self._touch_optimizer(header['step'] > 0)
+    own = self._state()
+    _fit_names(tensors, own, path)
+    for name, value in own.items():
+        value.copy_(tensors[name])
+    self.step, self.seed = header['step'], header['seed']
+    self._broken.fill_(math.inf)
+
+# %% ../nbs/23_training.ipynb #touch-optimizer
+@patch
+def _touch_optimizer(self: Trainer, begun: bool) -> None:
+    "Give the optimizer the tensors that it makes at its first step, if it has begun."
+    self.optimizer.state.clear()
+    for group in self.optimizer.param_groups if begun else []:
+        for p in group['params']:
+            step = torch.zeros((), device=p.device if self.recipe['fused'] else 'cpu')
+            self.optimizer.state[p] = {'step': step, 'exp_avg': torch.zeros_like(p), 'exp_avg_sq': torch.zeros_like(p)}
+
 # %% ../nbs/23_training.ipynb #save-model
 def save(
     path: str | Path,  # a folder, made if need be; what else lies in it stays
@@ -539,27 +540,6 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  #
         raise ValueError(f'{file} is damaged, or was not written by diffbook: its tensors do not match its digest')
     return _config(path / 'config.json', header), tensors
 
-# %% ../nbs/23_training.ipynb #find-model
-PICKLES = ('.pt', '.pth', '.bin', '.ckpt', '.pkl', '.pickle')
-
-
-def find_model(
-    name: str | Path,  # a folder, or a name in the zoo
-) -> Path:  # the folder
-    "Find a published model; say what is wrong where there is none."
-    path, zoo = Path(name), Path(__file__).parent / 'zoo'
-    if path.suffix in PICKLES:
-        raise ValueError(f'{path} is a pickle, which can run code when it is read; expected a folder with model.safetensors')
-    for folder in (path, zoo / path) if path.name == str(name) else (path,):
-        if (folder / 'model.safetensors').is_file():
-            return folder
-    if path.is_dir():
-        pickles = [p.name for p in sorted(path.iterdir()) if p.suffix in PICKLES]
-        also = f'; {pickles[0]} is a pickle and is not read' if pickles else ''
-        raise FileNotFoundError(f'{path} holds no model.safetensors{also}')
-    names = sorted(p.parent.name for p in zoo.glob('*/model.safetensors'))
-    raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
-
 # %% ../nbs/23_training.ipynb #config
 def _config(file: Path, header: dict[str, Any]) -> dict[str, Any]:
     "The configuration beside the weights; that of the weights where a kill left an older one."
@@ -578,6 +558,27 @@ def _config(file: Path, header: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f'{file} holds the unknown key {min(unknown)!r}, expected {", ".join(header)}')
     return config
+
+# %% ../nbs/23_training.ipynb #find-model
+PICKLES = ('.pt', '.pth', '.bin', '.ckpt', '.pkl', '.pickle')
+
+
+def find_model(
+    name: str | Path,  # a folder, or a name in the zoo
+) -> Path:  # the folder
+    "Find a published model; say what is wrong where there is none."
+    path, zoo = Path(name), Path(str(importlib.resources.files('diffbook'))) / 'zoo'
+    if path.suffix in PICKLES:
+        raise ValueError(f'{path} is a pickle, which can run code when it is read; expected a folder with model.safetensors')
+    for folder in (path, zoo / path) if path.name == str(name) else (path,):
+        if (folder / 'model.safetensors').is_file():
+            return folder
+    if path.is_dir():
+        pickles = [p.name for p in sorted(path.iterdir()) if p.suffix in PICKLES]
+        also = f'; {pickles[0]} is a pickle and is not read' if pickles else ''
+        raise FileNotFoundError(f'{path} holds no model.safetensors{also}')
+    names = sorted(p.parent.name for p in zoo.glob('*/model.safetensors'))
+    raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
 
 # %% ../nbs/23_training.ipynb #load-model
 PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet')  # modules that register what models are made of

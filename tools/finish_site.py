@@ -42,11 +42,9 @@ def renumber(page, numbers):
 
 
 # Quarto writes the number of an equation into its formula: 2em of space, then "(chapter.number)", then the formula ends.
+NUMBER = r'<mspace width="2.0em"></mspace><mrow><mo[^>]*>\(</mo><mn>(\d+)\.(\d+)</mn><mo[^>]*>\)</mo></mrow>'
 EQUATION = re.compile(
-    r'<span id="(eq-[\w-]+)">(<math(?:(?!<math|</math).)*)'
-    r'<mspace width="2.0em"></mspace><mrow><mo[^>]*>\(</mo><mn>(\d+)\.(\d+)</mn><mo[^>]*>\)</mo></mrow>'
-    r'((?:(?!<math).)*?</math>)</span>',
-    re.S,
+    r'<span id="(eq-[\w-]+)">(<math(?:(?!<math|</math).)*)' + NUMBER + r'((?:(?!<math).)*?</math>)</span>', re.S
 )
 
 
@@ -65,7 +63,7 @@ def problems(name, page):
     for m in re.finditer(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', page):
         if 'rel="canonical"' not in m[0]:
             yield f'{name}: loads {m[1]} from another host'
-    if re.search(r'<mn>\d+\.\d+</mn><mo[^>]*>\)</mo></mrow></mrow><annotation', page):
+    if re.search(NUMBER + r'</mrow><annotation', page):
         yield f'{name}: an equation number was left in its formula'
     if m := re.search(r'<span class="math[^"]*">\s*[\\$]', page):
         yield f'{name}: a formula that was not converted: {page[m.start() : m.start() + 120]}'

@@ -1,6 +1,6 @@
 """Train the book's Fashion-MNIST model, as the chapter on DDPM shows it.
 
-    python tools/train_zoo.py --out runs/fashion-mnist --steps 9000 --workers 2
+    python tools/train_zoo.py --out runs/fashion-mnist --steps 10400 --workers 2
 
 Each worker is one process with one thread and its share of every batch; gradients are averaged between them.
 Data order, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
@@ -8,7 +8,6 @@ when the same command is given again. Writes `state.safetensors` every few minut
 `model.safetensors` (averaged weights, half precision), `config.json` and `log.csv`.
 """
 import argparse
-import json
 import math
 import os
 import time
@@ -21,12 +20,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from diffbook.core import describe, generator
+from diffbook.core import generator
 from diffbook.data import batch_indices, load_data, to_model
 from diffbook.losses import Denoiser, diffusion_loss
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
 from diffbook.schedules import CosineSchedule
+from diffbook.training import save
 
 
 def make_model():
@@ -52,10 +52,28 @@ def averaging(step, most):
     return min(most, (1 + step) / (10 + step))
 
 
-def save_state(path, tensors, **facts):
+def named(vector, model):
+    "The pieces of a vector of all weights, by name."
+    names, weights = zip(*model.named_parameters())
+    pieces = vector.split([w.numel() for w in weights])
+    return {name: piece.reshape(w.shape) for name, w, piece in zip(names, weights, pieces)}
+
+
+def save_state(path, state, model, **facts):
+    "Write all tensors by name, as a whole or not at all."
     part = path.with_suffix('.part')
+    tensors = {f'{kind}.{name}': v.contiguous() for kind, vector in state.items() for name, v in named(vector, model).items()}
     save_file(tensors, part, {k: str(v) for k, v in facts.items()})
     os.replace(part, path)
+
+
+def load_state(path, state, model):
+    "Read them back into vectors; give the step and the seconds spent."
+    with safe_open(path, 'pt') as file:
+        for kind, vector in state.items():
+            for name, piece in named(vector, model).items():
+                piece.copy_(file.get_tensor(f'{kind}.{name}'))
+        return int(file.metadata()['step']), float(file.metadata()['seconds'])
 
 
 def forward_flops(model):
@@ -79,12 +97,11 @@ def work(rank, a):
     state = {'weights': weights, 'ema': weights.clone(), 'first': torch.zeros_like(weights), 'second': torch.zeros_like(weights)}
     step, spent = 0, 0.0
     if (out / 'state.safetensors').exists():
-        with safe_open(out / 'state.safetensors', 'pt') as f:
-            state = {k: f.get_tensor(k) for k in f.keys()}
-            step, spent = int(f.metadata()['step']), float(f.metadata()['seconds'])
+        step, spent = load_state(out / 'state.safetensors', state, model)
     begun, saved, losses = time.time() - spent, time.time(), []
+    parent = os.getppid()
     share = slice(rank * a.batch // a.workers, (rank + 1) * a.batch // a.workers)
-    while step < a.steps:
+    while step < a.steps and os.getppid() == parent:  # a worker without its parent stops
         vector_to_parameters(state['weights'], model.parameters())
         gen = generator(a.seed, 'train', step)
         eps = torch.randn(a.batch, 1, 28, 28, generator=gen)[share]
@@ -112,24 +129,22 @@ def work(rank, a):
                 log.write(line if step > 50 else 'step,images,seconds,loss,rate\n' + line)
             losses = []
         if rank == 0 and (step == a.steps or time.time() - saved > 180):
-            save_state(out / 'state.safetensors', state, step=step, seconds=time.time() - begun)
+            save_state(out / 'state.safetensors', state, model, step=step, seconds=time.time() - begun)
             saved = time.time()
     if rank == 0:
         vector_to_parameters(state['ema'], model.parameters())
-        save_state(out / 'model.safetensors', {k: v.half() for k, v in model.state_dict().items()})
-        (out / 'config.json').write_text(json.dumps(describe(model), indent=1) + '\n')
         forward = forward_flops(model)
-        facts = {'parameters': len(state['ema']), 'steps': step, 'images': step * a.batch, 'batch': a.batch, 'seed': a.seed, 'rate': a.lr, 'ema': a.ema}
+        facts = {'data': 'fashion-mnist', 'shape': [1, 28, 28], 'parameters': len(state['ema']), 'steps': step, 'images': step * a.batch, 'batch': a.batch, 'seed': a.seed, 'rate': a.lr, 'ema': a.ema}
         facts |= {'forward_flops': forward, 'training_flops': 3 * forward * step * a.batch, 'seconds': round(time.time() - begun)}
         facts |= {'workers': a.workers, 'torch': torch.__version__.split('+')[0]}
-        (out / 'training.json').write_text(json.dumps(facts, indent=1) + '\n')
+        save(out, model, facts, torch.float16)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='runs/fashion-mnist')
     parser.add_argument('--data-root')
-    parser.add_argument('--steps', type=int, default=9000)
+    parser.add_argument('--steps', type=int, default=10400)
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--lr', type=float, default=1.2e-3)
     parser.add_argument('--ema', type=float, default=0.999)

@@ -51,12 +51,26 @@ if [ ! -x "$venv/bin/python" ]; then
     fi
 fi
 
-echo "Installing diffbook ($kind) in $venv; the first time this downloads PyTorch"
-if command -v uv >/dev/null 2>&1; then
-    uv pip install --quiet --python "$venv/bin/python" -e "$what"
-else
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$what"
+pip_install() {
+    if command -v uv >/dev/null 2>&1; then
+        uv pip install --quiet --python "$venv/bin/python" "$@"
+    else
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    fi
+}
+
+# On Linux the usual PyTorch brings 3 GB of CUDA. Without an NVIDIA driver take the small one, if its index can be reached.
+if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 \
+    && ! "$venv/bin/python" -c 'import torch' >/dev/null 2>&1; then
+    echo "No NVIDIA GPU found: trying the small PyTorch for CPUs"
+    index=https://download.pytorch.org/whl/cpu
+    if command -v uv >/dev/null 2>&1; then limits=; else limits='--timeout 10 --retries 0'; fi
+    # shellcheck disable=SC2086  # no quotes: two options or none
+    pip_install --index-url "$index" $limits torch torchvision >/dev/null 2>&1 || echo "Not to be had; the usual one will do"
 fi
+
+echo "Installing diffbook ($kind) in $venv; the first time this downloads much"
+pip_install -e "$what"
 
 touch "$venv/.ready-demo"
 if [ "$kind" = dev ]; then touch "$venv/.ready-dev"; fi

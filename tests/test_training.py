@@ -1,0 +1,763 @@
+"""Training: updates against closed forms, resuming bit for bit, and files that survive kills, full disks and flipped bits."""
+
+import contextlib
+import copy
+import errno
+import hashlib
+import json
+import math
+import os
+import resource
+import signal
+import threading
+import time
+import warnings
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save as tensor_bytes
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from diffbook import training
+from diffbook.core import REGISTRY, generator, register, uniform
+from diffbook.data import batches
+from diffbook.losses import Denoiser
+from diffbook.nets.unet import UNet
+from diffbook.predictions import predict_v
+from diffbook.schedules import CosineSchedule, DiscreteSchedule, linear_betas
+from diffbook.training import (
+    EMA,
+    Trainer,
+    checkpoints,
+    ema_decay,
+    learning_rate,
+    load,
+    read_checkpoint,
+    read_model,
+    save,
+    write_file,
+)
+
+DATA = uniform(0, 'test data', 0, range(24), (3,)).float()
+STEPS = 18  # three epochs of 24 examples in batches of 4
+
+
+class Net(nn.Module):
+    "A network with everything that a checkpoint can lose: dropout, running statistics, an integer buffer, tied weights."
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+        self.again = nn.Linear(3, 6, bias=False)
+        self.again.weight = self.first.weight
+
+    def forward(self, x):
+        h = nn.functional.dropout(torch.tanh(self.norm(self.first(x))), 0.2, self.training)
+        return self.last(h + self.again(x))
+
+
+def loss(net, x, generator):
+    noise = torch.randn(x.shape, generator=generator)
+    return (net(x + 0.3 * noise) - noise).square().mean(1)
+
+
+def make(**settings):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        net = Net()
+    return Trainer(net, loss, **{'warmup': 5, 'total': STEPS, 'seed': 7, 'device': 'cpu', 'ema': 0.9} | settings)
+
+
+def go(trainer, until=STEPS, **options):
+    stream = batches(DATA, 4, trainer.seed, trainer.step)
+    return list(trainer.fit(islice(stream, until - trainer.step), **options))
+
+
+def bits(trainer):
+    "Everything that the next update depends on, as bytes in a canonical order."
+    state = trainer._state()
+    return hashlib.sha256(b''.join(k.encode() + state[k].detach().contiguous().numpy().tobytes() for k in sorted(state))).hexdigest()
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    "An undisturbed run that saved a checkpoint after each update: folder by step, and the state by step."
+    root, trainer, states = tmp_path_factory.mktemp('run'), make(), {}
+    stream = batches(DATA, 4, trainer.seed)
+    for step in range(STEPS + 1):
+        trainer.save(root / str(step))
+        states[step] = bits(trainer)
+        if step < STEPS:
+            trainer.update(next(stream))
+    return root, states
+
+
+# Resuming
+
+
+@pytest.mark.parametrize('step', range(STEPS + 1))
+def test_resume_at_every_step(run, step):
+    root, states = run
+    trainer = make(seed=7)
+    assert trainer.resume(root / str(step))
+    assert (trainer.step, bits(trainer)) == (step, states[step])
+    go(trainer)
+    assert bits(trainer) == states[STEPS]
+
+
+def lose_average(trainer):
+    trainer.ema = EMA(trainer.model, trainer.settings['ema'])
+
+
+def lose_step(trainer):
+    trainer.step = 0
+
+
+def lose_seed(trainer):
+    trainer.seed = 0
+
+
+def lose_weights(trainer):
+    trainer.model.load_state_dict(make().model.state_dict())
+
+
+def lose_buffers(trainer):
+    trainer.model.norm.reset_running_stats()
+
+
+LOSSES = {
+    'weights': lose_weights,
+    'buffers': lose_buffers,
+    'average': lose_average,
+    'optimizer': lambda trainer: trainer.optimizer.state.clear(),
+    'moments': lambda trainer: [s['exp_avg_sq'].zero_() for s in trainer.optimizer.state.values()],
+    'optimizer step': lambda trainer: [s['step'].zero_() for s in trainer.optimizer.state.values()],
+    'step': lose_step,
+    'seed': lose_seed,
+}
+
+
+@pytest.mark.parametrize('part', LOSSES)
+def test_losing_a_part_is_noticed(run, part):
+    "The negative controls: a resume that forgets one thing must end elsewhere."
+    root, states = run
+    trainer = make()
+    trainer.resume(root / '9')
+    LOSSES[part](trainer)
+    stream = batches(DATA, 4, trainer.seed, trainer.step)
+    for batch in islice(stream, STEPS - 9):
+        trainer.update(batch)
+    trainer.step = STEPS
+    assert bits(trainer) != states[STEPS]
+
+
+def test_losing_the_order_of_the_data_is_noticed(run):
+    root, states = run
+    trainer = make()
+    trainer.resume(root / '9')
+    list(trainer.fit(islice(batches(DATA, 4, trainer.seed), STEPS - 9)))
+    assert bits(trainer) != states[STEPS]
+
+
+def test_losing_the_seed_of_dropout_is_noticed(run, monkeypatch):
+    @contextlib.contextmanager
+    def unseeded(seed, step, device):
+        yield generator(seed, 'train', step, device)
+
+    root, states = run
+    monkeypatch.setattr(training, '_seeded', unseeded)
+    trainer = make()
+    trainer.resume(root / '9')
+    go(trainer)
+    assert bits(trainer) != states[STEPS]
+
+
+def test_the_file_decides_the_seed(run):
+    trainer = make(seed=0)
+    trainer.resume(run[0] / '9')
+    assert trainer.seed == 7
+    go(trainer)
+    assert bits(trainer) == run[1][STEPS]
+
+
+def test_saving_does_not_change_the_run(run, tmp_path):
+    for every in (1, 4, 100):
+        trainer = make()
+        trace = [s.loss.item() for s in go(trainer, folder=tmp_path / str(every), every=every)]
+        assert bits(trainer) == run[1][STEPS]
+        assert len(trace) == STEPS and len(checkpoints(tmp_path / str(every))) == min(2, 1 + (STEPS - 1) // every)
+
+
+def test_global_randomness_is_given_back():
+    torch.manual_seed(5)
+    want = torch.rand(3)
+    torch.manual_seed(5)
+    go(make(), 3)
+    assert torch.equal(torch.rand(3), want)
+
+
+def test_other_settings_are_refused(run):
+    for name, value in {'lr': 2e-3, 'total': None, 'warmup': 6, 'ema': 0.99, 'clip': None}.items():
+        with pytest.raises(ValueError, match=f'{name} is .*a run continues'):
+            make(**{name: value}).resume(run[0] / '3')
+
+
+def test_resume_without_a_run(tmp_path):
+    assert make().resume(tmp_path) is False
+    assert make().resume(tmp_path / 'nowhere') is False
+
+
+# Updates
+
+
+def test_update_is_adamw_on_the_clipped_gradient():
+    "One update with everything on, against autograd and the formulas by hand, in float64."
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2).double()
+    start = [p.detach().clone() for p in net.parameters()]
+    trainer = Trainer(net, lambda m, x, g: m(x).square().sum(1), lr=0.1, warmup=3, clip=0.5, weight_decay=0.2, ema=0.9, device='cpu')
+    x = DATA[:4].double()
+    reported = trainer.update(x)
+    weight, bias = (p.clone().requires_grad_() for p in start)
+    value = (x @ weight.T + bias).square().sum(1).mean()
+    gradients = torch.autograd.grad(value, (weight, bias))
+    norm = torch.sqrt(sum(g.square().sum() for g in gradients))
+    lr = 0.1 / 4
+    for before, after, g, average in zip(start, net.parameters(), gradients, trainer.ema.model.parameters()):
+        g = g * min(1, 0.5 / norm.item())
+        want = before * (1 - lr * 0.2) - lr * g / (g.abs() + 1e-8)
+        torch.testing.assert_close(after.detach(), want, rtol=0, atol=1e-9)  # torch adds 1e-6 to the norm
+        torch.testing.assert_close(average, 0.1 * before + 0.9 * after.detach(), rtol=1e-12, atol=0)
+    assert (reported.step, reported.lr) == (1, lr)
+    torch.testing.assert_close(reported.loss, value.detach())
+    torch.testing.assert_close(reported.grad_norm, norm)
+    assert not reported.loss.requires_grad
+
+
+def test_decay_and_rate_are_bounded_and_monotone():
+    decays = [ema_decay(n) for n in range(20_000)]
+    assert decays[0] == 0.1 and decays[-1] == 0.999 and decays == sorted(decays)
+    rates = [learning_rate(n, 1.0, 10, 100) for n in range(120)]
+    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[10] == 1.0 and rates[100] == 0.0 and min(rates[:100]) > 0
+
+
+def test_average_of_a_constant_is_constant_and_linear_in_the_path():
+    net = nn.Linear(2, 2).double()
+    average = EMA(net, 0.99)
+    for n in range(50):
+        average.update(net, n)
+    torch.testing.assert_close(average.model.weight, net.weight.detach(), rtol=1e-15, atol=0)
+    with torch.no_grad():
+        net.weight += 1
+    before = average.model.weight.clone()
+    average.update(net, 50)
+    share = 1 - ema_decay(50, 0.99)
+    torch.testing.assert_close(average.model.weight, before + share, rtol=1e-14, atol=1e-14)
+
+
+def test_average_equals_torch_swa_with_buffers():
+    "AveragedModel copies its model at its first call, so it starts one update later."
+    torch.manual_seed(0)
+    net = Net()
+    mine = EMA(net, 0.9, warm=1)
+    theirs = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+    theirs.update_parameters(net)
+    for n in range(7):
+        net(torch.randn(5, 3))
+        for p in net.parameters():
+            p.data += torch.randn_like(p)
+        mine.update(net, n)
+        theirs.update_parameters(net)
+    for a, b in zip(mine.model.state_dict().values(), theirs.module.state_dict().values()):
+        assert torch.equal(a, b)
+    assert mine.model.norm.num_batches_tracked == 7 and not mine.model.training
+
+
+def test_bf16_keeps_the_weights_in_float32():
+    exact, rounded = make(), make(bf16=True)
+    a, b = (torch.stack([s.loss for s in go(t)]) for t in (exact, rounded))
+    assert {v.dtype for v in rounded._state().values()} <= {torch.float32, torch.int64}
+    assert not torch.equal(a, b)
+    torch.testing.assert_close(a, b, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize('switch', [{'fused': False}, {'channels_last': False}, {'check_every': 5}])
+def test_switches_do_not_change_what_is_learned(run, switch):
+    trainer, plain = make(**switch), make()
+    a, b = (torch.stack([s.loss for s in go(t)]) for t in (trainer, plain))
+    torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_batches_of_many_kinds_reach_the_loss():
+    seen = []
+
+    def look(net, batch, generator):
+        seen.append(batch)
+        return net(batch['x'][0])
+
+    trainer = Trainer(nn.Linear(3, 1), lambda *a: look(*a).mean(1), device='cpu')
+    trainer.update({'x': (DATA, [DATA]), 'n': 3})
+    assert torch.equal(seen[0]['x'][1][0], DATA) and seen[0]['n'] == 3
+
+
+class CountWaits(TorchDispatchMode):
+    waits = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.waits += any(name in str(func) for name in ('local_scalar_dense', 'is_nonzero', 'nonzero'))
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_update_waits_for_the_device():
+    trainer = make(check_every=1000)
+    stream = batches(DATA, 4)
+    trainer.update(next(stream))
+    with CountWaits() as count:
+        for _ in range(20):
+            trainer.update(next(stream))
+    assert count.waits == 0
+    with CountWaits() as control:
+        make(check_every=1).update(next(stream))
+    assert control.waits > 0
+
+
+# Numbers that are not finite
+
+
+def poison_batch(trainer, batch, value):
+    batch[2, 1] = value
+    return batch, 'batch holds'
+
+
+def poison_weight(trainer, batch, value):
+    trainer.model.last.weight.data[0, 0] = value
+    return batch, 'last.weight holds'
+
+
+def poison_loss(trainer, batch, value):
+    trainer._forward = lambda net, x, g: loss(net, x, g) * value
+    return batch, 'loss holds'
+
+
+def poison_gradient(trainer, batch, value):
+    trainer.model.last.bias.register_hook(lambda g: torch.full_like(g, value))
+    return batch, 'the gradient of last.bias holds'
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('poison', [poison_batch, poison_weight, poison_loss, poison_gradient])
+@pytest.mark.parametrize('step', [0, 1, 6])
+def test_nan_never_spreads(tmp_path, poison, value, step):
+    trainer = make()
+    go(trainer, step)
+    trainer.save(tmp_path)
+    average, files = bits_of(trainer.ema.model), snapshot(tmp_path)
+    batch, name = poison(trainer, DATA[:4].clone(), value)
+    weights = [p.detach().clone() for p in trainer.model.parameters()]
+    with pytest.raises(FloatingPointError, match=f'update {step + 1} is not finite: {name} (nan|-?inf)'):
+        list(trainer.fit([batch], tmp_path))
+    assert bits_of(trainer.ema.model) == average and snapshot(tmp_path) == files and trainer.step == step
+    assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(weights, trainer.model.parameters()))
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+@pytest.mark.parametrize('poison', [poison_batch, poison_loss, poison_gradient])
+def test_nan_is_held_back_until_the_host_looks(tmp_path, poison, value):
+    "As on a GPU: the update is switched off where it happens, and the host learns of it later."
+    trainer = make(check_every=8, total=None)
+    go(trainer, 3)
+    weights = [p.detach().clone() for p in trainer.model.parameters()]
+    batch, _ = poison(trainer, DATA[:4].clone(), value)
+    with pytest.raises(FloatingPointError, match='update 4 is not finite'):
+        list(trainer.fit([batch] + [DATA[:4]] * 10, tmp_path))
+    assert all(torch.equal(a, b) for a, b in zip(weights, trainer.model.parameters()))
+    assert all(torch.isfinite(p).all() for p in trainer.ema.model.parameters()) and not checkpoints(tmp_path)
+    with pytest.raises(FloatingPointError, match='update 4'):
+        trainer.save(tmp_path)
+    assert not checkpoints(tmp_path)
+
+
+def bits_of(model):
+    return b''.join(v.numpy().tobytes() for v in model.state_dict().values())
+
+
+def snapshot(folder):
+    "Names and bytes of everything below a folder."
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file()}
+
+
+# Kills
+
+
+def test_kill_anywhere(run, tmp_path):
+    "A real kill -9 at 20 random moments of a run that saves often; what is taken up ends in the bits of the undisturbed run."
+    delays = uniform(0, 'kills', 0, range(400)).tolist()
+    killed = tries = 0
+    while True:
+        child = os.fork()
+        if child == 0:
+            try:
+                trainer = make()
+                trainer.resume(tmp_path)
+                for _ in trainer.fit(islice(batches(DATA, 4, trainer.seed, trainer.step), STEPS - trainer.step), tmp_path, 1):
+                    time.sleep(0.002)
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        if killed < 20:
+            time.sleep(0.08 * delays[tries])
+            os.kill(child, signal.SIGKILL)
+        tries += 1
+        _, status = os.waitpid(child, 0)
+        killed += os.WIFSIGNALED(status)
+        if not os.WIFSIGNALED(status):
+            assert os.WEXITSTATUS(status) == 0
+            if killed >= 20:
+                break
+            for path in tmp_path.iterdir():  # done before 20 kills: begin again
+                path.unlink()
+    trainer = make()
+    assert trainer.resume(tmp_path) and trainer.step == STEPS and bits(trainer) == run[1][STEPS]
+    trainer.save(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2, 'temporaries of killed runs are left'
+
+
+class Killed(BaseException):
+    "Stands for kill -9: nothing of the program runs after it."
+
+
+class Disk:
+    """Count what a save asks of the disk, and die before operation `fatal`.
+
+    `crash` then loses what was not synced: bytes of files without fsync, and renames before the folder's fsync.
+    """
+
+    def __init__(self, monkeypatch, fatal):
+        self.fatal, self.count, self.loose, self.renamed = fatal, 0, {}, []
+        self.real = {'open': open, 'fsync': os.fsync, 'replace': os.replace, 'unlink': Path.unlink}
+        monkeypatch.setattr(training, 'open', self.open, raising=False)
+        monkeypatch.setattr(training.os, 'fsync', self.fsync)
+        monkeypatch.setattr(training.os, 'replace', self.replace)
+        monkeypatch.setattr(Path, 'unlink', lambda path, missing_ok=False: self.unlink(path, missing_ok))
+
+    def tick(self):
+        self.count += 1
+        if self.count == self.fatal:
+            raise Killed
+
+    def open(self, path, mode):
+        self.tick()
+        disk, file = self, self.real['open'](path, mode, buffering=0)
+        self.loose[os.fstat(file.fileno()).st_ino] = True
+
+        class File:
+            def write(self, data):
+                for piece in (data[: len(data) // 2], data[len(data) // 2 :]):
+                    disk.tick()
+                    file.write(piece)
+
+            def flush(self):
+                disk.tick()
+
+            fileno = staticmethod(file.fileno)
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                file.close()
+
+        return File()
+
+    def fsync(self, handle):
+        self.tick()
+        self.real['fsync'](handle)
+        if os.path.isdir(f'/proc/self/fd/{handle}'):
+            self.renamed.clear()
+        else:
+            self.loose.pop(os.fstat(handle).st_ino, None)
+
+    def replace(self, old, new):
+        self.tick()
+        before = Path(new).read_bytes() if Path(new).exists() else None
+        self.real['replace'](old, new)
+        self.renamed.append((Path(new), before))
+
+    def unlink(self, path, missing_ok):
+        self.tick()
+        self.real['unlink'](path, missing_ok=missing_ok)
+
+    def crash(self, folder, renames_survive):
+        for path in folder.iterdir():
+            if path.stat().st_ino in self.loose:
+                os.truncate(path, 0)
+        for path, before in [] if renames_survive else self.renamed:
+            self.real['unlink'](path) if before is None else path.write_bytes(before)
+
+
+@pytest.mark.parametrize('renames_survive', [True, False])
+def test_every_prefix_of_a_save_leaves_a_checkpoint(run, tmp_path, renames_survive):
+    root, states = run
+    steps = []
+    for fatal in range(1, 40):
+        folder = tmp_path / str(fatal)
+        trainer = make()
+        go(trainer, 4)
+        trainer.save(folder)
+        go(trainer, 5)
+        trainer.save(folder)
+        go(trainer, 6)
+        with pytest.MonkeyPatch.context() as patches:
+            disk = Disk(patches, fatal)
+            try:
+                trainer.save(folder)
+                died = False
+            except Killed:
+                died = True
+        disk.crash(folder, renames_survive)
+        fresh = make()
+        assert fresh.resume(folder)
+        assert fresh.step in (5, 6) and bits(fresh) == states[fresh.step]
+        steps.append(fresh.step)
+        fresh.save(folder)
+        assert {p.suffix for p in folder.iterdir()} == {'.safetensors'}
+        if not died:
+            break
+    assert not died and steps == sorted(steps) and 8 <= len(steps) and set(steps) == {5, 6}
+
+
+@register
+class Small(nn.Module):
+    def __init__(self, width: int = 2, tied: bool = False):
+        super().__init__()
+        self.a, self.b = nn.Linear(width, width), nn.Linear(width, width)
+        if tied:
+            self.b.weight = self.a.weight
+
+
+@pytest.mark.parametrize('renames_survive', [True, False])
+def test_every_prefix_of_publishing_leaves_the_old_or_the_new_model(tmp_path, renames_survive):
+    torch.manual_seed(0)
+    old, new = Small(2), Small(3)
+    found = []
+    for fatal in range(1, 40):
+        folder = tmp_path / str(fatal)
+        save(folder, old, {'which': 'old'})
+        with pytest.MonkeyPatch.context() as patches:
+            disk = Disk(patches, fatal)
+            try:
+                save(folder, new, {'which': 'new'})
+                died = False
+            except Killed:
+                died = True
+        disk.crash(folder, renames_survive)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            model, config = load(folder), read_model(folder)[0]
+        want = {'old': old, 'new': new}[config['about']['which']]
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), want.state_dict().values()))
+        found.append(config['about']['which'])
+        if not died:
+            break
+    assert not died and found == sorted(found, reverse=True) and set(found) == {'old', 'new'}
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(run, tmp_path):
+    trainer = make()
+    go(trainer, 9)
+    kept = trainer.save(tmp_path)
+    need, before = kept.stat().st_size, snapshot(tmp_path)
+    go(trainer, 10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in [*range(0, need, max(1, need // 60)), need - 1]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with pytest.raises(OSError, match='bytes were needed') as error:
+                trainer.save(tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert error.value.errno == errno.EFBIG and 'step-000000010' in error.value.filename
+        assert snapshot(tmp_path) == before
+    fresh = make()
+    assert fresh.resume(tmp_path) and fresh.step == 9
+
+
+@pytest.mark.parametrize('number, kind, code', [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)])
+@pytest.mark.parametrize('step', [0, 1, 8])
+def test_signals_save_between_two_updates(run, tmp_path, number, kind, code, step):
+    def interrupted(net, x, generator):
+        if trainer.step == step:
+            os.kill(os.getpid(), number)  # in the middle of an update
+        return loss(net, x, generator)
+
+    trainer = make()
+    trainer._forward = interrupted
+    before = signal.getsignal(number)
+    with pytest.raises(kind) as error:
+        go(trainer, folder=tmp_path)
+    assert getattr(error.value, 'code', None) == code and signal.getsignal(number) is before
+    fresh = make()
+    assert fresh.resume(tmp_path) and fresh.step == step + 1
+    go(fresh)
+    assert bits(fresh) == run[1][STEPS]
+
+
+def test_without_a_folder_signals_are_left_alone():
+    before = signal.getsignal(signal.SIGINT)
+    stream = make().fit(batches(DATA, 4))
+    next(stream)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thread_may_train(tmp_path):
+    thread = threading.Thread(target=lambda: go(make(), 3, folder=tmp_path))
+    thread.start()
+    thread.join()
+    assert len(checkpoints(tmp_path)) == 1
+
+
+# Damage
+
+
+def test_every_flipped_bit_and_every_cut_is_found(run):
+    (path,) = checkpoints(run[0] / '9')
+    data = path.read_bytes()
+    where = (uniform(0, 'flips', 0, range(2000)) * 8 * len(data)).long().tolist()
+    try:
+        for bit in where:
+            damaged = bytearray(data)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match='damaged'):
+                read_checkpoint(path)
+        for length in range(0, len(data), max(1, len(data) // 200)):
+            path.write_bytes(data[:length])
+            with pytest.raises(ValueError, match='damaged'):
+                read_checkpoint(path)
+    finally:
+        path.write_bytes(data)
+    read_checkpoint(path)
+
+
+def test_flipped_bits_of_a_model_are_never_silent(tmp_path):
+    torch.manual_seed(0)
+    save(tmp_path, Small(), {'name': 'x'})
+    path = tmp_path / 'model.safetensors'
+    data, (config, tensors) = path.read_bytes(), read_model(tmp_path)
+    same = found = 0
+    for bit in range(0, 8 * len(data), 3):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            got, values = read_model(tmp_path)
+            assert got == config and values.keys() == tensors.keys() and all(torch.equal(values[k], tensors[k]) for k in tensors)
+            same += 1
+        except ValueError as error:
+            assert 'damaged' in str(error)
+            found += 1
+    assert found > 100 * same
+
+
+def test_a_damaged_checkpoint_falls_back_and_says_so(run, tmp_path):
+    trainer = make()
+    go(trainer, 9)
+    trainer.save(tmp_path)
+    go(trainer, 12)
+    newest = trainer.save(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-5])
+    fresh = make()
+    with pytest.warns(UserWarning, match='step-000000012.* is damaged.*going back'):
+        assert fresh.resume(tmp_path)
+    assert fresh.step == 9 and bits(fresh) == run[1][9]
+    for path in checkpoints(tmp_path):
+        path.write_bytes(b'nothing')
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match='2 checkpoints and all are damaged'):
+        make().resume(tmp_path)
+
+
+def test_a_checkpoint_that_lacks_a_part_is_refused(run, tmp_path):
+    (path,) = checkpoints(run[0] / '9')
+    header, tensors = read_checkpoint(path)
+    for missing in ('ema.first.weight', 'optimizer.exp_avg.last.bias', 'model.norm.running_mean'):
+        rest = {k: v for k, v in tensors.items() if k != missing}
+        data = tensor_bytes(rest, {'diffbook': json.dumps(header)})
+        target = tmp_path / missing / f'step-000000009-{hashlib.sha256(data).hexdigest()[:32]}.safetensors'
+        target.parent.mkdir()
+        target.write_bytes(data)
+        trainer = make()
+        before = bits(trainer)
+        with pytest.raises(ValueError, match=f'missing: {missing}'):
+            trainer.resume(target.parent)
+        assert trainer.step == 0 and bits(copy_state(trainer)) == before
+
+
+def copy_state(trainer):
+    "The trainer without moments, which a refused resume may have made."
+    trainer.optimizer.state.clear()
+    return trainer
+
+
+# Published models
+
+
+@pytest.mark.parametrize('schedule', [CosineSchedule(), DiscreteSchedule(linear_betas(50))])
+def test_a_published_denoiser_gives_the_same_answers(tmp_path, schedule):
+    torch.manual_seed(0)
+    model = Denoiser(UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 2, 0), groups=4), schedule, predict_v)
+    for p in model.parameters():
+        p.data += 0.1 * torch.randn(p.shape)
+    save(tmp_path / 'm', model, {'shape': [1, 8, 8]})
+    assert sorted(p.name for p in (tmp_path / 'm').iterdir()) == ['config.json', 'model.safetensors']
+    again = load(tmp_path / 'm')
+    x, t = torch.randn(2, 1, 8, 8), torch.tensor([0.3, 0.7]) * schedule.t_max
+    assert torch.equal(model.eval()(x, t), again(x, t)) and not again.training
+    assert read_model(tmp_path / 'm')[0]['about'] == {'shape': [1, 8, 8]}
+
+
+def test_tied_weights_stay_tied(tmp_path):
+    model = Small(3, tied=True)
+    save(tmp_path, model)
+    again = load(tmp_path)
+    assert again.a.weight is again.b.weight and torch.equal(again.a.weight, model.a.weight)
+    assert sorted(read_model(tmp_path)[1]) == ['a.bias', 'a.weight', 'b.bias']
+
+
+def test_a_model_may_be_stored_in_half(tmp_path):
+    model = Small(16)
+    save(tmp_path / 'full', model)
+    save(tmp_path / 'half', model, dtype=torch.bfloat16)
+    again = load(tmp_path / 'half')
+    assert torch.equal(again.a.weight, model.a.weight.bfloat16().float()) and again.a.weight.dtype == torch.float32
+    sizes = [(tmp_path / k / 'model.safetensors').stat().st_size for k in ('full', 'half')]
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+def test_publishing_leaves_other_files_alone(tmp_path):
+    (tmp_path / 'notes.txt').write_text('mine')
+    (tmp_path / '.config.json.123.tmp').write_text('left by a kill')
+    (tmp_path / '.mine.tmp').write_text('mine too')
+    save(tmp_path, Small())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['.mine.tmp', 'config.json', 'model.safetensors', 'notes.txt']
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path):
+    model = Small()
+    save(tmp_path / 'a', model, {'b': 1, 'a': 2})
+    save(tmp_path / 'b', copy.deepcopy(model), {'a': 2, 'b': 1})
+    assert snapshot(tmp_path / 'a') == snapshot(tmp_path / 'b')
+
+
+def test_writing_a_file_again_replaces_it(tmp_path):
+    write_file(tmp_path / 'x', b'one')
+    write_file(tmp_path / 'x', b'two')
+    assert snapshot(tmp_path) == {'x': b'two'}
+
+
+def test_the_parts_of_models_register_themselves():
+    load_parts = {'UNet', 'Denoiser', 'CosineSchedule', 'DiscreteSchedule', 'predict_v', 'scaled_time'}
+    assert load_parts <= set(REGISTRY)

@@ -1,0 +1,330 @@
+"""Losses and weights against the bound, the oracle, diffusers and scipy; every schedule, every prediction."""
+from functools import partial
+
+import pytest
+import torch
+from helpers import PREDICTIONS, SCHEDULES, inner_times
+from scipy import stats
+from torch import nn
+
+from diffbook.core import Cond, build, describe, generator, noise
+from diffbook.elbo import beta_variance, elbo_terms, posterior_variance
+from diffbook.exact import GaussianMixture, reference_mixture
+from diffbook.losses import (
+    Denoiser,
+    diffusion_loss,
+    elbo_weight,
+    log_normal_draw,
+    logit_normal_draw,
+    min_snr,
+    plain_weight,
+    quarter_log_noise,
+    scaled_time,
+    stratified_draw,
+    table_index,
+    uniform_draw,
+    unit_input,
+    vdm_weight,
+    weight_for,
+)
+from diffbook.predictions import predict_edm, predict_eps, predict_score, predict_v, predict_velocity, predict_x0, target
+from diffbook.schedules import (
+    CosineSchedule,
+    DiscreteSchedule,
+    KarrasSchedule,
+    LinearBetaSchedule,
+    RectifiedFlowSchedule,
+    ShiftedSchedule,
+    linear_betas,
+)
+
+every = pytest.mark.parametrize('prediction', PREDICTIONS.values(), ids=PREDICTIONS)
+everywhere = pytest.mark.parametrize('schedule', SCHEDULES.values(), ids=SCHEDULES)
+DARK = {n: s for n, s in SCHEDULES.items() if float(s.alpha(s.t_max)) == 0}
+TABLE = DiscreteSchedule(linear_betas())
+
+
+class Ideal(nn.Module):
+    "The network that a perfect training would end with: it is told t and answers E[y | x_t]."
+
+    def __init__(self, law, schedule, prediction):
+        super().__init__()
+        self.law, self.schedule, self.prediction = law, schedule, prediction
+
+    def forward(self, x, level, cond=None):
+        t = self.t.expand(len(x))  # the level is single precision; the exact time is handed over
+        x0 = self.law.denoise(self.schedule)(x, t)
+        return target(self.prediction, self.schedule, x0, self.schedule.eps(x, x0, t), t)
+
+
+def ideal(law, schedule, prediction, t):
+    net = Ideal(law, schedule, prediction)
+    net.t = t
+    return Denoiser(net, schedule, prediction, noise_input=lambda schedule, t: t)
+
+
+@every
+@everywhere
+def test_a_perfect_network_makes_the_perfect_denoiser(schedule, prediction):
+    if schedule in DARK.values() and prediction in (predict_eps, predict_score):
+        return
+    law, t = reference_mixture(), inner_times(schedule, 5)
+    x = noise(0, 'perfect', 0, range(5), (1,)) * (schedule.alpha(t) + schedule.sigma(t))[:, None]
+    want = law.denoise(schedule)(x, t)
+    got = ideal(law, schedule, prediction, t)(x, t)
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('name', DARK)
+def test_what_cannot_start_a_sampler_is_refused_when_made(name):
+    for prediction in (predict_eps, predict_score):
+        with pytest.raises(ValueError, match=f'at t = {DARK[name].t_max:g} this prediction says nothing of x0'):
+            Denoiser(nn.Identity(), DARK[name], prediction)
+    for prediction in (predict_x0, predict_v, predict_edm(0.5)):
+        Denoiser(nn.Identity(), DARK[name], prediction)
+
+
+def test_an_end_that_single_precision_cannot_hold_is_no_obstacle():
+    schedule = CosineSchedule()
+    schedule.t_max = 0.999
+    Denoiser(nn.Identity(), schedule, predict_eps)
+
+
+@every
+@everywhere
+def test_a_plain_loss_is_its_own_weight(schedule, prediction):
+    t = inner_times(schedule)
+    torch.testing.assert_close(weight_for(prediction, plain_weight(prediction))(schedule, t), torch.ones_like(t), rtol=1e-9, atol=0)
+
+
+@everywhere
+def test_plain_weights_are_the_known_ones(schedule):
+    t = inner_times(schedule)
+    snr = (schedule.alpha(t) / schedule.sigma(t)) ** 2
+    torch.testing.assert_close(plain_weight(predict_eps)(schedule, t), snr, rtol=1e-9, atol=0)
+    torch.testing.assert_close(plain_weight(predict_x0)(schedule, t), torch.ones_like(t), rtol=1e-9, atol=0)
+    square = schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2
+    torch.testing.assert_close(plain_weight(predict_v)(schedule, t), square**2 / schedule.sigma(t) ** 2, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize('variance', [posterior_variance, beta_variance])
+def test_elbo_weight_is_what_the_bound_charges(variance):
+    "One data point, a denoiser that is wrong by a constant: the bound rises by weight times squared error, to rounding."
+    schedule, off, d = DiscreteSchedule(linear_betas(30, 1e-3, 0.4)), 0.3, 5
+    x0 = torch.full((2, d), 0.4, dtype=torch.float64)
+    right, wrong = (elbo_terms(lambda x, t, cond: torch.full_like(x, 0.4 + e), schedule, x0, variance) for e in (0.0, off))  # noqa: B023
+    weight = elbo_weight(schedule, torch.arange(1.0, 31).double(), variance)
+    torch.testing.assert_close((wrong.transitions - right.transitions)[0], weight[1:] * d * off**2, rtol=1e-9, atol=1e-12)
+    # the first step is a density: its squared error has a cross term only where the right mean is not x0
+    torch.testing.assert_close((wrong.reconstruction - right.reconstruction)[0], weight[0] * d * off**2, rtol=1e-9, atol=0)
+
+
+def test_bound_in_continuous_time_is_the_limit_of_fine_tables():
+    smooth, T = LinearBetaSchedule(), 20_000
+    alpha_bar = smooth.alpha(torch.linspace(0, 1, T + 1, dtype=torch.float64)) ** 2
+    fine = DiscreteSchedule(1 - alpha_bar[1:] / alpha_bar[:-1])
+    u = torch.tensor([0.1, 0.3, 0.5, 0.8, 1.0], dtype=torch.float64)
+    for variance in (posterior_variance, beta_variance):
+        torch.testing.assert_close(T * elbo_weight(fine, T * u, variance), vdm_weight(smooth, u), rtol=3e-3, atol=0)
+
+
+def test_a_change_of_clock_changes_the_weight_by_its_speed():
+    base = RectifiedFlowSchedule()
+    shifted, t = ShiftedSchedule(base, 3.0), torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
+    time, speed = shifted.clock(t)
+    torch.testing.assert_close(vdm_weight(shifted, t), vdm_weight(base, time) * speed, rtol=1e-10, atol=0)
+
+
+def test_min_snr_equals_the_formulas_of_diffusers():
+    diffusers = pytest.importorskip('diffusers')
+    index = torch.tensor([0, 5, 100, 300, 600, 999])
+    alpha_bar = diffusers.DDPMScheduler(beta_schedule='linear').alphas_cumprod[index].double()
+    snr = alpha_bar / (1 - alpha_bar)  # as in its training scripts
+    capped = snr.clamp(max=5.0)
+    for prediction, want in ((predict_eps, capped / snr), (predict_v, capped / (snr + 1)), (predict_x0, capped)):
+        torch.testing.assert_close(weight_for(prediction, min_snr)(TABLE, index + 1.0), want, rtol=2e-3, atol=0)  # float32 table
+
+
+def test_edm_weight():
+    sigma = torch.logspace(-2, 1.9, 30, dtype=torch.float64)
+    want = (sigma**2 + 0.49) / (0.7 * sigma) ** 2
+    torch.testing.assert_close(plain_weight(predict_edm(0.7))(KarrasSchedule(), sigma), want, rtol=1e-12, atol=0)
+
+
+WEIGHTS = {'min-snr': min_snr, 'vdm': vdm_weight} | {f'plain-{n}': plain_weight(p) for n, p in PREDICTIONS.items()}
+
+
+@every
+@pytest.mark.parametrize('weight', WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.parametrize('name', DARK)
+def test_without_signal_a_weight_is_finite_or_refused_by_name(name, weight, prediction):
+    end = torch.tensor(DARK[name].t_max, dtype=torch.float64)
+    try:
+        value = weight_for(prediction, weight)(DARK[name], end)
+    except ValueError as error:
+        assert f'at t = {end:g}' in str(error)
+        assert prediction in (predict_eps, predict_score) or DARK[name] is SCHEDULES['zero-terminal']
+    else:
+        assert torch.isfinite(value) and value >= 0
+
+
+def test_weights_at_the_dark_end_are_limits():
+    "A plain noise loss gives a v network the weight alpha^2 there: zero, not nan."
+    schedule, end = CosineSchedule(), torch.tensor([1.0 - 1e-9, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(weight_for(predict_v, plain_weight(predict_eps))(schedule, end), schedule.alpha(end) ** 2, rtol=1e-6, atol=0)
+
+
+@every
+def test_loss_of_a_perfect_network_is_the_floor(prediction):
+    "Six standard errors: a false alarm in 5e8 runs, and the seed is fixed."
+    law, schedule, n = reference_mixture(), TABLE, 20_000
+    for i, time in enumerate((5.0, 200.0, 700.0)):
+        t = torch.full((n,), time, dtype=torch.float64)
+        eps = torch.randn(n, 1, generator=generator(0, 'floor', i), dtype=torch.float64)
+        loss = diffusion_loss(ideal(law, schedule, prediction, t[:1]), law.sample(n, generator(1, 'floor', i)), t, eps)
+        assert abs(loss.mean() - law.loss_floor(schedule, time, prediction)) < 6 * loss.std() / n**0.5
+
+
+def test_no_network_is_below_the_floor():
+    law, t = GaussianMixture([1.0], [[0.0]], [[[1.0]]]), torch.full((50_000,), 300.0, dtype=torch.float64)
+    g = generator(0, 'below')
+    x0, eps = law.sample(len(t), g), torch.randn(len(t), 1, generator=g, dtype=torch.float64)
+    floor = law.loss_floor(TABLE, 300.0, predict_eps)
+    best = float(TABLE.sigma(300.0))  # for unit Gaussian data the ideal noise is sigma x
+    for factor in (best - 0.2, best, best + 0.1):
+        net = nn.Linear(1, 1, bias=False).double()
+        nn.init.constant_(net.weight, factor)
+        denoiser = Denoiser(type('Scale', (nn.Module,), {'forward': lambda self, x, level, cond: net(x)})(), TABLE)  # noqa: B023
+        loss = diffusion_loss(denoiser, x0, t, eps).mean().item()
+        assert loss == pytest.approx(floor + (factor - best) ** 2, abs=0.03)
+        assert loss > floor - 0.02
+
+
+class Recorder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, x, level, cond=None):
+        self.seen = x, level, cond
+        return self.gain.to(x.dtype) * x
+
+
+def test_the_network_sees_scaled_input_level_and_condition():
+    net, cond = Recorder(), Cond(vec=torch.ones(3, 2))
+    denoiser = Denoiser(net, KarrasSchedule(), predict_edm(0.5), noise_input=quarter_log_noise, input_scale=unit_input(0.5))
+    x, t = torch.ones(3, 4), torch.tensor([0.1, 1.0, 10.0])
+    denoiser(x, t, cond)
+    torch.testing.assert_close(net.seen[0], (x.T / torch.sqrt(t**2 + 0.25)).T)
+    torch.testing.assert_close(net.seen[1], torch.log(t) / 4)
+    assert net.seen[2] is cond and net.seen[1].dtype == torch.float32
+    denoiser(x, torch.tensor(1.0), cond)
+    assert net.seen[1].shape == (3,)
+
+
+def test_half_precision_is_averaged_in_single():
+    denoiser = Denoiser(Recorder(), RectifiedFlowSchedule(), predict_velocity)
+    x0, eps = noise(0, 'half', 0, range(4), (2, 9)).unbind(1)
+    t = torch.tensor([0.1, 0.4, 0.6, 0.9])
+    exact = diffusion_loss(denoiser, x0, t, eps)
+    assert exact.dtype == torch.float64
+    half = diffusion_loss(denoiser, x0.bfloat16(), t, eps.bfloat16())
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.double(), exact, rtol=0.05, atol=0.02)
+
+
+def test_weight_multiplies_each_example():
+    denoiser = Denoiser(Recorder(), TABLE, predict_v)
+    x0, eps = noise(0, 'weight', 0, range(4), (2, 3)).unbind(1)
+    t = torch.tensor([1.0, 10, 500, 1000])
+    plain = diffusion_loss(denoiser, x0, t, eps)
+    weight = weight_for(predict_v, partial(min_snr, gamma=2.0))
+    torch.testing.assert_close(diffusion_loss(denoiser, x0, t, eps, weight=weight), plain * weight(TABLE, t))
+    diffusion_loss(denoiser, x0, t, eps, weight=weight).sum().backward()
+    assert denoiser.net.gain.grad is not None
+
+
+@everywhere
+def test_scaled_time_runs_from_0_to_1000(schedule):
+    ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
+    torch.testing.assert_close(scaled_time(schedule, ends), torch.tensor([0.0, 1000.0]).double())
+
+
+@everywhere
+def test_level_of_edm_is_a_quarter_of_log_noise(schedule):
+    t = inner_times(schedule)
+    torch.testing.assert_close(quarter_log_noise(schedule, t), torch.log(schedule.sigma(t) / schedule.alpha(t)) / 4, rtol=1e-9, atol=1e-12)
+
+
+def test_table_index_is_the_step_of_diffusers():
+    "Their step i holds alphas_cumprod[i]; ours at t = i + 1."
+    diffusers = pytest.importorskip('diffusers')
+    theirs = diffusers.DDPMScheduler(beta_schedule='linear').alphas_cumprod
+    t = torch.tensor([1.0, 2.0, 500.0, 1000.0])
+    torch.testing.assert_close(theirs[table_index(TABLE, t).long()].double(), TABLE.alpha(t) ** 2, rtol=1e-4, atol=0)
+
+
+@everywhere
+def test_unit_input_makes_unit_variance(schedule):
+    t = inner_times(schedule)
+    variance = (schedule.alpha(t) * 0.7) ** 2 + schedule.sigma(t) ** 2
+    torch.testing.assert_close(unit_input(0.7)(schedule, t) ** 2 * variance, torch.ones_like(t), rtol=1e-12, atol=0)
+    torch.testing.assert_close(build(describe(unit_input(0.7)))(schedule, t), unit_input(0.7)(schedule, t), rtol=0, atol=0)
+
+
+DRAWS = {'uniform': uniform_draw, 'stratified': stratified_draw, 'logit-normal': logit_normal_draw, 'log-normal': log_normal_draw}
+
+
+@everywhere
+@pytest.mark.parametrize('draw', DRAWS.values(), ids=DRAWS)
+def test_drawn_times_are_times_and_can_be_drawn_again(schedule, draw):
+    t = draw(schedule, 500, generator(0, 'draw'))
+    assert t.shape == (500,) and t.dtype == torch.float64
+    schedule.time(t)
+    torch.testing.assert_close(draw(schedule, 500, generator(0, 'draw')), t, rtol=0, atol=0)
+    if isinstance(schedule, DiscreteSchedule):
+        assert (t == t.round()).all() and t.min() >= 1
+
+
+def test_tables_are_drawn_evenly_from_the_first_step_to_the_last():
+    ten = DiscreteSchedule(linear_betas(10, 0.01, 0.4))
+    counts = uniform_draw(ten, 100_000, generator(0, 'even')).long().bincount(minlength=11)
+    assert counts[0] == 0
+    assert stats.chisquare(counts[1:].numpy()).pvalue > 1e-6
+    torch.testing.assert_close(stratified_draw(ten, 1000, generator(0, 'even')).long().bincount(minlength=11)[1:], torch.full((10,), 100))
+
+
+def test_stratified_times_fill_every_slice():
+    t = stratified_draw(RectifiedFlowSchedule(), 64, generator(0, 'slices'))
+    torch.testing.assert_close((t * 64).ceil().sort().values, torch.arange(1, 65).double(), rtol=0, atol=0)
+    assert not (t.diff() > 0).all()  # not in order
+
+
+@pytest.mark.parametrize('draw, law', [
+    (uniform_draw, stats.uniform.cdf),
+    (stratified_draw, stats.uniform.cdf),
+    (logit_normal_draw, lambda t: stats.norm.cdf(torch.logit(torch.as_tensor(t)).numpy())),
+    (partial(logit_normal_draw, mean=-0.5, std=0.7), lambda t: stats.norm.cdf(torch.logit(torch.as_tensor(t)).numpy(), -0.5, 0.7)),
+    (log_normal_draw, lambda t: stats.norm.cdf((torch.log(torch.as_tensor(t)) - torch.log1p(-torch.as_tensor(t))).numpy(), -1.2, 1.2)),
+])
+def test_drawn_times_have_their_law(draw, law):
+    "Kolmogorov-Smirnov at a false-alarm rate of 1e-6 with a fixed seed; a shift of 0.02 would be found."
+    t = draw(RectifiedFlowSchedule(), 40_000, generator(3, 'law')).numpy()
+    assert stats.kstest(t, law).pvalue > 1e-6
+
+
+@pytest.mark.parametrize('call, words', [
+    (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.tensor(5.0), torch.ones(3, 2)), r't has shape \(\), expected \(3,\)'),
+    (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.ones(2), torch.ones(3, 2)), r't has shape \(2,\), expected \(3,\)'),
+    (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.ones(3), torch.ones(3, 1)), r'eps has shape \(3, 1\)'),
+    (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(1, 2), torch.tensor([1001.0]), torch.ones(1, 2)), 't is 1001'),
+    (lambda: elbo_weight(CosineSchedule(), torch.tensor(0.5)), 'schedule is a CosineSchedule, expected a DiscreteSchedule; for continuous time use vdm_weight'),
+    (lambda: elbo_weight(TABLE, torch.tensor([3.0, 2.5])), 't is 2.5, expected whole times from 1 to 1000'),
+    (lambda: elbo_weight(TABLE, torch.tensor(0.0)), 't is 0, expected whole times from 1 to 1000'),
+    (lambda: min_snr(TABLE, torch.tensor(3.0), gamma=0.0), 'gamma is 0.0, expected a positive number'),
+    (lambda: unit_input(-1.0), 'sigma_data is -1.0, expected a positive number'),
+    (lambda: weight_for(predict_x0, vdm_weight)(CosineSchedule(), torch.tensor(0.0)), 'the weight is not finite at t = 0'),
+])
+def test_errors_name_the_value(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -480,7 +480,7 @@ def _locate(name: str, files: list[str], root: str | Path | None) -> list[Path]:
         place = f' --data-root {root}' if root is not None else ''
         raise FileNotFoundError(
             f'{name} is not complete: {" and ".join(missing)} not found in {folder}. '
-            f'Fetch it with: diffbook data {name}{place} (or set DIFFBOOK_DATA to a folder that holds {SOURCES[name].folder})'
+            f'Fetch it with: diffbook data {name} --download{place} (or set DIFFBOOK_DATA to a folder that holds {SOURCES[name].folder})'
         )
     return [folder / f for f in files]
 
@@ -543,6 +543,8 @@ def read_idx(
             size = math.prod(shape)
             if size > 1 << 30:
                 raise ValueError(f'{path} claims shape {tuple(shape)}, more than 1 GB')
+            if size == 0:
+                raise ValueError(f'{path} is empty: its header says shape {tuple(shape)}')
             body = bytearray(file.read(size + 1))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f'{path} is damaged: {error}') from error

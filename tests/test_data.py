@@ -313,7 +313,7 @@ def test_missing_files_say_what_where_and_how(mnist):
     (folder / 'train-labels-idx1-ubyte.gz').unlink()
     with pytest.raises(FileNotFoundError) as caught:
         load_data('mnist', root=root)
-    for words in ('train-labels-idx1-ubyte.gz', str(folder), f'diffbook data mnist --data-root {root}', 'DIFFBOOK_DATA'):
+    for words in ('train-labels-idx1-ubyte.gz', str(folder), f'diffbook data mnist --download --data-root {root}', 'DIFFBOOK_DATA'):
         assert words in str(caught.value)
 
 

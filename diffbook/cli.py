@@ -1,6 +1,7 @@
 """The command line: `diffbook train | sample | evaluate | data | doctor`."""
 
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -177,9 +178,14 @@ def train(
         raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
     parameters = sum(p.numel() for p in model.parameters())
     say(f'{len(images):,} images of {data}, {parameters:,} parameters, on {device.type}.')
-    out.mkdir(parents=True, exist_ok=True)
+    new = not out.exists()
     try:
+        trainer.save(folder)  # a disk that cannot be written to says so now
         train_loop(trainer, images, batch_size, total, minutes, folder, save_every, out / 'training.csv')
+    except Exception:
+        if new and trainer.step < save_every:
+            shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping
+        raise
     except (KeyboardInterrupt, SystemExit):
         say(f'\nStopped after step {trainer.step}; saved in {folder}. The same command with --resume goes on.')
         raise

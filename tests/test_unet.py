@@ -1,0 +1,178 @@
+"""The U-Net: what it must not do, what it must not mix, and what it says to bad input."""
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from diffbook.core import Cond, build, describe
+from diffbook.nets.unet import UNet, load_published, published_arguments, published_places
+
+SMALL = {'channels': (8, 16), 'groups': 4, 'heads': (0, 0, 2)}
+KINDS = {
+    'small': SMALL,
+    'plain': {**SMALL, 'heads': (0, 0, 0)},
+    'ddpm': {'channels': (8, 16, 16), 'blocks': (2, 1, 1), 'heads': (0, 2, 0, 1), 'patch': 1, 'groups': 4, 'scale_shift': False, 'down_pad': (0, 1)},
+    'one-level': {'channels': (8,), 'blocks': (1,), 'heads': (2, 2), 'groups': 4, 'patch': 4},
+    'conditioned': {**SMALL, 'cond_dim': 3},
+}
+PUBLISHED = {
+    'block_out_channels': [8, 16],
+    'layers_per_block': 1,
+    'norm_num_groups': 4,
+    'down_block_types': ['DownBlock2D', 'AttnDownBlock2D'],
+    'up_block_types': ['AttnUpBlock2D', 'UpBlock2D'],
+}
+
+
+def make(kind, c=2, **more):
+    "A net of random numbers: a new one answers zero and would hide everything."
+    net = UNet(c, **{**KINDS[kind], **more})
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.2)
+    return net.double().eval()
+
+
+def inputs(kind, b=3, c=2, size=16):
+    cond = Cond(vec=torch.randn(b, 3, dtype=torch.float64)) if kind == 'conditioned' else None
+    return torch.randn(b, c, size, size, dtype=torch.float64), 1000 * torch.rand(b, dtype=torch.float64), cond
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_images_of_a_batch_do_not_mix(kind):
+    net, (x, t, cond) = make(kind), inputs(kind)
+    together = net(x, t, cond)
+    for i in range(3):
+        alone = net(x[i : i + 1], t[i : i + 1], cond and cond.map(lambda v: v[i : i + 1]))
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_everything_that_is_told_matters(kind):
+    "Every parameter and every input moves the output: no bridge is cut, no block is skipped."
+    net, (x, t, cond) = make(kind), inputs(kind)
+    leaves = [x.requires_grad_()] + ([cond.vec.requires_grad_()] if cond else [])
+    y = net(x, t, cond)
+    for (name, _), grad in zip([*((f'input {i}', 0) for i in range(len(leaves))), *net.named_parameters()], torch.autograd.grad((y * torch.randn_like(y)).sum(), [*leaves, *net.parameters()])):
+        assert grad.abs().max() > 1e-12, name
+    assert not torch.allclose(net(x, t + 1, cond), y)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_new_net_answers_zero(kind):
+    x, t, cond = inputs(kind)
+    net = UNet(2, **KINDS[kind]).double()
+    assert not net(x, t, cond).any()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_config_rebuilds_the_net(kind):
+    "Through JSON and back: the same arguments, names and outputs."
+    net, (x, t, cond) = make(kind), inputs(kind)
+    twin = build(json.loads(json.dumps(describe(net)))).double().eval()
+    twin.load_state_dict(net.state_dict(), strict=True)
+    assert torch.equal(twin(x, t, cond), net(x, t, cond))
+
+
+@pytest.mark.parametrize('size', [4, 6, 10, 14, 18, 28])
+def test_odd_levels_keep_the_size(size):
+    "28 folds to 14, 7, 4: three levels, rounded up on the way down and cut on the way up."
+    net = UNet(1, channels=(8, 8, 8), blocks=(1, 1, 1), heads=(0, 0, 0, 0), groups=4)
+    assert net(torch.randn(1, 1, size, size + 4), torch.zeros(1)).shape == (1, 1, size, size + 4)
+
+
+def test_out_channels_and_dtype_follow():
+    net = make('small', out_channels=4)
+    y = net(*inputs('small')[:2])
+    assert y.shape == (3, 4, 16, 16) and y.dtype == torch.float64
+
+
+def test_parameters_stay_contiguous():
+    "safetensors refuses anything else."
+    net = make('small')
+    net(*inputs('small')[:2]).sum().backward()
+    assert all(p.is_contiguous() and p.grad.is_contiguous() for p in net.parameters())
+
+
+def test_dropout_is_silent_in_eval_and_loud_in_training():
+    net, (x, t, _) = make('small', dropout=0.5), inputs('small')
+    assert torch.equal(net(x, t), net(x, t))
+    net.train()
+    assert not torch.equal(net(x, t), net(x, t))
+
+
+@pytest.mark.parametrize('shift', [4, 8])
+def test_shifts_by_the_product_of_strides_commute(shift):
+    "Far from the border and without norms, which see it; the period is patch * 2 ** (levels - 1) = 4."
+    net = make('plain', c=1, blocks=(1, 1))
+    for m in net.modules():
+        for name in ('norm', 'norm1', 'norm2'):
+            if hasattr(m, name):
+                setattr(m, name, nn.Identity())
+    x, t, middle = torch.randn(1, 1, 160, 160, dtype=torch.float64), torch.zeros(1), (..., slice(78, 82), slice(78, 82))
+    want, scale = net(x, t)[middle], net(x, t).abs().max()
+    assert (net(x.roll(shift, 2), t).roll(-shift, 2)[middle] - want).abs().max() <= 1e-12 * scale
+    assert (net(x.roll(1, 2), t).roll(-1, 2)[middle] - want).abs().max() > 1e-3 * scale
+
+
+REFUSED = {
+    'channels of x': (lambda: make('small')(torch.zeros(1, 3, 16, 16), torch.zeros(1)), r'x has shape \(1, 3, 16, 16\), expected \(b, 2, h, w\)'),
+    'axes of x': (lambda: make('small')(torch.zeros(2, 16, 16), torch.zeros(1)), r'x has shape \(2, 16, 16\)'),
+    'size of x': (lambda: make('small')(torch.zeros(1, 2, 15, 16), torch.zeros(1)), 'multiples of 2'),
+    'size of x for ddpm': (lambda: make('ddpm')(torch.zeros(1, 2, 6, 8), torch.zeros(1)), 'multiples of 4'),
+    'one level for two': (lambda: make('small')(torch.zeros(2, 2, 16, 16), torch.zeros(1)), r'noise_level has shape \(1,\), expected \(2,\)'),
+    'a level without batch': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.tensor(5.0)), r'noise_level has shape \(\), expected \(1,\)'),
+    'a missing condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1)), 'cond holds nothing, expected vec'),
+    'an unwanted condition': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 3))), 'cond holds vec, expected nothing'),
+    'a sequence': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 4, 3))), 'cond holds seq'),
+    'width of the condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 4))), r'cond.vec has shape \(1, 4\), expected \(1, 3\)'),
+    'no levels': (lambda: UNet(channels=(), blocks=(), heads=(0,)), 'channels=()'),
+    'blocks per level': (lambda: UNet(channels=(16, 16), blocks=(1,)), r'blocks=\(1,\)'),
+    'no blocks': (lambda: UNet(channels=(16, 16), blocks=(1, 0)), r'blocks=\(1, 0\)'),
+    'groups': (lambda: UNet(channels=(20, 40), groups=8), '20 is not an even multiple of groups=8'),
+    'heads': (lambda: UNet(channels=(16, 32), heads=(0, 0, 5)), '5 heads cannot share 32 channels'),
+    'patch': (lambda: UNet(patch=0), 'patch=0'),
+    'in_channels': (lambda: UNet(0), 'in_channels=0'),
+    'dropout': (lambda: UNet(dropout=1.5), 'dropout=1.5'),
+    'down_pad': (lambda: UNet(down_pad=(2, 2)), r'down_pad=\(2, 2\)'),
+    'an unknown key': (lambda: published_arguments({'sample_sise': 32}), "unknown key 'sample_sise'"),
+    'another activation': (lambda: published_arguments({'act_fn': 'gelu'}), "act_fn is 'gelu', expected 'silu'"),
+    'another block': (lambda: published_arguments({**PUBLISHED, 'down_block_types': ['DownBlock2D', 'SkipDownBlock2D']}), 'expected mirrored'),
+    'a way up that does not mirror': (lambda: published_arguments({**PUBLISHED, 'up_block_types': ['UpBlock2D', 'AttnUpBlock2D']}), 'expected mirrored'),
+    'another padding': (lambda: published_arguments({'downsample_padding': 2}), 'downsample_padding is 2'),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_refuses(case):
+    call, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def published(net, places):
+    state = net.state_dict()
+    return {name: state[own][rows].clone() for name, (own, rows) in places.items()}
+
+
+def test_published_places_cover_every_number_once():
+    net = UNet(**published_arguments(PUBLISHED))
+    covered = {name: torch.zeros_like(p) for name, p in net.state_dict().items()}
+    for own, rows in published_places(net).values():
+        covered[own][rows] += 1
+    assert all((c == 1).all() for c in covered.values())
+
+
+@pytest.mark.parametrize('damage, words', [
+    (lambda w: w.pop('mid_block.resnets.0.conv1.weight'), "lack 'mid_block.resnets.0.conv1.weight', 1 names in all"),
+    (lambda w: w.update({'conv_inn.weight': torch.zeros(1)}), "hold the unknown 'conv_inn.weight'"),
+    (lambda w: w.update({'conv_out.bias': torch.zeros(4)}), r"'conv_out.bias' has shape \(4,\), expected \(3,\)"),
+])  # fmt: skip
+def test_damaged_weights_change_nothing(damage, words):
+    net = UNet(**published_arguments(PUBLISHED))
+    weights = {name: v + 1 for name, v in published(net, published_places(net)).items()}
+    before = {name: p.clone() for name, p in net.state_dict().items()}
+    damage(weights)
+    with pytest.raises(ValueError, match=words):
+        load_published(net, weights)
+    assert all(torch.equal(before[name], p) for name, p in net.state_dict().items())

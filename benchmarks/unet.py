@@ -4,6 +4,7 @@
     python -m benchmarks.unet loss --images 9600 --out benchmarks/results/unet-loss.json
 
 `speed` needs no data: all nets get the same tensors, in the same process, in alternating order (ABCCBA...).
+With one thread it measures the processor's time, which other programs on the machine disturb little; with more, the clock's.
 `loss` trains each net on the same images of Fashion-MNIST in the same order with the same times and noises,
 and measures the error of the predicted noise on held-out images at five fixed noise levels.
 A peer that is not installed is reported as not measured; `--peers FOLDER` adds a folder to the import path.
@@ -28,7 +29,7 @@ from diffbook.core import generator
 from diffbook.nets.unet import UNet, load_published, published_arguments
 
 PEER = {'block_out_channels': (32, 64, 128), 'layers_per_block': 1, 'norm_num_groups': 32}
-DDPM = {'block_out_channels': (64, 128, 128), 'layers_per_block': 2, 'norm_num_groups': 16, 'downsample_padding': 0, 'freq_shift': 1, 'flip_sin_to_cos': False}
+DDPM = {'block_out_channels': (32, 64, 64), 'layers_per_block': 2, 'norm_num_groups': 8, 'downsample_padding': 0, 'freq_shift': 1, 'flip_sin_to_cos': False}
 PLAIN, ATTENTION = ('Block2D',) * 3, ('Block2D', 'AttnBlock2D', 'Block2D')
 
 
@@ -82,7 +83,7 @@ def quartiles(values):
     return {'median': round(middle, 2), 'quartiles': [round(low, 2), round(high, 2)]}
 
 
-def alternate(nets, rounds, batch):
+def alternate(nets, rounds, batch, clock):
     "Images a second in training and in sampling, each net once a round, the order turned round every time."
     gen = generator(0, 'benchmark')
     x, target, t = torch.randn(batch, 1, 28, 28, generator=gen), torch.randn(batch, 1, 28, 28, generator=gen), 1000 * torch.rand(batch, generator=gen)
@@ -92,12 +93,12 @@ def alternate(nets, rounds, batch):
     for i in range(rounds + 1):
         for name in list(present)[:: 1 if i % 2 else -1]:
             net, call = present[name]
-            start = time.perf_counter()
+            start = clock()
             step(call, optimizers[name], x, t, target)
-            trained = time.perf_counter()
+            trained = clock()
             with torch.inference_mode():
                 call(x, t)
-            sampled = time.perf_counter()
+            sampled = clock()
             if i:  # the first round warms up
                 rates[name]['training'].append(batch / (trained - start))
                 rates[name]['sampling'].append(batch / (sampled - trained))
@@ -109,7 +110,7 @@ def speed(args):
     for title, make in (('equal parameters', equal_parameters), ('same weights', same_weights)):
         torch.manual_seed(0)
         nets = make()
-        rates = alternate(nets, args.rounds, args.batch)
+        rates = alternate(nets, args.rounds, args.batch, time.process_time if args.threads == 1 else time.perf_counter)
         rows, own = {}, 'diffbook UNet'
         for name, pair in nets.items():
             if not pair:
@@ -175,7 +176,9 @@ def loss(args):
         found = errors(pair[1], held_out[:512])
         rows[name] = {'parameters': sum(p.numel() for p in pair[0].parameters()), 'error of eps at t': {k: round(v, 5) for k, v in found.items()}, 'mean': round(statistics.mean(found.values()), 5)}
         print(name, rows[name], flush=True)
-    return {f'after {args.images} images, batch {args.batch}, learning rate {args.lr}': rows}
+    title = f'after {args.images} images, batch {args.batch}, learning rate {args.lr}'
+    before = json.loads(args.out.read_text()).get(title, {}) if args.out.exists() else {}  # nets may be run one by one
+    return {title: {**before, **rows}}
 
 
 def release(name):
@@ -190,7 +193,7 @@ def machine():
     commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
     return {
         'processor': model[0] if model else platform.processor(), 'cores': os.cpu_count(), 'threads': torch.get_num_threads(),
-        'load at the start': round(os.getloadavg()[0], 1), 'python': platform.python_version(), 'commit': commit or 'unknown',
+        'clock': 'process' if torch.get_num_threads() == 1 else 'wall', 'load at the start': round(os.getloadavg()[0], 1), 'python': platform.python_version(), 'commit': commit or 'unknown',
         **{name: release(name) for name in ('torch', 'diffusers', 'denoising-diffusion-pytorch')},
     }  # fmt: skip
 

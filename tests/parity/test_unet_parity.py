@@ -57,7 +57,7 @@ def configs(draw):
     }
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(configs())
 def test_random_configurations_agree(config):
     torch.manual_seed(0)
@@ -73,7 +73,8 @@ def test_gradients_agree():
     "Equal outputs and equal gradients: training is the same, up to rounding."
     config = {**DDPM, 'block_out_channels': (16, 32), 'down_block_types': ('DownBlock2D', 'AttnDownBlock2D'), 'up_block_types': ('AttnUpBlock2D', 'UpBlock2D'), 'norm_num_groups': 8}
     theirs, ours = pair(config)
-    x, t, target = *torch.randn(2, 2, 3, 8, 8, dtype=torch.float64).unbind(0)[:1], torch.tensor([3.0, 500.0]), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    x, target = torch.randn(2, 2, 3, 8, 8, dtype=torch.float64).unbind()
+    t = torch.tensor([3.0, 500.0])
     for y in (theirs(x, t).sample, ours(x, t)):
         (y - target).square().mean().backward()
     own = dict(ours.named_parameters())

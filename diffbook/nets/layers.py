@@ -24,6 +24,8 @@ def sinusoids(
     cos_first: bool = False,  # which half comes first: published weights expect one or the other
 ) -> Tensor:  # (b, dim), float32
     "Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5."
+    if dim % 2 or dim < 4:
+        raise ValueError(f'dim is {dim}, expected an even number from 4 on')
     half = dim // 2
     # float32 in every model: published weights were trained with it, and know nothing finer
     rungs = torch.arange(half, dtype=torch.float32, device=noise_level.device)

@@ -58,6 +58,7 @@ class UNet(nn.Module):
     ):
         super().__init__()
         _check_levels(channels, blocks, heads, groups)
+        _check_rest(in_channels, patch, dropout, down_pad)
         self.in_channels, self.patch, self.cond_dim = in_channels, patch, cond_dim
         self.unit = patch * (1 if sum(down_pad) == 2 else 2 ** (len(channels) - 1))  # sizes are multiples of it
         self.waves = {'dim': channels[0], 'shift': freq_shift, 'cos_first': cos_first}
@@ -181,6 +182,13 @@ def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tup
         if h < 0 or (h and c % h):
             raise ValueError(f'heads={heads}: {h} heads cannot share {c} channels equally')
 
+# %% ../../nbs/22_unet.ipynb #check-rest
+def _check_rest(in_channels: int, patch: int, dropout: float, down_pad: tuple[int, int]) -> None:
+    if in_channels < 1 or patch < 1 or not 0 <= dropout <= 1:
+        raise ValueError(f'in_channels={in_channels}, patch={patch}, dropout={dropout}: expected 1 or more, 1 or more, a share of 1')
+    if tuple(down_pad) not in ((1, 1), (0, 1)):
+        raise ValueError(f'down_pad={down_pad}, expected (1, 1) or (0, 1)')
+
 # %% ../../nbs/22_unet.ipynb #names
 NAMES = {  # diffusers' UNet2DModel -> ours
     'conv_in': 'stem',
@@ -259,6 +267,8 @@ FIXED = {  # what we do in one way only
     'class_embed_type': None, 'num_class_embeds': None, 'num_train_timesteps': None, 'attn_norm_num_groups': None,
     'resnet_time_scale_shift': 'default',
 }  # fmt: skip
+
+# %% ../../nbs/22_unet.ipynb #published-silent
 DEFAULTS = {  # what a published configuration means when it is silent
     'in_channels': 3, 'out_channels': 3, 'block_out_channels': (224, 448, 672, 896), 'layers_per_block': 2,
     'down_block_types': ('DownBlock2D',) + ('AttnDownBlock2D',) * 3, 'up_block_types': ('AttnUpBlock2D',) * 3 + ('UpBlock2D',),

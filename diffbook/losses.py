@@ -26,13 +26,13 @@ def scaled_time(schedule: Schedule, t: Time) -> Tensor:
     "Tell the network the time, scaled to run from 0 to 1000: for a table of 1000 betas, t itself."
     return (schedule.time(t) - schedule.t_min) * (1000 / (schedule.t_max - schedule.t_min))
 
-
+# %% ../nbs/21_losses.ipynb #noise-level
 @register
 def quarter_log_noise(schedule: Schedule, t: Time) -> Tensor:
     "Tell the network log(sigma / alpha) / 4 (Karras et al. 2022, c_noise)."
     return -schedule.log_snr(t) / 8
 
-
+# %% ../nbs/21_losses.ipynb #noise-index
 @register
 def table_index(schedule: Schedule, t: Time) -> Tensor:
     "Tell the network t - 1: published models count a table of betas from 0."
@@ -147,14 +147,14 @@ def min_snr(schedule: Schedule, t: Time, gamma: float = 5.0) -> Tensor:
         raise ValueError(f'gamma is {gamma}, expected a positive number')
     return torch.exp(schedule.log_snr(t)).clamp(max=gamma)
 
-# %% ../nbs/21_losses.ipynb #draw-times
+# %% ../nbs/21_losses.ipynb #place
 def _place(schedule: Schedule, u: Tensor) -> Tensor:
     "The time a share u in (0, 1] of the way to t_max; for a table a whole step in 1..T."
     if isinstance(schedule, DiscreteSchedule):
         return (u * schedule.t_max).ceil().clamp(1, schedule.t_max)
     return (schedule.t_min + u * (schedule.t_max - schedule.t_min)).clamp(schedule.t_min, schedule.t_max)
 
-
+# %% ../nbs/21_losses.ipynb #draw-uniform
 def uniform_draw(schedule: Schedule, b: int, generator: torch.Generator) -> Tensor:
     "Draw b independent uniform times, (b,) in float64."
     return _place(schedule, 1 - torch.rand(b, generator=generator, device=generator.device, dtype=torch.float64))
@@ -172,7 +172,7 @@ def logit_normal_draw(schedule: Schedule, b: int, generator: torch.Generator, *,
     z = torch.randn(b, generator=generator, device=generator.device, dtype=torch.float64)
     return _place(schedule, torch.sigmoid(mean + std * z))
 
-
+# %% ../nbs/21_losses.ipynb #draw-log-normal
 def log_normal_draw(schedule: Schedule, b: int, generator: torch.Generator, *, mean: float = -1.2, std: float = 1.2) -> Tensor:
     "Draw b times whose log(sigma / alpha) is normal (Karras et al. 2022, table 1)."
     z = torch.randn(b, generator=generator, device=generator.device, dtype=torch.float64)

@@ -222,6 +222,16 @@ def test_the_network_sees_scaled_input_level_and_condition():
     assert net.seen[1].shape == (3,)
 
 
+def test_loss_is_a_mean_over_the_numbers_of_an_example():
+    denoiser = Denoiser(Recorder(), TABLE, predict_v)
+    x0, eps = noise(0, 'mean', 0, range(4), (2, 1, 3)).unbind(1)
+    t = torch.tensor([1.0, 10, 500, 1000])
+    wide = [v.repeat(1, 5, 2) for v in (x0, eps)]
+    torch.testing.assert_close(diffusion_loss(denoiser, wide[0], t, wide[1]), diffusion_loss(denoiser, x0, t, eps))
+    want = ((TABLE.perturb(x0, eps, t) - target(predict_v, TABLE, x0, eps, t)) ** 2).sum((1, 2)) / 3
+    torch.testing.assert_close(diffusion_loss(denoiser, x0, t, eps), want)
+
+
 def test_half_precision_is_averaged_in_single():
     denoiser = Denoiser(Recorder(), RectifiedFlowSchedule(), predict_velocity)
     x0, eps = noise(0, 'half', 0, range(4), (2, 9)).unbind(1)

@@ -43,7 +43,7 @@ class GaussianMixture:
         means: Tensor | Sequence,  # (k, d)
         covs: Tensor | Sequence,  # (k, d, d), symmetric, positive semi-definite
     ):
-        self.weights, self.means, self.covs = as_time(weights), as_time(means), as_time(covs)
+        self.weights, self.means, self.covs = (torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, covs))
         k, self.d = check_mixture(self.weights, self.means, self.covs)
         self.weights = self.weights / self.weights.sum()
         self.covs = (self.covs + self.covs.mT) / 2
@@ -82,7 +82,7 @@ def _components(self: GaussianMixture, x: Tensor, alpha: Tensor, sigma: Tensor) 
 def log_prob(self: GaussianMixture, x: Tensor) -> Tensor:
     "The log-density at `x`, (b, d) -> (b,), in nats."
     self._dense()
-    return torch.logsumexp(self._components(self._points(x), as_time(1), as_time(0))[0], -1)
+    return torch.logsumexp(self._components(self._points(x), as_time(1.0), as_time(0.0))[0], -1)
 
 
 @patch
@@ -116,7 +116,7 @@ def sample(self: GaussianMixture, n: int, generator: torch.Generator | None = No
 def score(self: GaussianMixture, x: Tensor) -> Tensor:
     "The gradient of the log-density at `x`, (b, d) -> (b, d)."
     self._dense()
-    log_joint, apart, spread = self._components(self._points(x), as_time(1), as_time(0))
+    log_joint, apart, spread = self._components(self._points(x), as_time(1.0), as_time(0.0))
     return -torch.einsum('bk,bkd,ked->be', log_joint.softmax(-1), apart / spread, self.axes)
 
 # %% ../nbs/13_exact.ipynb #mixture-posterior

@@ -116,7 +116,7 @@ def test_sampling_has_the_moments_of_the_law(law):
 
 def test_a_sample_moved_by_the_schedule_has_the_law_at_t():
     "Kolmogorov-Smirnov on 100,000 draws at level 1e-7; the seed is fixed."
-    n, t = 100_000, torch.tensor(300.0)
+    n, t = 100_000, torch.tensor(150.0)
     x0, eps = REFERENCE.sample(n, generator(1, 'test-exact')), torch.randn(n, 1, dtype=torch.float64, generator=generator(2, 'test-exact'))
     law = REFERENCE.at(DDPM, t)
     cdf = lambda x: sum(w * stats.norm.cdf(x, m, v**0.5) for w, m, v in zip(*(p.flatten().numpy() for p in (law.weights, law.means, law.covs))))
@@ -126,6 +126,7 @@ def test_a_sample_moved_by_the_schedule_has_the_law_at_t():
 @pytest.mark.parametrize('t, floor', [(1, 0.9992), (101, 0.739), (501, 0.121)])
 def test_loss_floor_of_the_reference(t, floor):
     "The published figures, and SciPy's adaptive quadrature of their definition."
+    t = float(t)
     got = REFERENCE.loss_floor(DDPM, t, pair('eps'))
     assert got == pytest.approx(floor, abs=0.6 * 10 ** -(len(str(floor)) - 2))
     marginal, a, s = REFERENCE.at(DDPM, t), DDPM.alpha(t).item(), DDPM.sigma(t).item()
@@ -151,7 +152,7 @@ def test_floor_of_a_gaussian_is_a_schur_complement(schedule, name):
     with mpmath.workdps(40):
         a, b, p, s = (mpmath.mpf(q.item()) for q in (a, b, alpha, sigma))
         want = float(a**2 * v + b**2 - (a * p * v + b * s) ** 2 / (p**2 * v + s**2))
-    assert law.loss_floor(schedule, t, pair(name)) == pytest.approx(want, rel=1e-9)
+    assert law.loss_floor(schedule, t, pair(name)) == pytest.approx(want, rel=1e-9, abs=0)
 
 
 def test_quadrature_agrees_with_far_finer_quadrature_for_uneven_components():
@@ -160,7 +161,7 @@ def test_quadrature_agrees_with_far_finer_quadrature_for_uneven_components():
     for t in torch.tensor([0.003, 0.05, 0.6], dtype=torch.float64):
         density = law.at(FLOW, t).log_prob(x).exp()
         want = torch.trapezoid(density * law._mean_variance(FLOW, x, t), x[:, 0])
-        assert law.posterior_variance(FLOW, t) == pytest.approx(want.item(), rel=1e-8)
+        assert law.posterior_variance(FLOW, t) == pytest.approx(want.item(), rel=1e-8, abs=0)
 
 
 def test_in_more_dimensions_the_error_is_stated_and_honest():

@@ -163,6 +163,7 @@ def check_manners(solver: Solver) -> None:
     expect(torch.equal(x, before), 'the solver changed its input')
     expect(y.shape == x.shape, f'the solver answered with shape {tuple(y.shape)}, expected {tuple(x.shape)}')
     expect(y.dtype == x.dtype and y32.dtype == torch.float32, f'from float32 the solver made {y32.dtype}')
+    expect(torch.isfinite(y).all(), 'the solver answered with values that are not finite')
     expect(all(c is cond for c in seen), 'the solver did not hand cond to the denoiser')
     expect(torch.equal(step(x), y), 'the solver gave two answers to one question')
     expect(torch.allclose(step(x[:1]), y[:1], rtol=1e-12, atol=1e-12), 'a sample depends on the others in its batch')

@@ -8,6 +8,7 @@ from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS
 from torch.testing import assert_close
 
 from diffbook.core import Cond, noise, seeded_noise
+from diffbook.elbo import step_posterior
 from diffbook.exact import reference_mixture
 from diffbook.samplers import (
     ancestral,
@@ -195,6 +196,15 @@ def test_bad_input(name):
     assert words in str(error.value)
 
 
+def test_the_sampler_and_the_bound_use_one_posterior():
+    x, x0 = noise(0, 'x', 0, range(3), (2,)), noise(0, 'x0', 0, range(3), (2,))
+    for t in (1.0, 2.0, 500.0, 1000.0):
+        mean, var = step_posterior(TABLE, x, x0, torch.tensor(t))
+        a, b, std = posterior(TABLE, torch.tensor(t), torch.tensor(t - 1))
+        assert_close(a * x + b * x0, mean, rtol=1e-12, atol=1e-12)
+        assert_close(std**2, var, rtol=1e-11, atol=0)
+
+
 # Clipping
 
 def test_clipping_keeps_data_and_noise_consistent():
@@ -243,6 +253,10 @@ def broken_batch(schedule, denoise, x, t, s, cond=None):
 
 def broken_randomness(schedule, denoise, x, t, s, cond=None):
     return ddim(schedule, denoise, x, t, s, cond) + 1e-6 * torch.randn_like(x)
+
+
+def broken_number(schedule, denoise, x, t, s, cond=None):
+    return ddim(schedule, denoise, x, t, s, cond) / (x > 0)
 
 
 def broken_level(schedule, denoise, x, t, s, cond=None):
@@ -314,6 +328,7 @@ BROKEN_SOLVERS = [
     (broken_cond, 1, 'did not hand cond'),
     (broken_batch, 1, 'depends on the others'),
     (broken_randomness, 1, 'two answers to one question'),
+    (broken_number, 1, 'not finite'),
     (broken_level, 1, 'off the straight path'),
     (broken_end, 1, 'off the straight path'),
     (broken_root, 1, 'off the straight path'),

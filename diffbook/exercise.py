@@ -70,7 +70,7 @@ def add(
 def _flat(value: object) -> tuple[Tensor, list[tuple[int, ...]]]:
     "All numbers of a value in one vector, and the shapes they came in."
     parts = value if isinstance(value, (tuple, list)) else (value,)
-    tensors = [torch.as_tensor(p).detach().double() for p in parts]
+    tensors = [p.detach().double() if isinstance(p, Tensor) else torch.as_tensor(p, dtype=torch.float64) for p in parts]
     return torch.cat([t.reshape(-1) for t in tensors]), [tuple(t.shape) for t in tensors]
 
 

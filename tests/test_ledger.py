@@ -104,3 +104,10 @@ def test_every_grader_tells_its_mistakes_from_the_truth():
         for message, wrong in graded.mistakes.items():
             verdict = exercise.check(id, wrong)
             assert not verdict and verdict.message == message, (id, message, verdict)
+
+
+def test_plain_numbers_are_compared_in_double_precision(root):
+    assert not exercise.check('99-1', lambda x: x.sqrt() * (1 + 3e-6))
+    assert exercise.check('99-1', lambda x: float(x) ** 0.5)
+    with pytest.raises(AssertionError):
+        ledger.check('eq-x', 0.1, 0.1 + 1e-12, atol=1e-13)

@@ -1,0 +1,67 @@
+"""Graders of the chapter on DDPM."""
+
+import torch
+
+from diffbook.exercise import add
+
+add(
+    '32-1',
+    'Turn [-1, 1] into whole numbers from 0 to 255, rounded and clipped.',
+    lambda g: (1.2 * torch.randn(40, generator=g, dtype=torch.float64),),
+    lambda x: ((x + 1) * 127.5).round().clamp(0, 255),
+    {
+        'You cut the fraction off; round to the nearest, or every image becomes half a step darker.': lambda x: ((x + 1) * 127.5).floor().clamp(0, 255),
+        'Values beyond the ends are not clipped: as bytes they would wrap around, white to black.': lambda x: ((x + 1) * 127.5).round(),
+        'That wraps around: 260 became 4. Clip before you make bytes.': lambda x: ((x + 1) * 127.5).round() % 256,
+        'You took x for an image in [0, 1]; the dark half is lost.': lambda x: (x * 255).round().clamp(0, 255),
+        'White is 255, not 256: the factor is 127.5.': lambda x: ((x + 1) * 128).round().clamp(0, 255),
+        'The result is still a fraction: round it.': lambda x: ((x + 1) * 127.5).clamp(0, 255),
+    },
+)
+
+
+def _case(g):
+    "A network that knows its Gaussian data: mean m, standard deviation c."
+    m, c = torch.randn(4, generator=g, dtype=torch.float64), 0.3 + torch.rand(4, generator=g, dtype=torch.float64)
+    angle = torch.sort(torch.rand(6, generator=g, dtype=torch.float64) * 1.3 + 0.1, descending=True).values
+    angle = torch.cat([angle, torch.zeros(1, dtype=torch.float64)])
+
+    def v(x, alpha, sigma):
+        x0 = m + alpha * c**2 / (alpha**2 * c**2 + sigma**2) * (x - alpha * m)
+        return (alpha * x - x0) / sigma
+
+    return torch.randn(4, generator=g, dtype=torch.float64), torch.cos(angle), torch.sin(angle), v
+
+
+def _walk(x, alphas, sigmas, v, clean=None, mix=None, stop=0):
+    clean = clean or (lambda a, s, x, y: a * x - s * y)
+    mix = mix or (lambda a, s, x0, eps, x: a * x0 + s * eps)
+    for k in range(len(alphas) - 1 - stop):
+        a, s = alphas[k], sigmas[k]
+        y = v(x, a, s)
+        x = mix(alphas[k + 1], sigmas[k + 1], clean(a, s, x, y), s * x + a * y, x)
+    return x
+
+
+def _consistent(x, alphas, sigmas, v):
+    "The noise implied by the wrong clean image of the next mistake."
+    for k in range(len(alphas) - 1):
+        a, s = alphas[k], sigmas[k]
+        x0 = (x - s * v(x, a, s)) / a
+        x = alphas[k + 1] * x0 + sigmas[k + 1] * (x - a * x0) / s
+    return x
+
+
+add(
+    '32-2',
+    'Walk from noise to data with a network that predicts v.',
+    _case,
+    _walk,
+    {
+        'You stopped one step early: a trace of noise is left in the sample.': lambda *a: _walk(*a, stop=1),
+        'You took v for the noise: x0 = (x - sigma v) / alpha is right for a network that predicts eps.': _consistent,
+        'The sign of v is wrong: x0 = alpha x - sigma v.': lambda *a: _walk(*a, clean=lambda al, s, x, y: al * x + s * y),
+        'You returned the clean estimate of the first step and never walked.': lambda x, al, s, v: al[0] * x - s[0] * v(x, al[0], s[0]),
+        'You mixed alpha with the old noisy image in place of the implied noise.': lambda *a: _walk(*a, mix=lambda al, s, x0, eps, x: al * x0 + s * x),
+    },
+)

@@ -1,0 +1,110 @@
+"""Sample the book's Fashion-MNIST model and measure it against real garments.
+
+    python tools/measure_zoo.py --model fashion-mnist --workers 2
+
+Writes report.json and gallery.safetensors beside the model: the metrics with their floors, and the pictures that the
+chapter on DDPM shows although it ships no data: samples with their nearest training images, real garments, failures.
+"""
+import argparse
+import json
+import os
+import time
+
+import torch
+import torch.multiprocessing as mp
+from safetensors.torch import save_file
+
+from diffbook import samplers
+from diffbook.core import generator, noise
+from diffbook.data import from_model, load_data, to_model
+from diffbook.metrics import compare, features, frechet_distance, load_classifier, nearest, zoo_entry
+from diffbook.training import find_model, load
+
+
+def draw(job):
+    "Sample images first to last of a seed; each is the same whatever is drawn beside it."
+    name, first, last, steps, solver, seed = job
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    model = load(name)
+    x = noise(seed, 'start', 0, range(first, last), (1, 28, 28)).float() * float(model.schedule.sigma(model.schedule.t_max))
+    with torch.inference_mode():
+        *_, x0 = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), getattr(samplers, solver))
+    return from_model(x0)
+
+
+def draw_all(pool, name, n, steps, solver, seed, batch=100):
+    jobs = [(name, k, min(k + batch, n), steps, solver, seed) for k in range(0, n, batch)]
+    return torch.cat(pool.map(draw, jobs, chunksize=1) if pool else [draw(job) for job in jobs])
+
+
+def calls(solver, steps):
+    "How often a walk asks the network: Heun twice a step, but for the last."
+    return 2 * steps - 1 if solver == 'heun' else steps
+
+
+def rows_of(fake, train, test, sizes):
+    "The metrics at each size: against training images, floor new test images against the same; and against test images."
+    limit = torch.quantile(nearest(to_model(test), to_model(train))[0], 0.01)  # as in copy_rate, found once
+    near, rows = nearest(to_model(fake), to_model(train))[0], []
+    for n in sizes:
+        row = compare(fake[:n], train[:n], test[:n])
+        row['frechet_to_test'] = frechet_distance(features(fake[:n]), features(test[:n]))
+        row['copies'] = (near[:n] < limit).double().mean().item()
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--model', default='fashion-mnist')
+    parser.add_argument('--data-root')
+    parser.add_argument('--sizes', type=int, nargs='+', default=[2048, 10000])
+    parser.add_argument('--steps', type=int, default=12)
+    parser.add_argument('--solver', default='heun')
+    parser.add_argument('--compare', nargs='*', default=['ddim:23'], help='other solvers and steps, measured at the first size')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--dry', action='store_true', help='print, write nothing')
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    train, test = (load_data('fashion-mnist', split, a.data_root) for split in ('train', 'test'))
+    order, new = (torch.randperm(len(d), generator=generator(a.seed, 'evaluate')) for d in (train, test))
+    train, test = train.images[order], test.images[new]
+    with mp.get_context('spawn').Pool(a.workers) as pool:
+        begun = time.time()
+        fake = draw_all(pool, a.model, max(a.sizes), a.steps, a.solver, a.seed)
+        seconds = time.time() - begun
+        others = []
+        for word in a.compare:
+            solver, steps = word.split(':')
+            few = draw_all(pool, a.model, a.sizes[0], int(steps), solver, a.seed)
+            row = compare(few, train[: a.sizes[0]], test[: a.sizes[0]])
+            others.append({'solver': solver, 'steps': int(steps), 'calls': calls(solver, int(steps))} | row)
+            print(others[-1], flush=True)
+    judge = load_classifier()
+    with torch.no_grad():
+        surety, named = torch.cat([judge(to_model(x)).softmax(1) for x in fake.split(1000)]).max(1)
+    rows = rows_of(fake, train, test, a.sizes)
+    odd = nearest(features(fake[:2048]), features(train[:20000]))[0].argsort(descending=True)[:16]
+    shown = fake[:16]
+    distance, twin = nearest(to_model(shown), to_model(train))
+    result = {
+        'command': 'python tools/measure_zoo.py', 'judge': zoo_entry('classifier')['sha256'], 'seed': a.seed,
+        'solver': a.solver, 'steps': a.steps, 'calls': calls(a.solver, a.steps), 'seconds': round(seconds), 'workers': a.workers,
+        'rows': rows, 'solvers': others, 'classes': torch.bincount(named, minlength=10).tolist(), 'surety': surety.mean().item(),
+        'nearest': distance.tolist(), 'nearest_of_test': nearest(to_model(test[:1000]), to_model(train))[0].mean().item(),
+    }  # fmt: skip
+    print(result)
+    if not a.dry:
+        folder = find_model(a.model)
+        pictures = {'samples': shown, 'twins': train[twin], 'odd': fake[odd], 'real': test[:16]}
+        save_file({k: v.contiguous() for k, v in pictures.items()}, folder / 'gallery.safetensors')
+        part = folder / 'report.part'
+        part.write_text(json.dumps(result, indent=1) + '\n')
+        os.replace(part, folder / 'report.json')
+
+
+if __name__ == '__main__':
+    main()

@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     smooth = torch.tensor(losses)[: len(losses) // width * width].reshape(-1, width).mean(1)
     lines((torch.arange(len(smooth)) + 0.5) * width, {'loss': smooth}, 'step', 'squared error of v', logy=True)
     save(args.out / 'training.png')
-    save_model(args.out / 'model', model)
+    save_model(args.out / 'model', model, {'data': 'shapes', 'shape': [3, SIZE, SIZE], 'steps': len(losses), 'seed': args.seed})
     real = to_model(draw_shapes(SAMPLES, SIZE, seed=args.seed, start=20_000, objects=(1,)).images)
     report = {
         'steps': len(losses),

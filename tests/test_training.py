@@ -237,6 +237,44 @@ def test_update_is_adamw_on_the_clipped_gradient():
     assert not reported.loss.requires_grad
 
 
+def test_many_updates_equal_a_loop_of_torch_tools():
+    "Rate, clipping, moments and average over 12 updates, against PyTorch's own unfused optimizer and clipping, in float64."
+    torch.manual_seed(0)
+    net = nn.Linear(3, 3).double()
+    plain, average = copy.deepcopy(net), copy.deepcopy(net)
+    value = lambda m, x, g: 10 * x[:, 0] ** 4 * (m(x) - 1).square().sum(1)  # noqa: E731
+    trainer = Trainer(net, value, lr=0.05, warmup=4, total=12, clip=2.0, ema=0.8, device='cpu')
+    optimizer = torch.optim.AdamW(plain.parameters(), betas=(0.9, 0.99), weight_decay=0.0, fused=False, foreach=False)
+    norms = []
+    for n, x in enumerate(islice(batches(DATA.double(), 4), 12)):
+        trainer.update(x)
+        optimizer.param_groups[0]['lr'] = 0.05 * min(1, (n + 1) / 5) * (1 + math.cos(math.pi * max(0, n - 4) / 8)) / 2
+        optimizer.zero_grad()
+        value(plain, x, None).mean().backward()
+        norms.append(nn.utils.clip_grad_norm_(plain.parameters(), 2.0).item())
+        optimizer.step()
+        d = min(0.8, (1 + n) / (10 + n))
+        for a, p in zip(average.parameters(), plain.parameters()):
+            a.data = d * a.data + (1 - d) * p.data
+        for got, want in zip([*net.parameters(), *trainer.ema.model.parameters()], [*plain.parameters(), *average.parameters()]):
+            torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)  # torch adds 1e-6 to the norm
+    assert min(norms) < 2 < max(norms), 'both kinds of gradient, long and short, were met'
+
+
+def test_every_update_draws_its_own_noise():
+    seen = []
+
+    def look(net, x, generator):
+        seen.append((torch.rand((), generator=generator).item(), torch.rand(()).item()))
+        return net(x).square().mean(1)
+
+    for seed in (0, 1):
+        trainer = Trainer(nn.Linear(3, 1), look, seed=seed, device='cpu')
+        for _ in range(5):
+            trainer.update(DATA[:2])
+    assert len({value for pair in seen for value in pair}) == 20
+
+
 def test_decay_and_rate_are_bounded_and_monotone():
     decays = [ema_decay(n) for n in range(20_000)]
     assert decays[0] == 0.1 and decays[-1] == 0.999 and decays == sorted(decays)

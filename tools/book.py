@@ -403,7 +403,7 @@ BAD_OUTPUT = {
     'a warning': re.compile(r'\b\w*Warning\b:|\bwarn\('),
     'a traceback': re.compile(r'Traceback \(most recent call last\)'),
     'a timing': re.compile(
-        r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?\s?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'
+        r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?[ ]?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'
     ),
     'a progress bar': re.compile(r'\d+%\||\bs/it\b|\bit/s\b|\r(?!\n)'),
     'an address': re.compile(r'\b(?:at )?0x[0-9a-f]{6,}'),

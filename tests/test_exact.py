@@ -44,7 +44,10 @@ def pair(name):
 
 
 def scipy_log_prob(law, x):
-    parts = [np.log(w) + stats.multivariate_normal(m, c).logpdf(x) for w, m, c in zip(*(v.numpy() for v in (law.weights, law.means, law.covs)))]
+    parts = [
+        np.log(w) + stats.multivariate_normal(m, c).logpdf(x)
+        for w, m, c in zip(*(v.numpy() for v in (law.weights, law.means, law.covs)))
+    ]
     return torch.tensor(np.logaddexp.reduce(np.array(parts).reshape(len(parts), -1), 0))
 
 
@@ -59,8 +62,12 @@ def test_density_far_away_against_fifty_digits():
     with mpmath.workdps(50):
         for x in (-60.0, 1e-3, 45.0):
             parts = [(0.3, -1.8, 0.25), (0.5, 0.2, 0.45), (0.2, 1.6, 0.3)]
-            want = mpmath.log(sum(mpmath.mpf(w) * mpmath.npdf(mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(s)) for w, m, s in parts))
-            assert REFERENCE.log_prob(torch.tensor([[x]], dtype=torch.float64)).item() == pytest.approx(float(want), rel=1e-12)
+            want = mpmath.log(
+                sum(mpmath.mpf(w) * mpmath.npdf(mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(s)) for w, m, s in parts)
+            )
+            assert REFERENCE.log_prob(torch.tensor([[x]], dtype=torch.float64)).item() == pytest.approx(
+                float(want), rel=1e-12
+            )
 
 
 @EACH
@@ -117,9 +124,15 @@ def test_sampling_has_the_moments_of_the_law(law):
 def test_a_sample_moved_by_the_schedule_has_the_law_at_t():
     "Kolmogorov-Smirnov on 100,000 draws at level 1e-7; the seed is fixed."
     n, t = 100_000, torch.tensor(150.0)
-    x0, eps = REFERENCE.sample(n, generator(1, 'test-exact')), torch.randn(n, 1, dtype=torch.float64, generator=generator(2, 'test-exact'))
+    x0, eps = (
+        REFERENCE.sample(n, generator(1, 'test-exact')),
+        torch.randn(n, 1, dtype=torch.float64, generator=generator(2, 'test-exact')),
+    )
     law = REFERENCE.at(DDPM, t)
-    cdf = lambda x: sum(w * stats.norm.cdf(x, m, v**0.5) for w, m, v in zip(*(p.flatten().numpy() for p in (law.weights, law.means, law.covs))))
+    cdf = lambda x: sum(
+        w * stats.norm.cdf(x, m, v**0.5)
+        for w, m, v in zip(*(p.flatten().numpy() for p in (law.weights, law.means, law.covs)))
+    )
     assert stats.kstest(DDPM.perturb(x0, eps, t)[:, 0].numpy(), cdf).pvalue > 1e-7
 
 
@@ -136,7 +149,11 @@ def test_loss_floor_of_the_reference(t, floor):
         noise = -s * marginal.score(point).item()  # E[eps | x]
         return math.exp(marginal.log_prob(point).item()) * noise**2
 
-    knots = sorted(m + z * v**0.5 for m, v in zip(marginal.means.flatten().tolist(), marginal.covs.flatten().tolist()) for z in (-6, -2, 0, 2, 6))
+    knots = sorted(
+        m + z * v**0.5
+        for m, v in zip(marginal.means.flatten().tolist(), marginal.covs.flatten().tolist())
+        for z in (-6, -2, 0, 2, 6)
+    )
     explained = sum(integrate.quad(missed, p, q, epsabs=1e-9, epsrel=1e-7)[0] for p, q in zip(knots, knots[1:]))
     assert got == pytest.approx(1 - explained, abs=1e-6)  # E eps**2 = 1 = what is explained + what is not
 
@@ -182,7 +199,10 @@ def test_the_floor_is_reached_by_the_oracle_and_by_nobody_else():
     "100,000 pairs: the oracle is within 5 standard errors of the floor (false alarm 6e-7), a rescaled oracle is 20 above it."
     n, t = 100_000, torch.tensor(0.4)
     law = MIXTURES['four in the plane']
-    x0, eps = law.sample(n, generator(3, 'test-exact')), torch.randn(n, 2, dtype=torch.float64, generator=generator(4, 'test-exact'))
+    x0, eps = (
+        law.sample(n, generator(3, 'test-exact')),
+        torch.randn(n, 2, dtype=torch.float64, generator=generator(4, 'test-exact')),
+    )
     x = FLOW.perturb(x0, eps, t)
     for scale, factor in ((1.0, 0), (1.2, 1)):
         error = ((FLOW.eps(x, scale * law.denoise(FLOW)(x, t), t) - eps) ** 2).mean(1)
@@ -197,7 +217,10 @@ def test_flow_keeps_quantiles(schedule):
     start, end = REFERENCE.at(schedule, t), REFERENCE.at(schedule, s)
 
     def cdf(law, x):
-        return sum(w * stats.norm.cdf(x, m, v**0.5) for w, m, v in zip(*(p.flatten().tolist() for p in (law.weights, law.means, law.covs))))
+        return sum(
+            w * stats.norm.cdf(x, m, v**0.5)
+            for w, m, v in zip(*(p.flatten().tolist() for p in (law.weights, law.means, law.covs)))
+        )
 
     x = start.sample(5)
     got = REFERENCE.flow(schedule, x, t, s)
@@ -219,7 +242,9 @@ def test_flow_in_both_tails_is_the_flow_of_the_widest_component():
 
 @SCHEDULES
 def test_flow_has_the_velocity_of_the_denoiser(schedule):
-    t = helpers.inner_times(schedule, 7)[3] + 0.21 * (schedule.t_max - schedule.t_min) / 1000  # inside a step of a table
+    t = (
+        helpers.inner_times(schedule, 7)[3] + 0.21 * (schedule.t_max - schedule.t_min) / 1000
+    )  # inside a step of a table
     h = 1e-5 * (schedule.t_max - schedule.t_min)
     for law in (REFERENCE, random_mixture(1, 3, 7)):
         x = law.at(schedule, t).sample(6)
@@ -230,7 +255,12 @@ def test_flow_has_the_velocity_of_the_denoiser(schedule):
 
 def test_flows_compose_and_end_at_the_data():
     x = REFERENCE.at(FLOW, 1.0).sample(50)
-    close(REFERENCE.flow(FLOW, REFERENCE.flow(FLOW, x, 1.0, 0.4), 0.4, 0.0), REFERENCE.flow(FLOW, x, 1.0, 0.0), rtol=1e-9, atol=1e-9)
+    close(
+        REFERENCE.flow(FLOW, REFERENCE.flow(FLOW, x, 1.0, 0.4), 0.4, 0.0),
+        REFERENCE.flow(FLOW, x, 1.0, 0.0),
+        rtol=1e-9,
+        atol=1e-9,
+    )
     plane = random_mixture(1, 2, 3)
     z = torch.randn(200_000, 2, dtype=torch.float64, generator=generator(5, 'test-exact'))
     y = plane.flow(FLOW, z, 1.0, 0.0)  # 200,000 draws, 6 standard errors on 4 numbers: false alarm below 1e-8
@@ -276,7 +306,11 @@ def test_float32_parameters_are_taken():
     close(law.log_prob(x.float()), REFERENCE.log_prob(x), rtol=1e-5, atol=1e-5)
     assert law.log_prob(x.float()).dtype == torch.float64 and law.weights.sum().item() == pytest.approx(1, abs=1e-15)
     rough = random_mixture(2, 3, 9)
-    GaussianMixture(rough.weights, rough.means, (rough.covs + 1e-8 * torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0)).double()))
+    GaussianMixture(
+        rough.weights,
+        rough.means,
+        (rough.covs + 1e-8 * torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0)).double()),
+    )
 
 
 @SCHEDULES
@@ -284,12 +318,20 @@ def test_without_noise_the_guess_is_the_signal(schedule):
     t = schedule.t_min
     if schedule.sigma(t) == 0:
         x = MIXTURES['four in the plane'].sample(5)
-        close(MIXTURES['four in the plane'].denoise(schedule)(x, torch.tensor(t)), x / schedule.alpha(t), rtol=1e-12, atol=1e-12)
+        close(
+            MIXTURES['four in the plane'].denoise(schedule)(x, torch.tensor(t)),
+            x / schedule.alpha(t),
+            rtol=1e-12,
+            atol=1e-12,
+        )
 
 
 @pytest.mark.parametrize('schedule', [CosineSchedule(), FLOW, helpers.SCHEDULES['zero-terminal']])
 def test_without_signal_the_guess_is_the_mean(schedule):
-    law, x = MIXTURES['four in the plane'], torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    law, x = (
+        MIXTURES['four in the plane'],
+        torch.randn(5, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+    )
     mean = (law.weights @ law.means).expand(5, 2)
     close(law.denoise(schedule)(x, torch.tensor(schedule.t_max)), mean, rtol=1e-12, atol=1e-12)
 
@@ -303,7 +345,12 @@ def test_finite_data_is_a_mixture_of_points(schedule):
     for t in helpers.inner_times(schedule, 4):
         x = schedule.perturb(points[:5], torch.randn(5, 3, 2, dtype=torch.float64, generator=g), t)
         close(ideal(x, t), law.denoise(schedule)(x, t), rtol=1e-7, atol=1e-9)
-        slow = torch.stack([(-((p - schedule.alpha(t) * points) ** 2).sum((1, 2)) / (2 * schedule.sigma(t) ** 2)).softmax(0) for p in x])
+        slow = torch.stack(
+            [
+                (-((p - schedule.alpha(t) * points) ** 2).sum((1, 2)) / (2 * schedule.sigma(t) ** 2)).softmax(0)
+                for p in x
+            ]
+        )
         close(ideal(x, t), torch.einsum('bn,nij->bij', slow, points), rtol=1e-7, atol=1e-9)
 
 
@@ -343,16 +390,31 @@ X = torch.zeros(4, 2)
 EYE = torch.eye(2)[None]
 PLANE = MIXTURES['four in the plane']
 BAD = {
-    'weights that do not sum to one': (lambda: GaussianMixture([0.5, 0.6], [[0.0], [1.0]], torch.ones(2, 1, 1)), 'weights are [0.5, 0.6]'),
-    'a weight of zero': (lambda: GaussianMixture([1.0, 0.0], [[0.0], [1.0]], torch.ones(2, 1, 1)), 'positive numbers with sum 1'),
+    'weights that do not sum to one': (
+        lambda: GaussianMixture([0.5, 0.6], [[0.0], [1.0]], torch.ones(2, 1, 1)),
+        'weights are [0.5, 0.6]',
+    ),
+    'a weight of zero': (
+        lambda: GaussianMixture([1.0, 0.0], [[0.0], [1.0]], torch.ones(2, 1, 1)),
+        'positive numbers with sum 1',
+    ),
     'a weight that is not a number': (lambda: GaussianMixture([math.nan], [[0.0]], [[[1.0]]]), 'weights are [nan]'),
     'no components': (lambda: GaussianMixture([], torch.zeros(0, 1), torch.zeros(0, 1, 1)), 'weights are []'),
     'means of one axis': (lambda: GaussianMixture([1.0], [0.0], [[[1.0]]]), 'means has shape (1,), expected (1, d)'),
     'a mean too many': (lambda: GaussianMixture([1.0], [[0.0], [1.0]], [[[1.0]]]), 'means has shape (2, 1)'),
-    'variances for covariances': (lambda: GaussianMixture([1.0], [[0.0, 1.0]], [[1.0, 1.0]]), 'covs has shape (1, 2), expected (1, 2, 2)'),
+    'variances for covariances': (
+        lambda: GaussianMixture([1.0], [[0.0, 1.0]], [[1.0, 1.0]]),
+        'covs has shape (1, 2), expected (1, 2, 2)',
+    ),
     'an infinite mean': (lambda: GaussianMixture([1.0], [[math.inf, 0.0]], EYE), 'must be finite'),
-    'not symmetric': (lambda: GaussianMixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.0, 1.0]]]), 'covs is not symmetric'),
-    'a negative variance': (lambda: GaussianMixture([1.0], [[0.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]), 'covs has the eigenvalue -1'),
+    'not symmetric': (
+        lambda: GaussianMixture([1.0], [[0.0, 0.0]], [[[1.0, 0.5], [0.0, 1.0]]]),
+        'covs is not symmetric',
+    ),
+    'a negative variance': (
+        lambda: GaussianMixture([1.0], [[0.0, 0.0]], [[[1.0, 2.0], [2.0, 1.0]]]),
+        'covs has the eigenvalue -1',
+    ),
     'points of another dimension': (lambda: REFERENCE.log_prob(X), 'x has shape (4, 2), expected (b, 1)'),
     'points without a batch': (lambda: PLANE.score(X[0]), 'x has shape (2,), expected (b, 2)'),
     'times of another batch': (lambda: PLANE.denoise(FLOW)(X, torch.full((3,), 0.5)), 't has shape (3,)'),
@@ -360,12 +422,21 @@ BAD = {
     'a law at many times': (lambda: PLANE.at(FLOW, torch.tensor([0.1, 0.2])), 't has shape (2,), expected ()'),
     'a flow without closed form': (lambda: PLANE.flow(FLOW, X, 1.0, 0.0), 'no closed form'),
     'a floor without noise': (lambda: PLANE.loss_floor(FLOW, 0.0, pair('eps')), 't is 0, where there is no noise'),
-    'the density of a point': (lambda: GaussianMixture([1.0], [[0.0]], [[[0.0]]]).log_prob(X[:, :1]), 'covs is singular'),
-    'the flow out of a point': (lambda: GaussianMixture([1.0], [[0.0]], [[[0.0]]]).flow(FLOW, X[:, :1], 0.0, 1.0), 'covs is singular'),
+    'the density of a point': (
+        lambda: GaussianMixture([1.0], [[0.0]], [[[0.0]]]).log_prob(X[:, :1]),
+        'covs is singular',
+    ),
+    'the flow out of a point': (
+        lambda: GaussianMixture([1.0], [[0.0]], [[[0.0]]]).flow(FLOW, X[:, :1], 0.0, 1.0),
+        'covs is singular',
+    ),
     'no samples': (lambda: PLANE.sample(0), 'n is 0, expected a positive'),
     'no data': (lambda: finite_data(torch.zeros(0, 2), FLOW), 'points has shape (0, 2)'),
     'data that are not finite': (lambda: finite_data(torch.tensor([[math.nan]]), FLOW), 'all finite'),
-    'a query of another shape': (lambda: finite_data(torch.zeros(3, 1, 2), FLOW)(X, torch.tensor(0.5)), 'x has shape (4, 2), expected (b, 1, 2)'),
+    'a query of another shape': (
+        lambda: finite_data(torch.zeros(3, 1, 2), FLOW)(X, torch.tensor(0.5)),
+        'x has shape (4, 2), expected (b, 1, 2)',
+    ),
 }
 
 

@@ -35,7 +35,12 @@ from diffbook.schedules import (
     zero_terminal_betas,
 )
 
-TABLES = {'linear': linear_betas(), 'scaled-linear': scaled_linear_betas(), 'cosine': cosine_betas(), 'short': linear_betas(50)}
+TABLES = {
+    'linear': linear_betas(),
+    'scaled-linear': scaled_linear_betas(),
+    'cosine': cosine_betas(),
+    'short': linear_betas(50),
+}
 SCHEDULES = pytest.mark.parametrize('schedule', helpers.SCHEDULES.values(), ids=helpers.SCHEDULES)
 close = torch.testing.assert_close
 
@@ -63,11 +68,17 @@ def test_tables_against_fifty_digits(name):
             want = [mpmath.sqrt(product), mpmath.sqrt(1 - product), mpmath.log(product / (1 - product))]
             got = [f(float(t)) for f in (schedule.alpha, schedule.sigma, schedule.log_snr)]
             for g, w in zip(got, want):
-                assert abs(g.item() - float(w)) <= 2e-12 * abs(float(w)), (t, g, w)  # alpha near zero is a cosine near a right angle
+                assert abs(g.item() - float(w)) <= 2e-12 * abs(float(w)), (
+                    t,
+                    g,
+                    w,
+                )  # alpha near zero is a cosine near a right angle
             assert abs(got[1].item() / float(want[1]) - 1) <= 1e-15 * len(betas)
 
 
-@pytest.mark.parametrize('kind, name', [('linear', 'linear'), ('scaled_linear', 'scaled-linear'), ('squaredcos_cap_v2', 'cosine')])
+@pytest.mark.parametrize(
+    'kind, name', [('linear', 'linear'), ('scaled_linear', 'scaled-linear'), ('squaredcos_cap_v2', 'cosine')]
+)
 def test_tables_equal_diffusers(kind, name):
     schedulers = pytest.importorskip('diffusers.schedulers')
     ends = {'beta_start': 0.00085, 'beta_end': 0.012} if name == 'scaled-linear' else {}
@@ -79,8 +90,12 @@ def test_tables_equal_diffusers(kind, name):
 
 def test_zero_terminal_equals_diffusers():
     schedulers = pytest.importorskip('diffusers.schedulers')
-    theirs = schedulers.DDPMScheduler(beta_schedule='scaled_linear', beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True)
-    close(zero_terminal_betas(scaled_linear_betas()), theirs.betas.double(), rtol=1e-4, atol=1e-5)  # float32 differences of theirs
+    theirs = schedulers.DDPMScheduler(
+        beta_schedule='scaled_linear', beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True
+    )
+    close(
+        zero_terminal_betas(scaled_linear_betas()), theirs.betas.double(), rtol=1e-4, atol=1e-5
+    )  # float32 differences of theirs
 
 
 def test_zero_terminal_ends_in_exact_zero_and_keeps_the_start():
@@ -95,7 +110,9 @@ def random_table(seed, T):
     return 0.3 * np.random.default_rng(seed).random(T) ** 2 + 1e-6
 
 
-@pytest.mark.parametrize('betas', [*TABLES.values(), *(torch.tensor(random_table(s, T)) for s, T in [(0, 2), (1, 3), (2, 40)])])
+@pytest.mark.parametrize(
+    'betas', [*TABLES.values(), *(torch.tensor(random_table(s, T)) for s, T in [(0, 2), (1, 3), (2, 40)])]
+)
 def test_between_whole_times_the_angle_is_scipys_monotone_cubic(betas):
     schedule, T = DiscreteSchedule(betas), len(betas)
     cubic = PchipInterpolator(np.arange(T + 1), table_angles(betas).numpy())
@@ -175,7 +192,10 @@ def test_terminal_kl_is_the_mutual_information_of_a_gaussian_pair(schedule):
     assert terminal_kl(schedule).item() == pytest.approx(want, rel=1e-10, abs=0)
 
 
-@pytest.mark.parametrize('betas, nats', [(linear_betas(), 2.0e-5), (scaled_linear_betas(), 2.3e-3), (linear_betas(250), 4.2e-2), (linear_betas(50), 0.46)])
+@pytest.mark.parametrize(
+    'betas, nats',
+    [(linear_betas(), 2.0e-5), (scaled_linear_betas(), 2.3e-3), (linear_betas(250), 4.2e-2), (linear_betas(50), 0.46)],
+)
 def test_terminal_kl_of_known_tables(betas, nats):
     "The published figures, to the digits in which they are published."
     assert float(f'{terminal_kl(DiscreteSchedule(betas)).item():.1e}') == pytest.approx(float(f'{nats:.1e}'), rel=1e-12)
@@ -207,7 +227,12 @@ def test_cosine_table_without_offset_is_the_cosine_schedule():
     table = DiscreteSchedule(cosine_betas(200, offset=0.0))
     t = torch.arange(200, dtype=torch.float64)  # the last beta is cut
     close(table.alpha(t), CosineSchedule().alpha(t / 200), rtol=1e-11, atol=0)
-    close(table.angle(torch.tensor(77.3))[0], torch.tensor(77.3 / 200 * math.pi / 2, dtype=torch.float64), rtol=1e-7, atol=0)
+    close(
+        table.angle(torch.tensor(77.3))[0],
+        torch.tensor(77.3 / 200 * math.pi / 2, dtype=torch.float64),
+        rtol=1e-7,
+        atol=0,
+    )
 
 
 def test_diffusion_at_the_clean_end_is_its_limit():
@@ -234,7 +259,9 @@ def test_shifts_compose_and_can_be_undone(schedule):
     close(back.sigma_dot(t), schedule.sigma_dot(t), rtol=1e-8, atol=1e-13)
 
 
-@pytest.mark.parametrize('betas', [linear_betas(), scaled_linear_betas(), cosine_betas()], ids=['linear', 'scaled-linear', 'cosine'])
+@pytest.mark.parametrize(
+    'betas', [linear_betas(), scaled_linear_betas(), cosine_betas()], ids=['linear', 'scaled-linear', 'cosine']
+)
 def test_cast_last_the_noise_keeps_float32_precision_and_rises(betas):
     schedule = DiscreteSchedule(betas)
     t = torch.arange(0.0, len(betas) + 1)
@@ -290,9 +317,15 @@ BROKEN = {
     'another shape': ({'alpha_dot': lambda t: COSINE.alpha_dot(t).reshape(-1, 1)}, 'shape'),
     'not a number': ({'sigma_dot': lambda t: COSINE.sigma_dot(t) * math.nan}, 'not finite'),
     'negative signal': ({'alpha': lambda t: COSINE.alpha(t) - 0.5}, 'alpha'),
-    'noise first': ({'alpha': COSINE.sigma, 'sigma': COSINE.alpha, 'alpha_dot': COSINE.sigma_dot, 'sigma_dot': COSINE.alpha_dot}, 'log_snr does not fall'),
+    'noise first': (
+        {'alpha': COSINE.sigma, 'sigma': COSINE.alpha, 'alpha_dot': COSINE.sigma_dot, 'sigma_dot': COSINE.alpha_dot},
+        'log_snr does not fall',
+    ),
     'no end to time': ({'alpha': lambda t: torch.sin(math.pi / 2 * (1 - torch.as_tensor(t).double()))}, 'is answered'),
-    'infinite at the end': ({'sigma': lambda t: torch.tan(math.pi / 2 * COSINE.time(t)) + 1 / (1 - COSINE.time(t))}, 'sigma(1)'),
+    'infinite at the end': (
+        {'sigma': lambda t: torch.tan(math.pi / 2 * COSINE.time(t)) + 1 / (1 - COSINE.time(t))},
+        'sigma(1)',
+    ),
     'time the wrong way': ({'t_min': 1.0, 't_max': 0.0}, 't_min is 1.0'),
 }
 
@@ -318,7 +351,10 @@ BAD = {
     'beta of one too early': (lambda: DiscreteSchedule([0.1, 1.0, 0.1]), 'betas holds 1 before its end'),
     'one beta to mend': (lambda: zero_terminal_betas(torch.tensor([0.1])), 'betas has 1 entry'),
     'a late time': (lambda: DiscreteSchedule(linear_betas()).alpha(1001), 't is 1001, expected a time in [0, 1000]'),
-    'an early time': (lambda: CosineSchedule().sigma(torch.tensor([0.1, -0.5])), 't is -0.5, expected a time in [0, 1]'),
+    'an early time': (
+        lambda: CosineSchedule().sigma(torch.tensor([0.1, -0.5])),
+        't is -0.5, expected a time in [0, 1]',
+    ),
     'a time that is not a number': (lambda: KarrasSchedule().sigma(math.nan), 't is nan'),
     'times of two axes': (lambda: CosineSchedule().perturb(X, X, torch.zeros(2, 1)), 't has shape (2, 1)'),
     'times of another batch': (lambda: CosineSchedule().perturb(X, X, torch.zeros(3)), 't has shape (3,)'),

@@ -39,9 +39,16 @@ add(
             torch.sqrt(torch.prod(1 - b[:t])),
             1 - torch.prod(1 - b[:t]),
         ),
-        'One factor too many: after t steps there are t betas, betas[:t]; betas[t] belongs to the next step.': lambda b, t: _scales(b, t + 1),
-        'One factor too few: betas[t - 1] is the beta of step t and has been used at time t.': lambda b, t: _scales(b, t - 1),
-        'You used the last beta alone, not the product of all steps.': lambda b, t: (torch.sqrt(1 - b[t - 1]), torch.sqrt(b[t - 1])),
+        'One factor too many: after t steps there are t betas, betas[:t]; betas[t] belongs to the next step.': lambda b, t: (
+            _scales(b, t + 1)
+        ),
+        'One factor too few: betas[t - 1] is the beta of step t and has been used at time t.': lambda b, t: _scales(
+            b, t - 1
+        ),
+        'You used the last beta alone, not the product of all steps.': lambda b, t: (
+            torch.sqrt(1 - b[t - 1]),
+            torch.sqrt(b[t - 1]),
+        ),
         'You took the root of beta: the product runs over 1 - beta.': lambda b, t: (
             torch.sqrt(torch.prod(b[:t])),
             torch.sqrt(1 - torch.prod(b[:t])),
@@ -68,11 +75,19 @@ add(
     mistakes={
         'That is the variance; take its root.': lambda a, s, b, t: t**2 - (b / a * s) ** 2,
         'You subtracted standard deviations; it is variances that subtract.': lambda a, s, b, t: t - s,
-        'You subtracted standard deviations; it is variances that subtract (and here the shrinking was right).': lambda a, s, b, t: t - b / a * s,
-        'The noise of x_s shrinks on the way: multiply its variance by (alpha_t / alpha_s)**2 before you subtract.': lambda a, s, b, t: torch.sqrt(t**2 - s**2),
+        'You subtracted standard deviations; it is variances that subtract (and here the shrinking was right).': lambda a, s, b, t: (
+            t - b / a * s
+        ),
+        'The noise of x_s shrinks on the way: multiply its variance by (alpha_t / alpha_s)**2 before you subtract.': lambda a, s, b, t: (
+            torch.sqrt(t**2 - s**2)
+        ),
         'A variance shrinks by the square of alpha_t / alpha_s.': lambda a, s, b, t: torch.sqrt(t**2 - b / a * s**2),
-        'You divided by the ratio: x_s is multiplied by alpha_t / alpha_s.': lambda a, s, b, t: torch.sqrt((t**2 - (a / b * s) ** 2).abs()),
-        'That holds on the circle only (alpha**2 + sigma**2 = 1): use sigma_t and sigma_s.': lambda a, s, b, t: torch.sqrt(1 - (b / a) ** 2),
+        'You divided by the ratio: x_s is multiplied by alpha_t / alpha_s.': lambda a, s, b, t: torch.sqrt(
+            (t**2 - (a / b * s) ** 2).abs()
+        ),
+        'That holds on the circle only (alpha**2 + sigma**2 = 1): use sigma_t and sigma_s.': lambda a, s, b, t: (
+            torch.sqrt(1 - (b / a) ** 2)
+        ),
     },
 )
 
@@ -83,14 +98,29 @@ add(
     truth=lambda a, s, da, ds: (da / a, torch.sqrt(2 * s * (ds - da / a * s))),
     mistakes={
         'You returned g**2; take its root.': lambda a, s, da, ds: (da / a, 2 * s * (ds - da / a * s)),
-        'You left the drift out of the growth of the variance: subtract 2 f sigma**2.': lambda a, s, da, ds: (da / a, torch.sqrt(2 * s * ds)),
-        'The drift takes noise away when f < 0: minus 2 f sigma**2, not plus.': lambda a, s, da, ds: (da / a, torch.sqrt((2 * s * (ds + da / a * s)).abs())),
-        'A factor two: the derivative of sigma**2 is 2 sigma sigma_dot.': lambda a, s, da, ds: (da / a, torch.sqrt(s * (ds - da / a * s))),
-        'A factor two in one term only: the variance changes by 2 f sigma**2.': lambda a, s, da, ds: (da / a, torch.sqrt(2 * s * ds - da / a * s**2)),
+        'You left the drift out of the growth of the variance: subtract 2 f sigma**2.': lambda a, s, da, ds: (
+            da / a,
+            torch.sqrt(2 * s * ds),
+        ),
+        'The drift takes noise away when f < 0: minus 2 f sigma**2, not plus.': lambda a, s, da, ds: (
+            da / a,
+            torch.sqrt((2 * s * (ds + da / a * s)).abs()),
+        ),
+        'A factor two: the derivative of sigma**2 is 2 sigma sigma_dot.': lambda a, s, da, ds: (
+            da / a,
+            torch.sqrt(s * (ds - da / a * s)),
+        ),
+        'A factor two in one term only: the variance changes by 2 f sigma**2.': lambda a, s, da, ds: (
+            da / a,
+            torch.sqrt(2 * s * ds - da / a * s**2),
+        ),
         'The drift is alpha_dot / alpha: it multiplies x, whose signal has the scale alpha already.': lambda a, s, da, ds: (
             da,
             torch.sqrt((2 * s * (ds - da * s)).abs()),
         ),
-        'The drift has the wrong sign: alpha falls, so f is negative.': lambda a, s, da, ds: (-da / a, torch.sqrt(2 * s * (ds - da / a * s))),
+        'The drift has the wrong sign: alpha falls, so f is negative.': lambda a, s, da, ds: (
+            -da / a,
+            torch.sqrt(2 * s * (ds - da / a * s)),
+        ),
     },
 )

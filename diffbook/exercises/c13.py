@@ -21,14 +21,20 @@ add(
     cases=_noisy,
     truth=lambda x, score, a, s: (x + s**2 * score) / a,
     mistakes={
-        'The sign of the score: it points to where data are, so it is added.': lambda x, score, a, s: (x - s**2 * score) / a,
+        'The sign of the score: it points to where data are, so it is added.': lambda x, score, a, s: (
+            (x - s**2 * score) / a
+        ),
         'The step along the score is sigma**2, a variance, not sigma.': lambda x, score, a, s: (x + s * score) / a,
-        'Off by sqrt(alpha_bar): you divided by alpha**2 = alpha_bar; divide by alpha.': lambda x, score, a, s: (x + s**2 * score) / a**2,
+        'Off by sqrt(alpha_bar): you divided by alpha**2 = alpha_bar; divide by alpha.': lambda x, score, a, s: (
+            (x + s**2 * score) / a**2
+        ),
         'You forgot to divide by alpha: this is the mean of alpha x0.': lambda x, score, a, s: x + s**2 * score,
         'You multiplied by alpha; divide: x_t has shrunk.': lambda x, score, a, s: (x + s**2 * score) * a,
         'Divide the score by alpha as well, not only x.': lambda x, score, a, s: x / a + s**2 * score,
         'The score is -eps / sigma; you used it as if it were eps.': lambda x, score, a, s: (x - s * score) / a,
-        'The noise variance is sigma**2 on every schedule; 1 - alpha**2 is right on the circle only.': lambda x, score, a, s: (x + (1 - a**2) * score) / a,
+        'The noise variance is sigma**2 on every schedule; 1 - alpha**2 is right on the circle only.': lambda x, score, a, s: (
+            (x + (1 - a**2) * score) / a
+        ),
     },
 )
 
@@ -65,7 +71,10 @@ add(
             m + a * v**2 / (a**2 * v**2 + s**2) * (x - a * m),
             v**2 * s**2 / (a**2 * v**2 + s**2),
         ),
-        'sigma is a scale; square it.': lambda x, m, v, a, s: (m + a * v / (a**2 * v + s) * (x - a * m), v * s / (a**2 * v + s)),
+        'sigma is a scale; square it.': lambda x, m, v, a, s: (
+            m + a * v / (a**2 * v + s) * (x - a * m),
+            v * s / (a**2 * v + s),
+        ),
     },
 )
 

@@ -1,0 +1,376 @@
+"""The bug museum: each mistake that was once made in public is made again in a copy of the library, and a named test must fail.
+
+A row is a mistake, where it was seen, the module, the text to replace, what replaces it, and the test that kills it.
+The references: author of the public issue or the paper whose misprint it is. A test that no mistake can turn red proves nothing.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+
+MUTANTS = {
+    # core
+    'noise of uniform law': (
+        'Axon, rand_like in a reparameterisation', 'core.py',
+        'radius, angle = torch.sqrt(-2 * torch.log(u)), 2 * math.pi * w',
+        'radius, angle = u, 2 * math.pi * w',
+        'test_core.py::test_noise_is_standard_normal',
+    ),
+    'noise by place in the batch': (
+        'diffusers#2659: a sample changes with its batch', 'core.py',
+        'range(start, start + len(x))', 'range(len(x))',
+        'test_core.py::test_seeded_noise_depends_on_time_and_start_alone',
+    ),
+    'a time on the wrong axis': (
+        'diffrax forbids it: (b,) against (b, c, h, w)', 'core.py',
+        'reshape(t.shape + (1,) * (x.ndim - t.ndim if t.ndim else 0))',
+        'reshape((1,) * (x.ndim - t.ndim if t.ndim else 0) + t.shape)',
+        'test_core.py::test_match_dims_scales_each_example_by_its_own_time',
+    ),
+    # ledger
+    'errors that cancel': (
+        'smalldiffusion: a sum of signed differences', 'ledger.py',
+        'error = (got - want).abs()', 'error = (got - want)',
+        'test_ledger.py::test_check_refuses',
+    ),
+    # gaussian
+    'exponent without its minus': (
+        'lecture notes', 'gaussian.py',
+        'return -((x - mean) ** 2) / (2 * var)', 'return ((x - mean) ** 2) / (2 * var)',
+        'test_gaussian.py::test_log_prob_is_scipys',
+    ),
+    'sign of the logarithm in the KL': (
+        'lecture notes', 'gaussian.py',
+        'ratio - 1 - torch.log(ratio)', 'ratio - 1 + torch.log(ratio)',
+        'test_gaussian.py::test_kl_is_the_integral',
+    ),
+    # markov
+    'noise of the first step not shrunk by the second': (
+        'a sum of betas for 1 - alpha_bar', 'markov.py',
+        'after.gain**2 * self.var + after.var', 'self.var + after.var',
+        'test_markov.py::test_marginal_of_a_composition_is_the_end_of_the_chain',
+    ),
+    'one minus alpha_bar by subtraction': (
+        'diffusers PR#3005, PR#9004: no noise at all in the first steps', 'markov.py',
+        '-torch.expm1(log_alpha_bar)', '1 - torch.exp(log_alpha_bar)',
+        'test_markov.py::test_jump_keeps_its_digits_where_there_is_little_noise',
+    ),
+    # schedules
+    'one minus alpha_bar for its root': (
+        'How-Diffusion-Models-Work#1, labml#152', 'schedules.py',
+        'match_dims(self.alpha(t), x0) * x0 + match_dims(self.sigma(t), x0) * eps',
+        'match_dims(self.alpha(t), x0) * x0 + match_dims(self.sigma(t) ** 2, x0) * eps',
+        'test_truth.py::test_predictions_convert_both_ways[cosine-v]',
+    ),
+    'alpha_bar for its root in the table': (
+        'ermongroup/ddim#44, CSDI#9', 'schedules.py',
+        'torch.exp(log_alpha_bar / 2)', 'torch.exp(log_alpha_bar)',
+        'test_truth.py::test_table_levels_against_forty_digits[500]',
+    ),
+    'alpha_bar in single precision': (
+        'diffusers PR#3005, A1111#14071', 'schedules.py',
+        'torch.sqrt(-torch.expm1(log_alpha_bar))', 'torch.sqrt(1 - torch.exp(log_alpha_bar.float()).double())',
+        'test_truth.py::test_table_levels_against_forty_digits[5]',
+    ),
+    'a table that begins with the wrong beta': (
+        'diffusers#5921, an index off by one', 'schedules.py',
+        'torch.log1p(-betas).cumsum(0)', 'torch.log1p(-betas.roll(1)).cumsum(0)',
+        'test_truth.py::test_table_levels_against_forty_digits[1]',
+    ),
+    'exploding variance without its square': (
+        'diffusers#590', 'schedules.py',
+        '(self.sigma_max / self.sigma_min) ** self.time(t)', '(self.sigma_max / self.sigma_min) ** (self.time(t) / 2)',
+        'test_samplers.py::test_karras_is_the_published_formula_on_every_schedule[7.0]',
+    ),
+    'noise estimate divided by the variance': (
+        'score and noise mixed up', 'schedules.py',
+        '(x - match_dims(self.alpha(t), x) * x0) / match_dims(self.sigma(t), x)',
+        '(x - match_dims(self.alpha(t), x) * x0) / match_dims(self.sigma(t), x) ** 2',
+        'test_truth.py::test_dirac_ddim[cosine-3]',
+    ),
+    'velocity with the sign of v': (
+        'v-prediction and velocity mixed up', 'schedules.py',
+        '* x0 + match_dims(self.sigma_dot(t), x) * self.eps', '* x0 - match_dims(self.sigma_dot(t), x) * self.eps',
+        'test_truth.py::test_dirac_euler_and_heun[rectified-flow-euler-3]',
+    ),
+    # exact
+    'score that points away from the data': (
+        'a sign of Tweedie', 'exact.py',
+        "return -torch.einsum('bk,bkd,ked->be'", "return torch.einsum('bk,bkd,ked->be'",
+        'test_exact.py::test_score_is_the_gradient_of_the_log_density',
+    ),
+    'an average of data with half a square': (
+        'a binomial formula', 'exact.py',
+        'alpha**2 * (flat**2).sum(-1) / 2', 'alpha**2 * (flat**2).sum(-1)',
+        'test_exact.py::test_finite_data_is_a_mixture_of_points',
+    ),
+    # elbo
+    'reconstruction with the wrong sign': (
+        'a sign that circulates in lecture notes', 'elbo.py',
+        'self.prior + self.transitions.sum(1) + self.reconstruction', 'self.prior + self.transitions.sum(1) - self.reconstruction',
+        'test_elbo.py::test_parts_add_up_to_bits',
+    ),
+    'bits that forget the dimensions': (
+        'DiT#52, improved-diffusion#33', 'elbo.py',
+        '/ (self.dims * math.log(2))', '/ math.log(2)',
+        'test_elbo.py::test_parts_add_up_to_bits',
+    ),
+    'posterior weights exchanged': (
+        'Ho et al. 2020, equation 7, misread', 'elbo.py',
+        'match_dims(on_x, x) * x + match_dims(on_x0, x) * x0', 'match_dims(on_x0, x) * x + match_dims(on_x, x) * x0',
+        'test_elbo.py::test_step_posterior_is_gaussian_conditioning',
+    ),
+    # predictions
+    'x0 divided by alpha_bar': (
+        'Axon, Stable Diffusion example', 'predictions.py',
+        'schedule.alpha(t) * b - schedule.sigma(t) * a', 'schedule.alpha(t) ** 2 * b - schedule.sigma(t) * a',
+        'test_truth.py::test_predictions_convert_both_ways[ddpm-eps]',
+    ),
+    'v with the wrong sign': (
+        'Salimans and Ho 2022, misread', 'predictions.py',
+        'return -schedule.sigma(t), schedule.alpha(t)', 'return schedule.sigma(t), schedule.alpha(t)',
+        'test_predictions.py::test_edm_of_unit_data_is_minus_v_where_variance_is_kept',
+    ),
+    'score without its minus': (
+        'noise for score', 'predictions.py',
+        '-1 / sigma', '1 / sigma',
+        'test_predictions.py::test_ideal_score_and_velocity_are_those_of_the_law',
+    ),
+    'data and noise exchanged in the target': (
+        'flow matching with time reversed', 'predictions.py',
+        'match_dims(a, x0) * x0 + match_dims(b, x0) * eps', 'match_dims(b, x0) * x0 + match_dims(a, x0) * eps',
+        'test_truth.py::test_predictions_convert_both_ways[cosine-eps]',
+    ),
+    # losses
+    'min-SNR for v with the weight for x0': (
+        'diffusers#9451', 'losses.py',
+        'value = skip_out(prediction, schedule, t)[1] ** 2 * weight(schedule, t)', 'value = weight(schedule, t)',
+        'test_losses.py::test_min_snr_equals_the_formulas_of_diffusers',
+    ),
+    'min-SNR with a maximum': (
+        'Min-SNR#2', 'losses.py',
+        '.clamp(max=gamma)', '.clamp(min=gamma)',
+        'test_losses.py::test_min_snr_equals_the_formulas_of_diffusers',
+    ),
+    'operator precedence in the weight of the bound': (
+        'latent-diffusion ddpm.py, DynamiCrafter#168', 'losses.py',
+        'reach**2 / (2 * variance(schedule, t))', 'reach**2 / 2 * variance(schedule, t)',
+        'test_losses.py::test_elbo_weight_is_what_the_bound_charges',
+    ),
+    'squares averaged in half precision': (
+        'pytorch#40497', 'losses.py',
+        'wide = torch.promote_types(x0.dtype, torch.float32)', 'wide = x0.dtype',
+        'test_losses.py::test_half_precision_is_averaged_in_single',
+    ),
+    # nets
+    'sines where cosines belong': (
+        'diffusers, flip_sin_to_cos', 'nets/layers.py',
+        '[angles.cos(), angles.sin()] if cos_first', '[angles.cos(), angles.sin()] if not cos_first',
+        'test_layers.py::test_waves_turn_at_their_own_rate',
+    ),
+    'heads cut across queries, keys and values': (
+        'published attention weights read in another order', 'nets/layers.py',
+        "'b n (three g d) -> three b g n d'", "'b n (g three d) -> three b g n d'",
+        'test_layers.py::test_attention_equals_torchs_own',
+    ),
+    'a scale that starts at nothing': (
+        'scale and shift without the one', 'nets/layers.py',
+        'self.norm2(h), 1 + scale', 'self.norm2(h), scale',
+        'test_layers.py::test_resblock_is_what_it_says',
+    ),
+    # training
+    'decay of the average exchanged': (
+        'ai2cm/ace#349', 'training.py',
+        'theirs, 1 - ema_decay(', 'theirs, ema_decay(',
+        'test_training.py::test_average_equals_torch_swa_with_buffers',
+    ),
+    'buffers of the average forgotten': (
+        'pytorch#84053, ignite#2590', 'training.py',
+        'kept.copy_(new)', 'pass',
+        'test_training.py::test_average_equals_torch_swa_with_buffers',
+    ),
+    # samplers
+    'noise at the last step': (
+        'labml p_sample', 'samplers.py',
+        'torch.sqrt(var_ts) * sigma_s / sigma_t', 'torch.sqrt(var_ts)',
+        'test_samplers.py::test_no_fresh_noise_at_the_last_step[ancestral]',
+    ),
+    'variance for standard deviation': (
+        'a copy of the MIT lab', 'samplers.py',
+        'denoise(x, t, cond) + std * noise(x, s)', 'denoise(x, t, cond) + std**2 * noise(x, s)',
+        'test_truth.py::test_dirac_with_noise[ddpm-ancestral]',
+    ),
+    'weight of x0 without alpha': (
+        'Ho et al. 2020, equation 7, misread', 'samplers.py',
+        'alpha_s * var_ts / sigma_t**2', 'var_ts / sigma_t**2',
+        'test_truth.py::test_posterior_is_conditioning[ddpm]',
+    ),
+    'weight of x_t with a root': (
+        'Ho et al. 2020, equation 7, misread', 'samplers.py',
+        'alpha_ts * (sigma_s / sigma_t) ** 2', 'alpha_ts * (sigma_s / sigma_t)',
+        'test_truth.py::test_posteriors_compose[cosine]',
+    ),
+    'eta without the ratio of the steps': (
+        'CoursIA PR#16158', 'samplers.py',
+        'std = eta * posterior(schedule, t, s)[2]',
+        'std = (eta * torch.sqrt(1 - (schedule.alpha(t) / schedule.alpha(s)) ** 2)).minimum(schedule.sigma(s))',
+        'test_truth.py::test_affine_recursion[1.0-ddpm-3]',
+    ),
+    'fresh noise added, old noise kept': (
+        'k-diffusion#56', 'samplers.py',
+        'kept = torch.sqrt(schedule.sigma(s) ** 2 - std**2)', 'kept = schedule.sigma(s)',
+        'test_truth.py::test_dirac_with_noise[cosine-ddim-eta]',
+    ),
+    'fresh noise of the wrong time': (
+        'diffusers#612, the same noise twice', 'samplers.py',
+        'denoise(x, t, cond) + std * noise(x, s)', 'denoise(x, t, cond) + std * noise(x, t)',
+        'test_samplers.py::test_fresh_noise_is_asked_for_the_time_it_belongs_to',
+    ),
+    'DDIM that ends at alpha_bar_1': (
+        'latent-diffusion util.py, Stability#345', 'samplers.py',
+        'return torch.round(uniform_times(schedule, n))', 'return torch.round(uniform_times(schedule, n)).clamp_min(1)',
+        'test_samplers.py::test_trailing_is_the_published_formula[7]',
+    ),
+    'levels cut off, not rounded': (
+        'diffusers#13768', 'samplers.py',
+        'return torch.round(uniform_times(schedule, n))', 'return torch.floor(uniform_times(schedule, n))',
+        'test_samplers.py::test_trailing_is_the_published_formula[7]',
+    ),
+    'the last level twice': (
+        'diffusers PR#6477', 'samplers.py',
+        'inner = positive(n) - 1 if low < least else n', 'inner = positive(n) - 1',
+        'test_samplers.py::test_grids_fall_from_t_max_to_t_min[exponential-7]',
+    ),
+    'previous level by subtraction': (
+        'Stability PR#226, diffusers DDIM and PNDM with trailing levels', 'samplers.py',
+        'pairs = zip(times[:-1], times[1:])', 'pairs = zip(times[:-1], (times[:-1] - (times[0] - times[1])).clamp_min(times[-1]))',
+        'test_truth.py::test_dirac_ddim[ddpm-13]',
+    ),
+    'Euler uphill': (
+        'time reversed: noise at 0', 'samplers.py',
+        'return x + match_dims(s - t, x) * schedule.velocity', 'return x + match_dims(t - s, x) * schedule.velocity',
+        'test_truth.py::test_dirac_euler_and_heun[rectified-flow-euler-3]',
+    ),
+    'Heun that does not average': (
+        'a half forgotten', 'samplers.py',
+        '(here + schedule.velocity(guess, denoise(guess, s, cond), s)) / 2', 'schedule.velocity(guess, denoise(guess, s, cond), s)',
+        'test_truth.py::test_order_on_three_laws[gaussian in the plane-heun]',
+    ),
+    'Heun that asks about the old level': (
+        'fastai course, churned level not used', 'samplers.py',
+        'denoise(guess, s, cond), s)', 'denoise(guess, t, cond), s)',
+        'test_truth.py::test_dirac_euler_and_heun[rectified-flow-heun-3]',
+    ),
+    'a condition that is lost on the way': (
+        'a silent default', 'samplers.py',
+        'x = step(denoise, x, t, s, cond)', 'x = step(denoise, x, t, s, None)',
+        'test_samplers.py::test_cond_reaches_the_model_at_every_call',
+    ),
+    'a sampler that keeps the graph': (
+        'memory that grows with every step', 'samplers.py',
+        'with torch.no_grad():\n            x = step', 'with torch.enable_grad():\n            x = step',
+        'test_samplers.py::test_sample_keeps_no_graph_and_leaves_grad_mode_alone',
+    ),
+    'clipping on one side': (
+        'a bound forgotten', 'samplers.py',
+        '.clamp(low, high)', '.clamp(max=high)',
+        'test_samplers.py::test_clipping_keeps_data_and_noise_consistent',
+    ),
+    'a Dirac test that cannot fail': (
+        'smalldiffusion, torchcfm, flow_matching: tests that cannot fail', 'samplers.py',
+        "expect(off <= 1e-10, f'with one data point the solver", "expect(off <= 10, f'with one data point the solver",
+        'test_samplers.py::test_check_solver_rejects[broken_end-1]',
+    ),
+    'an order that is never wrong': (
+        'diffrax accepts 0.9 either way', 'samplers.py',
+        '(got - order).abs() <= 0.1', '(got - order).abs() <= 1.1',
+        'test_samplers.py::test_check_solver_rejects[euler-2]',
+    ),
+}  # fmt: skip
+
+
+def run_tests(package, nodes, log):
+    "Run tests against the library that lies in the folder `package`; 0: all passed, 1: some failed. For a process of its own."
+    for name in [n for n, m in sys.modules.items() if n.split('.')[0] == 'diffbook' or TESTS in Path(getattr(m, '__file__', None) or '/').parents]:
+        if name != '__main__':
+            del sys.modules[name]
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(package))
+    import diffbook
+
+    assert Path(diffbook.__file__).is_relative_to(package)
+    os.chdir(ROOT)
+    with open(log, 'wb') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    options = ['-x', '-p', 'no:cacheprovider', '-p', 'no:xdist', '--tb=short', '--capture=sys']
+    return int(pytest.main([*options, *(str(TESTS / node) for node in nodes)]))
+
+
+def verdict(package, nodes, log):
+    "Run tests in a child that shares our loaded torch; where a process cannot be forked, in a fresh one."
+    if sys.platform != 'linux':
+        return subprocess.run([sys.executable, __file__, str(package), str(log), *nodes], check=False).returncode
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            code = run_tests(package, nodes, log)
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    "A copy of the library, without its models; libraries that the killers need are loaded once, before the forks."
+    import hypothesis  # noqa: F401
+    import mpmath  # noqa: F401
+    import scipy.integrate  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import torch.testing  # noqa: F401
+
+    package = tmp_path_factory.mktemp('mutants')
+    shutil.copytree(ROOT / 'diffbook', package / 'diffbook', ignore=shutil.ignore_patterns('__pycache__', 'zoo'))
+    return package
+
+
+@pytest.mark.parametrize('name', MUTANTS)
+def test_mutant_is_killed(name, copy, tmp_path):
+    seen, module, old, new, killer = MUTANTS[name]
+    path = copy / 'diffbook' / module
+    source = path.read_text(encoding='utf-8')
+    assert source.count(old) == 1, f'{module} holds {old!r} {source.count(old)} times, expected once'
+    mutant = source.replace(old, new)
+    compile(mutant, module, 'exec')
+    try:
+        path.write_text(mutant, encoding='utf-8')
+        code = verdict(copy, [killer], tmp_path / 'log')
+    finally:
+        path.write_text(source, encoding='utf-8')
+    said = (tmp_path / 'log').read_text(errors='replace')[-3000:]
+    assert code != 0, f'the mutant "{name}" ({seen}) survives {killer}'
+    assert code == 1, f'{killer} did not run: pytest ended with {code}\n{said}'
+
+
+def test_killers_pass_without_a_mutant(copy, tmp_path):
+    "The same machinery on the unchanged copy: so a red killer is the mutant's doing."
+    killers = sorted({row[-1] for row in MUTANTS.values()})
+    code = verdict(copy, killers, tmp_path / 'log')
+    assert code == 0, (tmp_path / 'log').read_text(errors='replace')[-3000:]
+
+
+def test_the_museum_is_large_enough():
+    assert len(MUTANTS) >= 25
+    assert len({(row[1], row[2], row[3]) for row in MUTANTS.values()}) == len(MUTANTS)
+
+
+if __name__ == '__main__':
+    sys.exit(run_tests(Path(sys.argv[1]), sys.argv[3:], sys.argv[2]))

@@ -157,7 +157,7 @@ class Trainer:
         compile: bool | None = None,  # compile the loss and all that it calls
         check_every: int | None = None,  # updates between two looks for NaN
     ):
-        self.settings = dict(lr=lr, warmup=warmup, total=total, betas=list(betas), weight_decay=weight_decay, clip=clip, ema=ema)
+        self.settings = dict(lr=lr, total=total, warmup=warmup, betas=list(betas), weight_decay=weight_decay, clip=clip, ema=ema)
         switches = dict(bf16=bf16, channels_last=channels_last, fused=fused, compile=compile, check_every=check_every)
         self.model, self.loss, self.seed, self.step = model, loss, seed, 0
         self._check_settings()

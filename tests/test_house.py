@@ -111,6 +111,8 @@ def test_the_site_has_every_chapter_once():
     assert site['book']['repo-url'] == CFG['git_url']
     assert site['book']['site-url'] == CFG['doc_host'] + CFG['doc_baseurl']
     assert site['project']['output-dir'] == CFG['doc_path']
+    generated = yaml.safe_load(read('nbs/nbdev.yml'))  # written by nbdev from settings.ini
+    assert generated['website']['site-url'] == site['book']['site-url']
     assert yaml.safe_load(read('nbs/_quarto.yml')) == {'metadata-files': ['../_quarto.yml', 'nbdev.yml']}
 
 

@@ -49,13 +49,32 @@ def test_images_of_a_batch_do_not_mix(kind):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_everything_that_is_told_matters(kind):
-    "Every parameter and every input moves the output: no bridge is cut, no block is skipped."
+    "Every parameter and every input moves the output: no block is skipped."
     net, (x, t, cond) = make(kind), inputs(kind)
     leaves = [x.requires_grad_()] + ([cond.vec.requires_grad_()] if cond else [])
     y = net(x, t, cond)
     for (name, _), grad in zip([*((f'input {i}', 0) for i in range(len(leaves))), *net.named_parameters()], torch.autograd.grad((y * torch.randn_like(y)).sum(), [*leaves, *net.parameters()])):
         assert grad.abs().max() > 1e-12, name
     assert not torch.allclose(net(x, t + 1, cond), y)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_bridge_carries(kind):
+    "What comes over each bridge moves the output by that way alone, and the last seen is the first read."
+    net, (x, t, cond), read, seen = make(kind), inputs(kind), [], []
+    stack = net.join
+
+    def join(h, skip):
+        read.append(skip.detach().requires_grad_())
+        return stack(h, read[-1])
+
+    for step in net.down:
+        step.register_forward_hook(lambda module, args, y: seen.append(y.detach()))
+    net.join = join
+    y = net(x, t, cond)
+    grads = torch.autograd.grad((y * torch.randn_like(y)).sum(), read)
+    assert len(read) == len(net.down) + 1 and all(g.abs().amax() > 1e-12 for g in grads)
+    assert all(torch.equal(a, b) for a, b in zip(read, seen[::-1]))
 
 
 @pytest.mark.parametrize('kind', KINDS)

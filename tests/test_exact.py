@@ -142,7 +142,7 @@ def test_loss_floor_of_the_reference(t, floor):
     t = float(t)
     got = REFERENCE.loss_floor(DDPM, t, pair('eps'))
     assert got == pytest.approx(floor, abs=0.6 * 10 ** -(len(str(floor)) - 2))
-    marginal, a, s = REFERENCE.at(DDPM, t), DDPM.alpha(t).item(), DDPM.sigma(t).item()
+    marginal, s = REFERENCE.at(DDPM, t), DDPM.sigma(t).item()
 
     def missed(x):
         point = torch.tensor([[x]], dtype=torch.float64)

@@ -7,9 +7,23 @@ import torch
 from helpers import SCHEDULES
 
 from diffbook.core import generator
-from diffbook.elbo import ELBO, VARIANCES, beta_variance, binned_log_prob, elbo_terms, posterior_variance, step_posterior
+from diffbook.elbo import (
+    ELBO,
+    VARIANCES,
+    beta_variance,
+    binned_log_prob,
+    elbo_terms,
+    posterior_variance,
+    step_posterior,
+)
 from diffbook.exact import reference_mixture
-from diffbook.schedules import DiscreteSchedule, RectifiedFlowSchedule, linear_betas, scaled_linear_betas, zero_terminal_betas
+from diffbook.schedules import (
+    DiscreteSchedule,
+    RectifiedFlowSchedule,
+    linear_betas,
+    scaled_linear_betas,
+    zero_terminal_betas,
+)
 
 TABLES = {n: s for n, s in SCHEDULES.items() if isinstance(s, DiscreteSchedule)}
 

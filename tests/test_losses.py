@@ -27,7 +27,15 @@ from diffbook.losses import (
     vdm_weight,
     weight_for,
 )
-from diffbook.predictions import predict_edm, predict_eps, predict_score, predict_v, predict_velocity, predict_x0, target
+from diffbook.predictions import (
+    predict_edm,
+    predict_eps,
+    predict_score,
+    predict_v,
+    predict_velocity,
+    predict_x0,
+    target,
+)
 from diffbook.schedules import (
     CosineSchedule,
     DiscreteSchedule,

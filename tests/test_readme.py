@@ -1,5 +1,6 @@
 """The code that the README shows runs as it stands, and says what is true."""
 
+import json
 import re
 from pathlib import Path
 
@@ -34,3 +35,22 @@ def test_the_model_of_the_readme_draws_images(readme):
     assert garments.shape == (64, 1, 28, 28)
     assert garments.abs().max() < 1.5 and garments.amin((1, 2, 3)).max() < -0.8  # every garment has a black ground
 
+
+def test_the_results_of_the_readme_are_those_of_the_result_files():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    rows = json.loads((ROOT / 'diffbook/zoo/fashion-mnist/report.json').read_text(encoding='utf-8'))['rows']
+    for row in rows:
+        model, floor, ratio = (row[k] for k in ('frechet', 'frechet_floor', 'frechet_ratio'))
+        assert f'| {row["n"]:,} | {model:.3g} | {floor:.3g} | {ratio:.1f} |' in text
+    last = rows[-1]
+    judged = [last[k] for k in ('precision', 'recall', 'precision_floor', 'recall_floor')]
+    assert '| {:.2f}, {:.2f} | {:.2f}, {:.2f} |'.format(*judged) in text
+    assert f'| {100 * last["copies"]:.2f} % |' in text
+    speed = json.loads((ROOT / 'benchmarks/results/unet-speed.json').read_text(encoding='utf-8'))
+    for part in ('equal parameters', 'same weights'):
+        for name, row in speed[part].items():
+            if not name.startswith('diffbook'):
+                gain = row['training, diffbook is faster by']
+                rate = row['training, images a second']['median']
+                low, high = gain['quartiles']
+                assert f'| {row["parameters"]:,} | {rate:.0f} | {gain["median"]:.2f} | {low:.2f} to {high:.2f} |' in text

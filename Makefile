@@ -17,7 +17,7 @@ demo: $(VENV)/.ready-demo  ## train a small model on drawn shapes and sample fro
 test nbtest notebooks: export OMP_NUM_THREADS = 1  # faster than two for networks this small
 
 test: $(VENV)/.ready-dev  ## run every notebook and every test (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 nbtest: $(VENV)/.ready-dev  ## run every notebook the way nbdev does
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_test --n_workers 2

@@ -289,7 +289,7 @@ def test_directives_and_surroundings(tmp_path):
 
 def test_every_chapter_is_collected():
     names = [p.name for p in (ROOT / 'nbs').glob('*.ipynb') if re.match(r'\d\d_', p.name)]
-    call = [sys.executable, '-m', 'pytest', '--collect-only', 'nbs', '-p', 'no:xdist']
+    call = [sys.executable, '-m', 'pytest', '--collect-only', '-q', 'nbs', '-p', 'no:xdist']
     out = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
     assert names
     assert [n for n in names if f'nbs/{n}::run' not in out] == []

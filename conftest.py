@@ -70,7 +70,8 @@ class repeatable:
         torch.set_default_dtype(self.dtype)
         torch.set_grad_enabled(self.grad)
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(False)
+        if torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: half a minute
+            torch.use_deterministic_algorithms(False)
         if 'matplotlib.pyplot' in sys.modules:
             sys.modules['matplotlib.pyplot'].close('all')
 

@@ -41,12 +41,12 @@ def frechet_gaussian(
     cross = torch.linalg.eigvalsh(root @ cov2 @ root).clamp_min(0).sqrt().sum()
     return max(0.0, ((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * cross).item())
 
-# %% ../nbs/31_metrics.ipynb #classifier
+# %% ../nbs/31_metrics.ipynb #layer
 def _layer(c_in: int, c_out: int, kernel: int, stride: int) -> nn.Sequential:
     conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
 
-
+# %% ../nbs/31_metrics.ipynb #classifier
 @register
 class Classifier(nn.Module):
     "A small judge: four convolutions, the mean over the image, one linear layer."
@@ -191,7 +191,7 @@ def kernel_distance(
     within = [(_kernel_sum(v, v) - ((v.square().sum(1) / v.shape[1] + 1) ** 3).sum()) / (len(v) * (len(v) - 1)) for v in (x, y)]
     return (sum(within) - 2 * _kernel_sum(x, y) / (len(x) * len(y))).item()
 
-# %% ../nbs/31_metrics.ipynb #pr
+# %% ../nbs/31_metrics.ipynb #radii
 def _radii(x: Tensor, k: int, rows: int = 1000) -> Tensor:
     "Distance from each point to its k-th neighbour in the same cloud."
     return torch.cat([torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in x.split(rows)])
@@ -201,7 +201,7 @@ def _share_inside(y: Tensor, x: Tensor, radii: Tensor, rows: int = 1000) -> floa
     inside = [(torch.cdist(part, x) <= radii).any(1) for part in y.split(rows)]
     return torch.cat(inside).double().mean().item()
 
-
+# %% ../nbs/31_metrics.ipynb #pr
 def precision_recall(
     real: Tensor,  # (n, d) features of data
     fake: Tensor,  # (m, d) features of samples

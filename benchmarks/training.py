@@ -26,7 +26,7 @@ VARIANTS = {  # name -> (switches, settings): each differs from `plain` in one t
     'bfloat16 autocast': (dict(bf16=True), {}),
     'checked every 50 updates': (dict(fused=True, check_every=50), {}),
     'no clipping': ({}, dict(clip=None)),
-    'images from the host as float32': ({}, {}),
+    'images one by one from the host': ({}, {}),
     'as RECIPES says': (None, {}),
 }
 

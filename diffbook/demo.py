@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 1200, 64, 32, 64, 50
+STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 2600, 32, 32, 64, 50
 NET = dict(in_channels=3, channels=(32, 64, 128), blocks=(1, 1, 1), heads=(0, 0, 0, 4))
 
 
@@ -31,28 +31,43 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def shapes(n: int, seed: int, start: int = 0) -> object:
+    "Draw single objects: of a drawing twice as large, the window around its object, uint8 (n, 3, SIZE, SIZE)."
+    import torch
+
+    from diffbook.data import draw_shapes
+
+    drawn = draw_shapes(n, 2 * SIZE, seed=seed, start=start, objects=(1,))
+    row, column = (drawn.labels[:, 4] // 3) * SIZE // 2, (drawn.labels[:, 4] % 3) * SIZE // 2  # of the cell it is in
+    rows, columns = (first[:, None] + torch.arange(SIZE) for first in (row, column))
+    return drawn.images[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
 def train(args: argparse.Namespace) -> tuple:
     "Train on drawn shapes; give the averaged model and the losses."
     import torch
     from tqdm import tqdm
 
-    from diffbook.data import batches, draw_shapes, to_model
-    from diffbook.losses import Denoiser, diffusion_loss
+    from diffbook.data import batches, to_model
+    from diffbook.losses import Denoiser, diffusion_loss, stratified_draw
     from diffbook.nets.unet import UNet
-    from diffbook.predictions import predict_v
+    from diffbook.predictions import predict_x0
     from diffbook.schedules import CosineSchedule
     from diffbook.training import Trainer
 
-    images = draw_shapes(20_000, SIZE, seed=args.seed, objects=(1,)).images
-    torch.manual_seed(args.seed)  # the first weights; put back below
-    model = Denoiser(UNet(**NET), CosineSchedule(), predict_v)
+    images = shapes(20_000, args.seed)
+    torch.manual_seed(args.seed)  # the first weights
+    model = Denoiser(UNet(**NET), CosineSchedule(), predict_x0)
+
+    def weight(schedule: CosineSchedule, t: torch.Tensor) -> torch.Tensor:
+        return torch.exp(schedule.log_snr(t)).clamp(1, 20)  # the signal-to-noise ratio, tamed at both ends
 
     def loss(model: Denoiser, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         x0 = to_model(batch)
-        t = (torch.arange(len(x0)) + torch.rand(len(x0), generator=generator)) / len(x0)  # one time in each slice
-        return diffusion_loss(model, x0, t, torch.randn(x0.shape, generator=generator))
+        t = stratified_draw(model.schedule, len(x0), generator)
+        return diffusion_loss(model, x0, t, torch.randn(x0.shape, generator=generator), weight=weight)
 
-    trainer = Trainer(model, loss, lr=2e-3, warmup=100, total=args.steps, ema=0.995, seed=args.seed, device='cpu')
+    trainer = Trainer(model, loss, lr=3e-3, warmup=100, total=args.steps, ema=0.995, seed=args.seed, device='cpu')
     losses, start = [], time.monotonic()
     with tqdm(total=args.steps, desc='training', unit='step') as bar:
         for step in trainer.fit(batches(images, BATCH, args.seed)):
@@ -105,7 +120,7 @@ def main(argv: list[str] | None = None) -> None:
     print('Drawing 20,000 captioned shapes and training a network on them ...', flush=True)
     import torch
 
-    from diffbook.data import draw_shapes, to_model
+    from diffbook.data import to_model
     from diffbook.plots import lines, save, save_images
     from diffbook.training import save as save_model
     from diffbook.training import write_file
@@ -117,10 +132,10 @@ def main(argv: list[str] | None = None) -> None:
     save_images(samples, args.out / 'samples.png', zoom=3)
     width = max(1, len(losses) // 100)
     smooth = torch.tensor(losses)[: len(losses) // width * width].reshape(-1, width).mean(1)
-    lines((torch.arange(len(smooth)) + 0.5) * width, {'loss': smooth}, 'step', 'squared error of v', logy=True)
+    lines((torch.arange(len(smooth)) + 0.5) * width, {'loss': smooth}, 'step', 'weighted squared error of x0', logy=True)
     save(args.out / 'training.png')
     save_model(args.out / 'model', model, {'data': 'shapes', 'shape': [3, SIZE, SIZE], 'steps': len(losses), 'seed': args.seed})
-    real = to_model(draw_shapes(SAMPLES, SIZE, seed=args.seed, start=20_000, objects=(1,)).images)
+    real = to_model(shapes(512, args.seed, start=20_000))
     report = {
         'steps': len(losses),
         'images_seen': len(losses) * BATCH,

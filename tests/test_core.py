@@ -6,7 +6,19 @@ import pytest
 import torch
 from scipy import stats
 
-from diffbook.core import REGISTRY, Cond, build, describe, generator, match_dims, noise, philox, register, seeded_noise, uniform
+from diffbook.core import (
+    REGISTRY,
+    Cond,
+    build,
+    describe,
+    generator,
+    match_dims,
+    noise,
+    philox,
+    register,
+    seeded_noise,
+    uniform,
+)
 from diffbook.schedules import DiscreteSchedule, RectifiedFlowSchedule, ShiftedSchedule, linear_betas
 
 # Test vectors of the authors of Philox (Random123 1.14, kat_vectors): counter, key, output.

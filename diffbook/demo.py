@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 2600, 32, 32, 64, 50
-NET = dict(in_channels=3, channels=(32, 64, 128), blocks=(1, 1, 1), heads=(0, 0, 0, 4))
+STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 5500, 32, 16, 64, 100
+NET = dict(in_channels=3, channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4))
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -83,10 +83,10 @@ def train(args: argparse.Namespace) -> tuple:
 def draw(model: object, seed: int) -> object:
     "Sample from the model."
     from diffbook.core import noise
-    from diffbook.samplers import ddim, sample, uniform_times
+    from diffbook.samplers import ancestral, sample, uniform_times
 
     x = noise(seed, 'sample', 0, range(SAMPLES), (3, SIZE, SIZE)).float()
-    *_, x0 = sample(model, model.schedule, x, uniform_times(model.schedule, SAMPLING_STEPS), ddim, progress=True)
+    *_, x0 = sample(model, model.schedule, x, uniform_times(model.schedule, SAMPLING_STEPS), ancestral, progress=True)
     return x0
 
 
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     start = time.monotonic()
     samples = draw(model, args.seed)
     sampling = time.monotonic() - start
-    save_images(samples, args.out / 'samples.png', zoom=3)
+    save_images(samples, args.out / 'samples.png', zoom=6)
     width = max(1, len(losses) // 100)
     smooth = torch.tensor(losses)[: len(losses) // width * width].reshape(-1, width).mean(1)
     lines((torch.arange(len(smooth)) + 0.5) * width, {'loss': smooth}, 'step', 'weighted squared error of x0', logy=True)

@@ -148,7 +148,9 @@ REGISTRY: dict[str, Callable] = {}
 
 def register(f: Callable) -> Callable:
     "Add a class or function to the closed list that `build` may call; a class remembers its arguments."
-    REGISTRY[f.__name__] = f
+    known = REGISTRY.get(f.__name__)
+    if not getattr(known, '__module__', '').startswith('diffbook.') or f.__module__.startswith('diffbook.'):
+        REGISTRY[f.__name__] = f  # a name of the library stays the library's, also while its chapter runs
     if isinstance(f, type) and f.__init__ is not object.__init__:
         init, signature = f.__init__, inspect.signature(f.__init__)
 

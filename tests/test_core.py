@@ -169,3 +169,13 @@ def test_subclasses_record_their_own_arguments():
         assert describe(OnlyForThisTest(5)) == {'type': 'OnlyForThisTest', 'b': 5}
     finally:
         REGISTRY.pop('OnlyForThisTest')
+
+
+def test_a_name_of_the_library_stays_the_librarys():
+    library = REGISTRY['RectifiedFlowSchedule']
+
+    @register
+    class RectifiedFlowSchedule:
+        pass
+
+    assert REGISTRY['RectifiedFlowSchedule'] is library

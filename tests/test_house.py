@@ -357,26 +357,6 @@ def test_set_up_installs_once_and_stamps(tools_only, tmp_path, kind, stamps, ask
     assert {p.name for p in venv.glob('.ready-*')} == stamps
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='only on Linux does the usual PyTorch bring CUDA')
-@pytest.mark.parametrize('gpu, reachable', [(False, True), (False, False), (True, True)])
-def test_set_up_takes_the_small_torch_where_there_is_no_gpu(tools_only, tmp_path, gpu, reachable):
-    venv, log = tmp_path / 'venv', tmp_path / 'log'
-    (venv / 'bin').mkdir(parents=True)
-    answer = 0 if reachable else 1
-    fake_python(
-        venv / 'bin', 'python',
-        f'case "$*" in *"import torch"*) exit 1;; *"-m pip"*) echo "$@" >> {log};; esac; case "$*" in *whl/cpu*) exit {answer};; esac',
-    )
-    if gpu:
-        fake_python(tools_only, 'nvidia-smi', 'exit 0')
-    done = script('sh', 'tools/setup_venv.sh', str(venv), 'demo', path=str(tools_only))
-    assert done.returncode == 0, done.stderr
-    calls = log.read_text().splitlines()
-    assert calls[-1].endswith('-e .')
-    assert [('whl/cpu' in c) for c in calls] == ([False] if gpu else [True, False])
-    assert ('Not to be had' in done.stdout) == (not gpu and not reachable)
-
-
 # The processors of the site
 
 pages = pytest.importorskip('tools.pages', reason='needs nbdev')

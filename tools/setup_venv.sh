@@ -59,16 +59,6 @@ pip_install() {
     fi
 }
 
-# On Linux the usual PyTorch brings 3 GB of CUDA. Without an NVIDIA driver take the small one, if its index can be reached.
-if [ "$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 \
-    && ! "$venv/bin/python" -c 'import torch' >/dev/null 2>&1; then
-    echo "No NVIDIA GPU found: trying the small PyTorch for CPUs"
-    index=https://download.pytorch.org/whl/cpu
-    if command -v uv >/dev/null 2>&1; then limits=; else limits='--timeout 10 --retries 0'; fi
-    # shellcheck disable=SC2086  # no quotes: two options or none
-    pip_install --index-url "$index" $limits torch torchvision >/dev/null 2>&1 || echo "Not to be had; the usual one will do"
-fi
-
 echo "Installing diffbook ($kind) in $venv; the first time this downloads much"
 pip_install -e "$what"
 

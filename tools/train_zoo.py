@@ -77,9 +77,10 @@ def load_state(path, state, model):
 
 
 def forward_flops(model):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         model.raw(torch.zeros(1, 1, 28, 28), torch.tensor([0.5]))
     return counter.get_total_flops()
 

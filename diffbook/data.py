@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS', 'JITTER', 'PAIRS', 'TRIPLES', 'LAYOUTS',
-           'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'SOURCES', 'MAX_PIXELS', 'Dataset', 'subset', 'to_model',
-           'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral', 'gaussian_ring',
-           'eight_gaussians', 'caption', 'draw_shapes', 'read_shapes', 'Source', 'data_root', 'fetch_data', 'read_idx',
-           'read_folder', 'load_data']
+           'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'SOURCES', 'MAX_PIXELS', 'Dataset',
+           'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral',
+           'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split', 'read_shapes',
+           'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root', 'fetch_data', 'read_idx', 'read_folder',
+           'load_data']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
@@ -17,8 +18,10 @@ import os
 import tarfile
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 
 import torch
@@ -284,9 +287,12 @@ RELATIONS = {
 }  # fmt: skip
 
 
-def _noun(thing: tuple[int, ...], choice: int) -> str:
+def _noun(thing: tuple[int, ...], choice: int, omit: Sequence[str] = ()) -> str:
     shape, colour, size, _ = thing
-    return f'a {WORDS[list(SIZES)[size]][choice]} {list(COLOURS)[colour]} {list(SHAPES)[shape]}'
+    size_word = () if 'size' in omit else (WORDS[list(SIZES)[size]][choice],)
+    colour_word = () if 'colour' in omit else (list(COLOURS)[colour],)
+    text = ' '.join((*size_word, *colour_word, list(SHAPES)[shape]))
+    return f'{"an" if text[0] in "aeiou" else "a"} {text}'
 
 
 def _relation(a: int, b: int, choice: int) -> str:
@@ -299,22 +305,43 @@ def _relation(a: int, b: int, choice: int) -> str:
 def caption(
     scene: Tensor,  # (13,) one row of the labels
     choice: int = 0,  # which wording, from 0; any whole number
+    omit: Sequence[str] = (),  # what to leave unsaid, of 'size', 'colour' and 'place'
 ) -> str:  # one sentence
     "Say what a scene shows."
     bits = [choice >> k & 1 for k in range(6)]
     ground, *rest = scene.tolist()
     things = [tuple(rest[4 * k : 4 * k + 4]) for k in range(3) if rest[4 * k] >= 0]
     if len(things) == 1:
-        text = f'{_noun(things[0], bits[0])} at the {CELLS[things[0][3]]}'
+        text = _noun(things[0], bits[0], omit) + ('' if 'place' in omit else f' at the {CELLS[things[0][3]]}')
+    elif 'place' in omit:
+        text = ' and '.join(_noun(t, bits[0], omit) for t in things)
     else:
         corner = next(t for t in things if all(t[3] // 3 == o[3] // 3 or t[3] % 3 == o[3] % 3 for o in things))
         others = [t for t in things if t is not corner]
         if bits[1]:
             corner, others = (others[0], [corner]) if len(others) == 1 else (corner, others[::-1])
-        parts = [f'{_relation(corner[3], o[3], bits[2])} {_noun(o, bits[3])}' for o in others]
-        text = f'{_noun(corner, bits[0])} {" and ".join(parts)}'
+        parts = [f'{_relation(corner[3], o[3], bits[2])} {_noun(o, bits[3], omit)}' for o in others]
+        text = f'{_noun(corner, bits[0], omit)} {" and ".join(parts)}'
     name = list(BACKGROUNDS)[ground]
     return text + (f' on a {name} background' if bits[4] else f' on {name}' if bits[5] else '')
+
+# %% ../nbs/03_data.ipynb #draw-captions
+_BRIEF = (('size',), ('place',), ('size', 'place'), ('colour',), ('size', 'colour'))  # what a short caption leaves out
+
+
+def _captions(labels: Tensor, index: Tensor, seed: int, brief: float = 0.0) -> list[str]:
+    "Captions of the scenes that have these indices in a world: the wording is a function of the index."
+    choice = (64 * uniform(seed, 'captions', 0, index)).long().tolist()
+    u = uniform(seed, 'brief captions', 0, index, (2,)).tolist() if brief else [(1.0, 0.0)] * len(index)
+    omit = [_BRIEF[int(len(_BRIEF) * which)] if short < brief else () for short, which in u]
+    return [caption(scene, c, o) for scene, c, o in zip(labels, choice, omit)]
+
+
+def _check_drawing(n: int, size: int, start: int, objects: Sequence[int]) -> None:
+    if n < 1 or size < 8 or start < 0:
+        raise ValueError(f'n is {n}, size {size} and start {start}, expected at least 1, 8 and 0')
+    if not objects or any(k not in (1, 2, 3) for k in objects):
+        raise ValueError(f'objects is {objects!r}, expected some of (1, 2, 3)')
 
 # %% ../nbs/03_data.ipynb #draw
 def draw_shapes(
@@ -326,19 +353,72 @@ def draw_shapes(
     objects: tuple[int, ...] = (1, 2, 3),  # how many objects an image may hold
 ) -> Dataset:  # labels (n, 13) as named in COLUMNS, and captions
     "Draw captioned shapes, the same for everyone."
-    if n < 1 or size < 8 or start < 0:
-        raise ValueError(f'n is {n}, size {size} and start {start}, expected at least 1, 8 and 0')
-    if not objects or any(k not in (1, 2, 3) for k in objects):
-        raise ValueError(f'objects is {objects!r}, expected some of (1, 2, 3)')
+    _check_drawing(n, size, start, objects)
     images, labels = [], []
     for first in range(start, start + n, 2048):
         scene, place = _scenes(min(2048, start + n - first), seed, first, tuple(objects))
         images.append(_paint(scene, place, size))
         labels.append(scene)
     labels = torch.cat(labels)
-    choice = (64 * uniform(seed, 'captions', 0, range(start, start + n))).long().tolist()
-    captions = tuple(caption(scene, c) for scene, c in zip(labels, choice))
-    return Dataset(torch.cat(images), labels, captions, 'shapes', COLUMNS)
+    captions = _captions(labels, torch.arange(start, start + n), seed)
+    return Dataset(torch.cat(images), labels, tuple(captions), 'shapes', COLUMNS)
+
+# %% ../nbs/03_data.ipynb #held-out
+HELD_OUT = (('circle', 'cyan'), ('square', 'pink'), ('triangle', 'purple'), ('diamond', 'orange'), ('cross', 'green'), ('ring', 'yellow'))
+SPLITS = ('train', 'new scenes', 'new kinds')
+_SAME_WORDS = {(0, 2): 9, (3, 5): 9, (6, 8): 9, (0, 6): 10, (1, 7): 10, (2, 8): 10}  # pairs of cells that captions do not tell apart
+
+# %% ../nbs/03_data.ipynb #scene-split
+def scene_split(
+    labels: Tensor,  # (n, 13) as draw_shapes makes them
+) -> Tensor:  # (n,) int64: position in SPLITS
+    "Say which part a scene belongs to: 0 train, 1 new scenes, 2 new kinds."
+    if labels.ndim != 2 or labels.shape[1] != len(COLUMNS):
+        raise ValueError(f'labels have shape {tuple(labels.shape)}, expected (n, {len(COLUMNS)})')
+    things = labels[:, 1:].cpu().reshape(-1, 3, 4)
+    shape, colour, size, cell = things.unbind(2)
+    held = torch.zeros(len(SHAPES), len(COLOURS), dtype=torch.bool)
+    for a, b in HELD_OUT:
+        held[list(SHAPES).index(a), list(COLOURS).index(b)] = True
+    new_kind = (held[shape.clamp_min(0), colour.clamp_min(0)] & (shape >= 0)).any(1)
+    kind = (2 * (len(COLOURS) * shape + colour) + size + 1).where(shape >= 0, 0)  # 1 to 96, or 0
+    number = (97**2 * kind[:, 0] + 97 * kind[:, 1] + kind[:, 2]) * 32 + _layout(cell)
+    new_scene = uniform(0, 'new scenes', 0, number) < 0.1
+    return torch.where(new_kind, 2, new_scene.long()).to(labels.device)
+
+# %% ../nbs/03_data.ipynb #layout
+def _layout(cell: Tensor) -> Tensor:
+    "Number (n,) of what a caption says about the cells (n, 3): a place, a relation, or the corner of an L."
+    first, second, third = cell.unbind(1)
+    free = 16 - cell.clamp_min(0).sum(1)  # the corner 0, 2, 6 or 8 that three objects leave
+    pair = torch.zeros_like(first)
+    for (a, b), number in _SAME_WORDS.items():
+        pair = torch.where((first == a) & (second == b), number, pair)
+    return torch.where(second < 0, first, torch.where(third < 0, pair, 12 + free)).clamp_min(0)
+
+# %% ../nbs/03_data.ipynb #draw-split
+def draw_split(
+    n: int,  # images
+    size: int = 32,  # height and width in pixels
+    split: str = 'train',  # one of SPLITS
+    seed: int = 0,  # which world
+    *,
+    objects: tuple[int, ...] = (1, 2, 3),  # how many objects an image may hold
+    brief: float = 0.0,  # share of captions that leave out sizes, colours or places
+) -> Dataset:  # labels (n, 13) as named in COLUMNS, and captions
+    "Draw the first n images of a world that belong to one part."
+    if split not in SPLITS or not 0 <= brief <= 1:
+        raise ValueError(f'split is {split!r} and brief {brief}, expected one of {", ".join(SPLITS)} and a share from 0 to 1')
+    _check_drawing(n, size, 0, objects)
+    images, labels, captions, first = [], [], [], 0
+    while len(captions) < n:
+        scene, place = _scenes(2048, seed, first, tuple(objects))
+        keep = (scene_split(scene) == SPLITS.index(split)).nonzero()[: n - len(captions), 0]
+        images.append(_paint(scene[keep], place[keep], size))
+        labels.append(scene[keep])
+        captions += _captions(scene[keep], first + keep, seed, brief)
+        first += 2048
+    return Dataset(torch.cat(images), torch.cat(labels), tuple(captions), f'shapes, {split}', COLUMNS)
 
 # %% ../nbs/03_data.ipynb #read-parts
 def _quarters(cover: Tensor) -> Tensor:
@@ -401,8 +481,9 @@ def _read(pixels: Tensor) -> Tensor:
     there = (cover.sum((2, 3)) > 0.004 * h * w) & (far.flatten(1).gather(1, extreme) > 50)
     things = torch.full((n, 4, 4), -1, device=pixels.device)
     things[there] = torch.cat([_fit(cover[there]), colour[there][:, None]], 1)[:, [0, 3, 1, 2]]
+    there = there & ~there.all(1, keepdim=True)  # four things are no scene: none is reported
     order = torch.where(there, things[..., 3], 9).sort(1).indices[:, :3]
-    things = things.gather(1, order[..., None].expand(n, 3, 4))
+    things = things.where(there[..., None], -1).gather(1, order[..., None].expand(n, 3, 4))
     return torch.cat([ground[:, None], things.flatten(1)], 1)
 
 # %% ../nbs/03_data.ipynb #read
@@ -413,6 +494,131 @@ def read_shapes(
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f'images are {images.dtype} of shape {tuple(images.shape)}, expected uint8 (n, 3, h, h)')
     return torch.cat([_read(part.float()) for part in images.split(512)])
+
+# %% ../nbs/03_data.ipynb #known-phrases
+_PHRASES: dict[str, dict[str, int]] = {
+    'article': {'a': 0, 'an': 0, 'the': 0},
+    'size': {word: k for k, words in enumerate(WORDS.values()) for word in words},
+    'colour': {word: k for k, word in enumerate(COLOURS)},
+    'shape': {word: k for k, word in enumerate(SHAPES)},
+    'place': {word: k for k, word in enumerate(CELLS)} | {'center': 4, 'middle': 4},
+    'relation': {word: k for k, words in enumerate(RELATIONS.values()) for word in words},
+    'ground': {word: k for k, word in enumerate(BACKGROUNDS)} | {'gray': 2},
+    'and': {'and': 0}, 'at': {'at the': 0, 'in the': 0}, 'on': {'on': 0}, 'background': {'background': 0},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Facts:
+    "Hold what a caption states; -1 where it is silent."
+
+    things: tuple[tuple[int, int, int, int], ...]  # shape, colour, size and cell of each object
+    relations: tuple[tuple[int, int, int], ...] = ()  # (a, r, b): a stands to b in the r-th of RELATIONS
+    background: int = -1
+
+# %% ../nbs/03_data.ipynb #take-phrase
+def _take(words: list[str], kind: str) -> int | None:
+    "Take the longest phrase of a kind off the front of `words`, and say which it was."
+    for phrase in sorted(_PHRASES[kind], key=lambda p: -p.count(' ')):
+        if words[: len(phrase.split())] == phrase.split():
+            del words[: len(phrase.split())]
+            return _PHRASES[kind][phrase]
+    return None
+
+
+def _need(words: list[str], *kinds: str) -> int:
+    "The same for a phrase that must be there: of the last of `kinds`, the others would have been possible too."
+    value = _take(words, kinds[-1])
+    if value is None:
+        known = ' or '.join(f'{kind} ({", ".join(_PHRASES[kind])})' for kind in kinds)
+        raise ValueError(f'the caption {f"has {words[0]!r}" if words else "ends"}, expected {known}')
+    return value
+
+# %% ../nbs/03_data.ipynb #read-noun
+def _read_thing(words: list[str]) -> list[int]:
+    "Shape, colour, size and cell of the object that is named next; the cell is still unknown."
+    _take(words, 'article')
+    thing = [-1, -1, -1, -1]
+    for kind in ('size', 'colour', 'size'):  # in either order
+        column = FIELDS.index(kind)
+        if thing[column] < 0 and (value := _take(words, kind)) is not None:
+            thing[column] = value
+    silent = [kind for kind in ('size', 'colour') if thing[FIELDS.index(kind)] < 0]
+    thing[0] = _need(words, *silent, 'shape')
+    return thing
+
+# %% ../nbs/03_data.ipynb #read-caption
+@lru_cache(4096)
+def read_caption(
+    text: str,  # such as 'a small red circle above a big blue square'
+) -> Facts:
+    "Read what a caption of shapes states."
+    words = text.lower().replace(',', ' ').replace('.', ' ').split()
+    things, relations, ground = [_read_thing(words)], [], -1
+    while words:
+        subject = 0 if (also := _take(words, 'and') is not None) else len(things) - 1
+        if (relation := _take(words, 'relation')) is not None:
+            relations.append((subject, relation, len(things)))
+            things.append(_read_thing(words))
+        elif also:
+            things.append(_read_thing(words))
+        elif _take(words, 'at') is not None:
+            things[-1][3] = _need(words, 'place')
+        elif _take(words, 'on') is not None:
+            _take(words, 'article')
+            ground = _need(words, 'ground')
+            _take(words, 'background')
+        else:
+            _need(words, 'on', 'at', 'and', 'relation')
+    if len(things) > 3:
+        raise ValueError(f'the caption names {len(things)} objects, expected at most 3')
+    return Facts(tuple(tuple(t) for t in things), tuple(relations), ground)
+
+# %% ../nbs/03_data.ipynb #claims
+_KEYS = ('number', 'shape', 'colour', 'size', 'place', 'background')
+
+
+def _relation_holds(a: int, relation: int, b: int) -> bool:
+    "Does cell `a` stand to cell `b` in that relation?"
+    right, down = b % 3 - a % 3, b // 3 - a // 3
+    along, across = ((right, down), (-right, down), (down, right), (-down, right))[relation]
+    return along > abs(across)
+
+
+def _failures(facts: Facts, things: tuple[tuple[int, ...] | None, ...]) -> list[int]:
+    "How many claims about shape, colour, size and place fail if object k of the caption is `things[k]`."
+    wrong = [0, 0, 0, 0]
+    for claim, thing in zip(facts.things, things):
+        for k in range(4):
+            wrong[k] += claim[k] >= 0 and (thing is None or claim[k] != thing[k])
+    for a, relation, b in facts.relations:
+        one, two = things[a], things[b]
+        wrong[3] += one is None or two is None or not _relation_holds(one[3], relation, two[3])
+    return wrong
+
+# %% ../nbs/03_data.ipynb #agrees
+def _judge(text: str, row: list[int]) -> list[bool]:
+    facts = read_caption(text)
+    found = [tuple(row[1 + 4 * k : 5 + 4 * k]) for k in range(3) if row[1 + 4 * k] >= 0]
+    many = len(facts.things)
+    padded = found + [None] * max(0, many - len(found))
+    wrong = min((_failures(facts, things) for things in permutations(padded, many)), key=sum)
+    return [len(found) == many, *(w == 0 for w in wrong), facts.background in (-1, row[0])]
+
+
+def caption_agrees(
+    captions: str | Sequence[str],  # one for all images, or one an image
+    labels: Tensor,  # (n, 13) what is in the images, as draw_shapes or read_shapes say
+) -> dict[str, Tensor]:  # number, shape, colour, size, place, background and all: (n,) bool
+    "Count for each image which claims of its caption hold; what a caption does not state cannot fail."
+    if labels.ndim != 2 or labels.shape[1] != len(COLUMNS):
+        raise ValueError(f'labels have shape {tuple(labels.shape)}, expected (n, {len(COLUMNS)})')
+    captions = [captions] * len(labels) if isinstance(captions, str) else list(captions)
+    if len(captions) != len(labels):
+        raise ValueError(f'there are {len(captions)} captions and {len(labels)} images')
+    rows = [_judge(text, row) for text, row in zip(captions, labels.tolist())]
+    kept = torch.tensor(rows, dtype=torch.bool).reshape(-1, len(_KEYS))
+    return dict(zip(_KEYS, kept.unbind(1))) | {'all': kept.all(1)}
 
 # %% ../nbs/03_data.ipynb #sources
 @dataclass(frozen=True)

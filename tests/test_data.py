@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import json
 import re
 import struct
 import tarfile
@@ -20,22 +21,29 @@ from diffbook.data import (
     CELLS,
     COLOURS,
     COLUMNS,
+    HELD_OUT,
+    RELATIONS,
     SHAPES,
     SIZES,
+    SPLITS,
     TOYS,
     Dataset,
     batch_indices,
     batches,
     caption,
+    caption_agrees,
     data_root,
     draw_shapes,
+    draw_split,
     fetch_data,
     from_model,
     gaussian_ring,
     load_data,
+    read_caption,
     read_folder,
     read_idx,
     read_shapes,
+    scene_split,
     subset,
     to_model,
 )
@@ -63,7 +71,16 @@ def test_batches_keep_images_and_labels_together():
     assert torch.equal(drawn.labels[where], y)
 
 
-@pytest.mark.parametrize('args', [(torch.empty(0, 2), 1), ((torch.ones(3), torch.ones(4)), 1), (torch.ones(3), 0), (torch.ones(3), 1, 0, -1), ((), 1)])
+@pytest.mark.parametrize(
+    'args',
+    [
+        (torch.empty(0, 2), 1),
+        ((torch.ones(3), torch.ones(4)), 1),
+        (torch.ones(3), 0),
+        (torch.ones(3), 1, 0, -1),
+        ((), 1),
+    ],
+)
 def test_batches_refuse(args):
     with pytest.raises(ValueError, match='expected|number'):
         batches(*args)
@@ -85,7 +102,13 @@ def test_units_refuse_what_is_not_finite(bad):
 
 def test_dataset_refuses_what_does_not_fit():
     images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
-    for kwargs in ({'images': images.float()}, {'images': images[0]}, {'images': images[:0]}, {'images': images, 'labels': torch.zeros(2)}, {'images': images, 'captions': ('a',)}):
+    for kwargs in (
+        {'images': images.float()},
+        {'images': images[0]},
+        {'images': images[:0]},
+        {'images': images, 'labels': torch.zeros(2)},
+        {'images': images, 'captions': ('a',)},
+    ):
         with pytest.raises(ValueError, match='expected|empty|images and'):
             Dataset(**kwargs)
 
@@ -159,7 +182,11 @@ def test_scenes_are_uniform_and_objects_differ():
     kind = torch.where(things[..., 0] >= 0, things[..., 0] * 8 + things[..., 1], -1 - torch.arange(3))
     assert all((kind[:, a] != kind[:, b]).all() for a, b in ((0, 1), (0, 2), (1, 2)))
     third = kind[count == 3]
-    for counts in (torch.bincount(count)[1:], *(torch.bincount(third[:, k], minlength=48) for k in range(3)), torch.bincount(labels[:, 0])):
+    for counts in (
+        torch.bincount(count)[1:],
+        *(torch.bincount(third[:, k], minlength=48) for k in range(3)),
+        torch.bincount(labels[:, 0]),
+    ):
         expected, free = counts.sum() / len(counts), len(counts) - 1
         chi = ((counts - expected).square() / expected).sum()
         assert chi < free + 7 * (2 * free) ** 0.5 + 20  # false alarm below 1e-6 each
@@ -202,7 +229,14 @@ def test_captions_say_what_is_there(drawn):
         assert len(words) == len(things) - 1
         for word, (row_, column) in zip(words, places[1:]):
             dr, dc = places[0][0] - row_, places[0][1] - column
-            want = {'left of': dc < 0, 'right of': dc > 0, 'above': dr < 0, 'over': dr < 0, 'below': dr > 0, 'under': dr > 0}[word]
+            want = {
+                'left of': dc < 0,
+                'right of': dc > 0,
+                'above': dr < 0,
+                'over': dr < 0,
+                'below': dr > 0,
+                'under': dr > 0,
+            }[word]
             assert want and (dr == 0) != (dc == 0), text
         forms.add(re.sub(NOUN, 'X', text))
     assert len(forms) > 60
@@ -219,16 +253,281 @@ def test_objects_limits_the_number():
     assert (labels[:, 5] >= 0).all() and (labels[:, 9] < 0).all() and len(COLUMNS) == labels.shape[1]
 
 
-@pytest.mark.parametrize('kwargs', [{'n': 0}, {'n': 3, 'size': 4}, {'n': 3, 'start': -1}, {'n': 3, 'objects': ()}, {'n': 3, 'objects': (4,)}])
+@pytest.mark.parametrize(
+    'kwargs', [{'n': 0}, {'n': 3, 'size': 4}, {'n': 3, 'start': -1}, {'n': 3, 'objects': ()}, {'n': 3, 'objects': (4,)}]
+)
 def test_draw_refuses(kwargs):
     with pytest.raises(ValueError, match='expected'):
         draw_shapes(**kwargs)
 
 
-@pytest.mark.parametrize('shape, dtype', [((2, 1, 32, 32), torch.uint8), ((2, 3, 32, 32), torch.float32), ((3, 32, 32), torch.uint8), ((2, 3, 32, 16), torch.uint8)])
+@pytest.mark.parametrize(
+    'shape, dtype',
+    [
+        ((2, 1, 32, 32), torch.uint8),
+        ((2, 3, 32, 32), torch.float32),
+        ((3, 32, 32), torch.uint8),
+        ((2, 3, 32, 16), torch.uint8),
+    ],
+)
 def test_read_shapes_refuses(shape, dtype):
     with pytest.raises(ValueError, match='expected uint8'):
         read_shapes(torch.zeros(shape, dtype=dtype))
+
+
+# --- parts kept back
+
+
+def test_the_world_is_published():
+    "What others were trained and scored on must not move: scenes and captions are whole numbers and words, the same on every machine."
+    drawn = draw_shapes(100, 8)
+    digest = hashlib.sha256(json.dumps([drawn.labels.tolist(), drawn.captions]).encode()).hexdigest()
+    assert digest == '8fd8f94d6c38f3d0b096f564b84ac2f8dfb2ab5ee87fe396a0ba8033c1bcd309'
+
+
+def kinds_of(row):
+    return {(list(SHAPES)[row[k]], list(COLOURS)[row[k + 1]]) for k in (1, 5, 9) if row[k] >= 0}
+
+
+def test_parts_are_disjoint_and_of_the_sizes_promised():
+    labels = data._scenes(40000, 3, 0, (1, 2, 3))[0]
+    part = scene_split(labels)
+    held = torch.tensor([bool(kinds_of(row) & set(HELD_OUT)) for row in labels.tolist()])
+    assert torch.equal(part == 2, held) and len(set(HELD_OUT)) == 6
+    for many in (2, 3):  # with one object there are too few different scenes for a narrow bound
+        rest = part[(part < 2) & ((labels[:, 1::4] >= 0).sum(1) == many)]
+        assert abs(rest.double().mean() - 0.1) < 6 * (0.09 / len(rest)) ** 0.5
+    single = {tuple(row[1:5]): p for row, p in zip(labels.tolist(), part.tolist()) if row[5] < 0 and p < 2}
+    assert len(single) == 42 * 2 * 9 and abs(sum(single.values()) / len(single) - 0.1) < 6 * (0.09 / len(single)) ** 0.5
+
+
+def test_the_parts_do_not_depend_on_ground_row_or_batch():
+    labels = data._scenes(3000, 9, 0, (1, 2, 3))[0]
+    part, other = scene_split(labels), labels.clone()
+    other[:, 0] = (other[:, 0] + 1) % 3
+    assert torch.equal(scene_split(other), part)
+    row = (labels[:, 4] == 0) & (labels[:, 8] == 2) & (labels[:, 12] < 0)
+    other[row, 4], other[row, 8] = 6, 8
+    assert row.any() and torch.equal(scene_split(other), part)
+    assert torch.equal(torch.cat([scene_split(labels[k : k + 1]) for k in range(50)]), part[:50])
+
+
+def words_of(text):
+    "What a caption says, in one form: no paraphrase, no ground, relations told from the left or the top."
+    facts = read_caption(text)
+    swap = {1: 0, 3: 2}
+    told = [(b, swap[r], a) if r in swap else (a, r, b) for a, r, b in facts.relations]
+    return frozenset((facts.things[a], r, facts.things[b]) for a, r, b in told) or facts.things
+
+
+def test_no_caption_of_a_new_scene_is_one_of_training():
+    seen = {words_of(text) for text in draw_split(30000, 8, objects=(1, 2)).captions}
+    new = {words_of(text) for text in draw_split(3000, 8, 'new scenes', seed=1, objects=(1, 2)).captions}
+    again = {words_of(text) for text in draw_split(3000, 8, seed=1, objects=(1, 2)).captions}
+    assert not seen & new and len(seen & again) > 100
+
+
+@pytest.mark.parametrize('split', SPLITS)
+def test_a_part_is_the_world_without_the_others(split):
+    world = draw_shapes(2500, 16, seed=4)
+    keep = (scene_split(world.labels) == SPLITS.index(split)).nonzero()[:, 0]
+    for n in (1, len(keep)):
+        part = draw_split(n, 16, split, seed=4)
+        assert torch.equal(part.images, world.images[keep[:n]]) and torch.equal(part.labels, world.labels[keep[:n]])
+        assert part.captions == tuple(world.captions[k] for k in keep[:n].tolist())
+    assert torch.equal(read_shapes(draw_split(50, 32, split, seed=4).images), world.labels[keep[:50]])
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        {'n': 0},
+        {'n': 3, 'split': 'test'},
+        {'n': 3, 'objects': ()},
+        {'n': 3, 'size': 4},
+        {'n': 3, 'brief': 1.5},
+        {'n': 3, 'brief': float('nan')},
+    ],
+)
+def test_draw_split_refuses(kwargs):
+    with pytest.raises(ValueError, match='expected'):
+        draw_split(**kwargs)
+
+
+# --- captions read
+
+
+def test_every_caption_states_its_scene_and_nothing_else(drawn):
+    for text, row in zip(drawn.captions, drawn.labels.tolist()):
+        facts, things = read_caption(text), {tuple(row[k : k + 3]): row[k + 3] for k in (1, 5, 9) if row[k] >= 0}
+        assert sorted(t[:3] for t in facts.things) == sorted(things)
+        assert [t[3] for t in facts.things] == (list(things.values()) if len(things) == 1 else [-1] * len(things))
+        assert facts.background in (-1, row[0]) and (facts.background >= 0) == (' on ' in text)
+        assert [(a, b) for a, _, b in facts.relations] == [(0, k) for k in range(1, len(things))]
+
+
+def test_captions_agree_with_their_scenes():
+    drawn = draw_split(3000, 8, seed=6, brief=0.5)
+    assert all(kept.all() for kept in caption_agrees(drawn.captions, drawn.labels).values())
+    for key, share in (('size', 0.3), ('colour', 0.2), ('place', 0.2)):  # what is left out is left out often
+        column = {'colour': 1, 'size': 2}.get(key)
+        facts = [read_caption(text) for text in drawn.captions]
+        silent = [not f.relations and f.things[0][3] < 0 if column is None else f.things[0][column] < 0 for f in facts]
+        assert abs(sum(silent) / 3000 - share) < 0.05
+
+
+def changed(row, rng):
+    "A scene that differs in one attribute: (key, other scene) for every attribute that there is."
+    things = [k for k in (1, 5, 9) if row[k] >= 0]
+    for k in things:
+        for key, column, many in (('shape', k, 6), ('colour', k + 1, 8), ('size', k + 2, 2)):
+            other = list(row)
+            other[column] = (other[column] + 1 + rng.integers(many - 1)) % many
+            yield key, other
+    moved = list(row)
+    if len(things) == 1:
+        moved[4] = (moved[4] + 1 + rng.integers(8)) % 9
+    else:
+        a, b = rng.permutation(things)[:2]
+        moved[a + 3], moved[b + 3] = moved[b + 3], moved[a + 3]
+    yield 'place', moved
+    yield 'number', row[: things[-1]] + [-1] * (13 - things[-1])
+    if len(things) < 3:
+        yield 'number', row[: things[-1] + 4] + [0, 0, 0, 8] + row[things[-1] + 8 :]
+    yield 'background', [(row[0] + 1 + rng.integers(2)) % 3, *row[1:]]
+
+
+def test_every_changed_attribute_is_caught():
+    "One attribute of a true scene is changed: `all` fails, and so does the key of what was changed, and it alone."
+    import numpy
+
+    rng = numpy.random.default_rng(0)
+    drawn, clean = draw_split(400, 8, seed=7), 0
+    for text, row in zip(drawn.captions, drawn.labels.tolist()):
+        for key, other in changed(row, rng):
+            held = {k: v.item() for k, v in caption_agrees(text, torch.tensor([other])).items()}
+            if key == 'background':
+                assert held['all'] == held[key] == (read_caption(text).background < 0)
+                continue
+            assert not held['all'], (text, key, other)
+            if key == 'number':  # a missing object breaks what was claimed about it, too
+                assert not held['number']
+                continue
+            failed = {k for k, v in held.items() if not v}
+            clean += failed == {key, 'all'}
+            assert held['number'] and held['background'], (text, key, other)
+            assert failed == {key, 'all'} or row[5] >= 0, (
+                text,
+                key,
+                other,
+                failed,
+            )  # with more objects another assignment may win
+    assert clean > 1500
+
+
+@pytest.mark.parametrize(
+    'a, b, true',
+    [
+        (0, 2, {'left'}),
+        (2, 0, {'right'}),
+        (3, 5, {'left'}),
+        (1, 7, {'above'}),
+        (8, 2, {'below'}),
+        (0, 5, {'left'}),
+        (0, 7, {'above'}),
+        (0, 8, set()),
+        (0, 4, set()),
+        (2, 4, set()),
+    ],
+)
+def test_relations_are_judged_by_the_cells(a, b, true):
+    labels = torch.tensor([[0, 0, 0, 0, a, 1, 2, 1, b, -1, -1, -1, -1]])
+    for name, phrases in RELATIONS.items():
+        for phrase in phrases:
+            held = caption_agrees(f'a circle {phrase} a square', labels)
+            assert held['place'].item() == held['all'].item() == (name in true)
+
+
+def test_the_assignment_with_the_fewest_mistakes_is_taken():
+    labels = torch.tensor([[0, 0, 2, 0, 3, 1, 0, 1, 5, -1, -1, -1, -1]])  # a small blue circle left of a big red square
+    held = {k: v.item() for k, v in caption_agrees('a small red circle left of a big blue square', labels).items()}
+    assert (
+        not held['colour'] and not held['all'] and held['shape'] and held['size'] and held['place'] and held['number']
+    )
+    assert caption_agrees('a square and a blue circle', labels)['all'].all()
+    assert not caption_agrees('a circle', labels)['number'].any() and caption_agrees('a circle', labels)['shape'].all()
+
+
+def test_nothing_read_is_nothing_right():
+    held = caption_agrees('a red circle', torch.full((2, 13), -1))
+    assert not held['all'].any() and not held['number'].any() and not held['shape'].any() and held['background'].all()
+
+
+FREE = {  # what people write -> things, relations and ground
+    'a red circle': (((0, 0, -1, -1),), (), -1),
+    'A large, pink ring.': (((5, 7, 1, -1),), (), -1),
+    'red little circle in the middle': (((0, 0, 0, 4),), (), -1),
+    'the circle at the top left on a gray background': (((0, -1, -1, 0),), (), 2),
+    'a small red circle above a big blue square': (((0, 0, 0, -1), (1, 2, 1, -1)), ((0, 2, 1),), -1),
+    'a ring and a cross and a diamond on white': (((5, -1, -1, -1), (4, -1, -1, -1), (3, -1, -1, -1)), (), 0),
+    'a ring left of a cross and above a diamond': (
+        ((5, -1, -1, -1), (4, -1, -1, -1), (3, -1, -1, -1)),
+        ((0, 0, 1), (0, 2, 2)),
+        -1,
+    ),
+    'a ring left of a cross above a diamond': (
+        ((5, -1, -1, -1), (4, -1, -1, -1), (3, -1, -1, -1)),
+        ((0, 0, 1), (1, 2, 2)),
+        -1,
+    ),
+}
+
+
+@pytest.mark.parametrize('text', FREE)
+def test_what_people_write_is_read(text):
+    facts = read_caption(text)
+    assert (facts.things, facts.relations, facts.background) == FREE[text]
+
+
+@pytest.mark.parametrize(
+    'text, words',
+    [
+        ('a huge red circle', "has 'huge', expected size .small, little.* or colour .red.* or shape .circle"),
+        ('a red dog', "has 'dog', expected size .* or shape .circle, square"),
+        ('a small big circle', "has 'big', expected colour .red"),
+        ('a red circle beside a square', "has 'beside', expected .*relation .left of"),
+        ('a circle at the end', "has 'end', expected place .top left"),
+        ('a circle on blue', "has 'blue', expected ground .white, black"),
+        ('a circle above', 'ends, expected'),
+        ('', 'ends, expected'),
+        ('a circle and a ring and a cross and a square', '4 objects, expected at most 3'),
+    ],
+)
+def test_unknown_words_are_named(text, words):
+    with pytest.raises(ValueError, match=words):
+        read_caption(text)
+
+
+def test_caption_agrees_refuses():
+    for captions, labels, words in (
+        (['a circle'], torch.zeros(2, 13), '1 captions and 2 images'),
+        ('a circle', torch.zeros(2, 12), r'\(2, 12\), expected \(n, 13\)'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            caption_agrees(captions, labels)
+    with pytest.raises(ValueError, match=r'expected \(n, 13\)'):
+        scene_split(torch.zeros(13))
+
+
+def test_four_things_are_no_scene():
+    labels = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 0, 6]])
+    place = torch.tensor([[[0.25, 0.25, 0.1], [0.75, 0.25, 0.1], [0.25, 0.75, 0.1]]])
+    three = data._paint(labels, place, 32)
+    four = torch.minimum(
+        three, three.flip(2, 3)
+    )  # on white, the darker of the two: a fourth object at the bottom right
+    assert torch.equal(read_shapes(three), labels)
+    assert read_shapes(four).tolist() == [[0] + [-1] * 12]
 
 
 # --- files
@@ -246,7 +545,10 @@ def mnist(tmp_path):
     draw = torch.Generator().manual_seed(1)
     made = {}
     for split, n in (('train', 30), ('t10k', 12)):
-        made[split] = torch.randint(256, (n, 28, 28), generator=draw, dtype=torch.uint8), torch.randint(10, (n,), generator=draw, dtype=torch.uint8)
+        made[split] = (
+            torch.randint(256, (n, 28, 28), generator=draw, dtype=torch.uint8),
+            torch.randint(10, (n,), generator=draw, dtype=torch.uint8),
+        )
         for kind, array, axes in (('images', made[split][0], 3), ('labels', made[split][1], 1)):
             (folder / f'{split}-{kind}-idx{axes}-ubyte.gz').write_bytes(gzip.compress(idx_bytes(array)))
     return tmp_path, folder, made
@@ -313,7 +615,12 @@ def test_missing_files_say_what_where_and_how(mnist):
     (folder / 'train-labels-idx1-ubyte.gz').unlink()
     with pytest.raises(FileNotFoundError) as caught:
         load_data('mnist', root=root)
-    for words in ('train-labels-idx1-ubyte.gz', str(folder), f'diffbook data mnist --download --data-root {root}', 'DIFFBOOK_DATA'):
+    for words in (
+        'train-labels-idx1-ubyte.gz',
+        str(folder),
+        f'diffbook data mnist --download --data-root {root}',
+        'DIFFBOOK_DATA',
+    ):
         assert words in str(caught.value)
 
 
@@ -323,7 +630,11 @@ def cifar(path, names, size=10000 * 3073, kind=tarfile.REGTYPE):
     with tarfile.open(path, 'w:gz', compresslevel=1) as archive:
         for name in names:
             member = tarfile.TarInfo(f'cifar-10-batches-bin/{name}.bin')
-            member.size, member.type, member.linkname = size if kind == tarfile.REGTYPE else 0, kind, '../../../etc/passwd'
+            member.size, member.type, member.linkname = (
+                size if kind == tarfile.REGTYPE else 0,
+                kind,
+                '../../../etc/passwd',
+            )
             archive.addfile(member, io.BytesIO(body[:size]) if kind == tarfile.REGTYPE else None)
     return path
 
@@ -347,7 +658,11 @@ def test_cifar_refuses(tmp_path, kwargs):
 
 
 def test_folder_of_images(tmp_path):
-    for folder, file, colour in (('cats', 'a.png', (255, 0, 0)), ('cats', 'b.jpg', (0, 255, 0)), ('dogs', 'c.webp', (0, 0, 255))):
+    for folder, file, colour in (
+        ('cats', 'a.png', (255, 0, 0)),
+        ('cats', 'b.jpg', (0, 255, 0)),
+        ('dogs', 'c.webp', (0, 0, 255)),
+    ):
         (tmp_path / folder).mkdir(exist_ok=True)
         image = Image.new('RGB', (40, 20), (0, 0, 0))
         image.paste(colour, (10, 0, 30, 20))  # the middle square
@@ -386,7 +701,10 @@ def test_folder_refuses(tmp_path):
         read_folder(tmp_path / 'nowhere')
 
 
-@pytest.mark.parametrize('args, words', [(('cats',), 'cats.*expected shapes, fashion-mnist'), (('shapes', 'valid'), "valid.*expected 'train' or 'test'")])
+@pytest.mark.parametrize(
+    'args, words',
+    [(('cats',), 'cats.*expected shapes, fashion-mnist'), (('shapes', 'valid'), "valid.*expected 'train' or 'test'")],
+)
 def test_load_refuses(args, words):
     with pytest.raises(ValueError, match=words):
         load_data(*args)
@@ -400,7 +718,12 @@ def source(tmp_path, monkeypatch):
     site, body = tmp_path / 'site', b'0123456789'
     site.mkdir()
     (site / 'file.gz').write_bytes(body)
-    entry = data.Source('Set/raw', (f'file://{tmp_path}/nowhere/', f'file://{site}/'), {'file.gz': (10, hashlib.sha256(body).hexdigest())}, ())
+    entry = data.Source(
+        'Set/raw',
+        (f'file://{tmp_path}/nowhere/', f'file://{site}/'),
+        {'file.gz': (10, hashlib.sha256(body).hexdigest())},
+        (),
+    )
     monkeypatch.setitem(data.SOURCES, 'set', entry)
     return site, tmp_path / 'root'
 

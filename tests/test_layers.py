@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diffbook.nets.layers import Downsample, ResBlock, SelfAttention, Upsample, sinusoids, zero
+from diffbook.nets.layers import Attention, Downsample, ResBlock, SelfAttention, Transformer, Upsample, sinusoids, zero
 
 DOUBLE = torch.float64
 
@@ -91,6 +91,71 @@ def test_attention_equals_torchs_own(heads):
     tokens = layer.norm(x).flatten(2).transpose(1, 2)
     want = x + other(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(layer(x), want, atol=1e-12, rtol=0)
+
+
+def lookup(layer, x, other, mask):
+    "One head, one token, one key at a time, from the layer's own weights."
+    d, out = x.shape[2] // layer.heads, torch.zeros_like(x)
+    k, v = (other @ layer.kv.weight.T).chunk(2, 2)
+    for b in range(len(x)):
+        for i in range(x.shape[1]):
+            for head in range(layer.heads):
+                part = slice(head * d, (head + 1) * d)
+                scores = [math.exp((layer.q.weight[part] @ x[b, i] @ k[b, j, part]).item() / d**0.5) if mask[b, j] else 0.0 for j in range(other.shape[1])]
+                for j, score in enumerate(scores):
+                    if score:
+                        out[b, i, part] += score / sum(scores) * v[b, j, part]
+    return out @ layer.out.weight.T + layer.out.bias
+
+
+@pytest.mark.parametrize('heads', [1, 2])
+def test_lookup_is_what_it_says(heads):
+    "With masks of every kind: all tokens, some, one, none. Where nothing may be read, zeros are."
+    layer, x, other = randomise(Attention(4, heads, 3)), torch.randn(4, 2, 4, dtype=DOUBLE), torch.randn(4, 5, 3, dtype=DOUBLE)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
+    with torch.no_grad():
+        want = lookup(layer, x, other, mask)
+        torch.testing.assert_close(layer(x, other, mask), want, atol=1e-12, rtol=0)
+        torch.testing.assert_close(layer(x[:1], other[:1]), want[:1], atol=1e-12, rtol=0)
+        assert torch.equal(layer(x, other, mask)[3], layer.out.bias.expand(2, 4))
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, DOUBLE])
+def test_padding_and_what_stands_in_it_change_nothing(dtype):
+    "Values and gradients; an empty row has neither NaN in the one nor in the other."
+    torch.manual_seed(0)
+    layer = randomise(Attention(8, 2, 6)).to(dtype)
+    x, other = torch.randn(3, 7, 8, dtype=dtype, requires_grad=True), torch.randn(3, 9, 6, dtype=dtype, requires_grad=True)
+    mask = torch.arange(9) < torch.tensor([[4], [9], [0]])
+    y = layer(x, other, mask)
+    wild = torch.where(mask[..., None], other, 1e4 * torch.randn_like(other))
+    torch.testing.assert_close(layer(x, wild, mask), y, atol=1e-6 if dtype == torch.float32 else 1e-12, rtol=0)
+    gx, gother = torch.autograd.grad(y.square().sum(), [x, other])
+    assert torch.isfinite(gx).all() and torch.isfinite(gother).all() and not gother[~mask].any() and gother[mask].abs().min() > 0
+
+
+def test_weights_are_those_of_the_answer():
+    "Averaging the values with `weights` by hand gives what `forward` gives; rows sum to one, or to zero."
+    layer, x, other = randomise(Attention(8, 2, 6)), torch.randn(3, 4, 8, dtype=DOUBLE), torch.randn(3, 5, 6, dtype=DOUBLE)
+    mask = torch.arange(5) < torch.tensor([[2], [5], [0]])
+    w = layer.weights(x, other, mask)
+    mixed = torch.einsum('bgnl,bgld->bngd', w, layer.parts(x, other)[2]).flatten(2)
+    torch.testing.assert_close(layer.out(mixed), layer(x, other, mask), atol=1e-12, rtol=0)
+    torch.testing.assert_close(w.sum(-1), mask.any(1).double()[:, None, None].expand(3, 2, 4))
+    assert not w[~mask[:, None, None].expand_as(w)].any()
+
+
+def test_a_new_transformer_is_its_input():
+    block, x = Transformer(8, 2, 6, groups=2), torch.randn(2, 8, 4, 4)
+    assert torch.equal(block(x, torch.randn(2, 3, 6)), x)
+
+
+def test_self_attention_within_the_transformer_knows_no_places():
+    "Shuffled pixels come out shuffled, and the caption is read as a set: its places must stand in its tokens."
+    block, x, seq = randomise(Transformer(8, 2, 6, groups=2)), torch.randn(2, 8, 3, 4, dtype=DOUBLE), torch.randn(2, 5, 6, dtype=DOUBLE)
+    order, words = torch.randperm(12), torch.randperm(5)
+    mix = lambda v: v.flatten(2)[..., order].reshape(v.shape)  # noqa: E731
+    torch.testing.assert_close(block(mix(x), seq[:, words]), mix(block(x, seq)), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (4, 4), (3, 7)])

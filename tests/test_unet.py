@@ -1,5 +1,6 @@
 """The U-Net: what it must not do, what it must not mix, and what it says to bad input."""
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ KINDS = {
     'ddpm': {'channels': (8, 16, 16), 'blocks': (2, 1, 1), 'heads': (0, 2, 0, 1), 'patch': 1, 'groups': 4, 'scale_shift': False, 'down_pad': (0, 1)},
     'one-level': {'channels': (8,), 'blocks': (1,), 'heads': (2, 2), 'groups': 4, 'patch': 4},
     'conditioned': {**SMALL, 'cond_dim': 3},
+    'reading': {**SMALL, 'heads': (0, 2, 2), 'seq_dim': 5},
+    'beside': {**SMALL, 'img_channels': 1},
+    'all three': {'channels': (8, 16), 'blocks': (1, 1), 'heads': (2, 0, 0), 'groups': 4, 'patch': 1, 'cond_dim': 3, 'seq_dim': 5, 'img_channels': 2},
 }
 PUBLISHED = {
     'block_out_channels': [8, 16],
@@ -23,6 +27,8 @@ PUBLISHED = {
     'down_block_types': ['DownBlock2D', 'AttnDownBlock2D'],
     'up_block_types': ['AttnUpBlock2D', 'UpBlock2D'],
 }
+
+READING = {**PUBLISHED, 'cross_attention_dim': 6, 'down_block_types': ['DownBlock2D', 'CrossAttnDownBlock2D'], 'up_block_types': ['CrossAttnUpBlock2D', 'UpBlock2D']}
 
 
 def make(kind, c=2, **more):
@@ -34,7 +40,10 @@ def make(kind, c=2, **more):
 
 
 def inputs(kind, b=3, c=2, size=16):
-    cond = Cond(vec=torch.randn(b, 3, dtype=torch.float64)) if kind == 'conditioned' else None
+    built = {'cond_dim': 0, 'seq_dim': 0, 'img_channels': 0, **KINDS[kind]}
+    shapes = {'vec': (built['cond_dim'],), 'seq': (4, built['seq_dim']), 'img': (built['img_channels'], size, size)}
+    fields = {k: torch.randn(b, *shape, dtype=torch.float64) for k, shape in shapes.items() if 0 not in shape}
+    cond = Cond(**fields, mask=torch.arange(4) < torch.tensor([[4], [1], [2]])[:b] if 'seq' in fields else None) if fields else None
     return torch.randn(b, c, size, size, dtype=torch.float64), 1000 * torch.rand(b, dtype=torch.float64), cond
 
 
@@ -51,7 +60,7 @@ def test_images_of_a_batch_do_not_mix(kind):
 def test_everything_that_is_told_matters(kind):
     "Every parameter and every input moves the output: no block is skipped."
     net, (x, t, cond) = make(kind), inputs(kind)
-    leaves = [x.requires_grad_()] + ([cond.vec.requires_grad_()] if cond else [])
+    leaves = [x.requires_grad_()] + [v.requires_grad_() for v in (cond.vec, cond.seq, cond.img) if v is not None] if cond else [x.requires_grad_()]
     y = net(x, t, cond)
     for (name, _), grad in zip([*((f'input {i}', 0) for i in range(len(leaves))), *net.named_parameters()], torch.autograd.grad((y * torch.randn_like(y)).sum(), [*leaves, *net.parameters()])):
         assert grad.abs().max() > 1e-12, name
@@ -100,6 +109,43 @@ def test_odd_levels_keep_the_size(size):
     assert net(torch.randn(1, 1, size, size + 4), torch.zeros(1)).shape == (1, 1, size, size + 4)
 
 
+def test_rows_of_what_is_told_stand_in_the_published_order():
+    "Down, up, middle, as in every file written so far: two columns for each channel of each block."
+    net = UNet(1, channels=(8, 16), blocks=(1, 2), heads=(0, 0, 2), groups=4)
+    names = {step: name for name, step in net.named_modules()}
+    rows = {names[step]: (step.columns.start, step.columns.stop) for way in (net.down, net.up, net.mid) for step in way if hasattr(step, 'columns')}
+    widths = {'down.0': 8, 'down.2': 16, 'down.3': 16, 'up.0': 16, 'up.1': 16, 'up.2': 16, 'up.4': 8, 'up.5': 8, 'mid.0': 16, 'mid.1': 16}
+    ends = torch.tensor([0, *widths.values()]).cumsum(0) * 2
+    assert rows == {name: (a, b) for name, a, b in zip(widths, ends.tolist(), ends[1:].tolist())}
+    assert net.tell.out_features == ends[-1]
+
+
+@pytest.mark.parametrize('kind', ['reading', 'all three'])
+def test_padding_of_the_tokens_changes_nothing(kind):
+    "Longer, and filled with something else: the same picture. No token at all: a picture, and not NaN."
+    net, (x, t, cond) = make(kind), inputs(kind)
+    more = torch.cat([torch.where(cond.mask[..., None], cond.seq, 7.0), torch.randn(3, 3, 5, dtype=torch.float64)], 1)
+    padded = replace(cond, seq=more, mask=torch.cat([cond.mask, torch.zeros(3, 3, dtype=torch.bool)], 1))
+    torch.testing.assert_close(net(x, t, padded), net(x, t, cond), atol=1e-12, rtol=0)
+    empty = replace(cond, mask=torch.zeros_like(cond.mask))
+    assert torch.isfinite(net(x, t, empty)).all() and not torch.allclose(net(x, t, empty), net(x, t, cond))
+    whole = net(x, t, replace(cond, mask=None))  # the first row has no padding, the others have
+    torch.testing.assert_close(whole[:1], net(x, t, cond)[:1], atol=1e-12, rtol=0)
+    assert (whole[1:] - net(x, t, cond)[1:]).abs().amax((1, 2, 3)).min() > 1e-6
+
+
+@pytest.mark.parametrize('patch', [1, 2, 4])
+def test_image_beside_is_more_channels(patch):
+    "The same weights as a net with more input channels, which get the image after the noisy one."
+    both = UNet(3, out_channels=2, channels=(8,), blocks=(1,), heads=(0, 0), groups=4, patch=patch).double()
+    net = UNet(2, img_channels=1, channels=(8,), blocks=(1,), heads=(0, 0), groups=4, patch=patch).double()
+    for p in both.parameters():
+        nn.init.normal_(p, std=0.2)
+    net.load_state_dict(both.state_dict(), strict=True)
+    x, t = torch.randn(2, 3, 8, 8, dtype=torch.float64), torch.zeros(2)
+    assert torch.equal(net(x[:, :2], t, Cond(img=x[:, 2:])), both(x, t))
+
+
 def test_out_channels_and_dtype_follow():
     net = make('small', out_channels=4)
     y = net(*inputs('small')[:2])
@@ -142,7 +188,16 @@ REFUSED = {
     'one level for two': (lambda: make('small')(torch.zeros(2, 2, 16, 16), torch.zeros(1)), r'noise_level has shape \(1,\), expected \(2,\)'),
     'a level without batch': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.tensor(5.0)), r'noise_level has shape \(\), expected \(1,\)'),
     'a missing condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1)), 'cond holds nothing, expected vec'),
-    'an unwanted condition': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 3))), 'cond holds vec, expected nothing'),
+    'an unwanted condition': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 3))), 'cond holds vec, expected nothing: '),
+    'tokens that are missing': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1)), 'cond holds nothing, expected seq and nothing else'),
+    'a mask without tokens': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(mask=torch.ones(1, 3, dtype=torch.bool))), 'cond holds mask, expected nothing'),
+    'width of the tokens': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 4))), r'cond.seq has shape \(1, 7, 4\), expected \(1, 7, 5\)'),
+    'axes of the tokens': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 5))), r'cond.seq has shape \(1, 5\), expected \(1, l, 5\)'),
+    'length of the mask': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 6).bool())), r'cond.mask has shape \(1, 6\), expected \(1, 7\)'),
+    'kind of the mask': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 7))), 'cond.mask holds torch.float32, expected torch.bool'),
+    'size of the image beside': (lambda: make('beside')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(img=torch.zeros(1, 1, 8, 8))), r'cond.img has shape \(1, 1, 8, 8\), expected \(1, 1, 16, 16\)'),
+    'tokens and no heads': (lambda: UNet(channels=(16,), blocks=(1,), heads=(0, 0), seq_dim=4), 'seq_dim=4 with heads=\\(0, 0\\): no stage'),
+    'a negative width': (lambda: UNet(cond_dim=-1), 'cond_dim=-1'),
     'a sequence': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 4, 3))), 'cond holds seq'),
     'width of the condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 4))), r'cond.vec has shape \(1, 4\), expected \(1, 3\)'),
     'no levels': (lambda: UNet(channels=(), blocks=(), heads=(0,)), 'channels=()'),
@@ -158,6 +213,9 @@ REFUSED = {
     'another activation': (lambda: published_arguments({'act_fn': 'gelu'}), "act_fn is 'gelu', expected 'silu'"),
     'another block': (lambda: published_arguments({**PUBLISHED, 'down_block_types': ['DownBlock2D', 'SkipDownBlock2D']}), 'expected mirrored'),
     'a way up that does not mirror': (lambda: published_arguments({**PUBLISHED, 'up_block_types': ['UpBlock2D', 'AttnUpBlock2D']}), 'expected mirrored'),
+    'values of other levels': (lambda: published_arguments({**READING, 'attention_head_dim': [1, 2, 3]}), r'attention_head_dim is \[1, 2, 3\], expected one value or one for each of 2 levels'),
+    'a class beside the text': (lambda: published_arguments({**READING, 'num_class_embeds': 1000}), 'num_class_embeds is 1000, expected None'),
+    'two layers a block': (lambda: published_arguments({**READING, 'transformer_layers_per_block': [1, 2]}), r'transformer_layers_per_block is \[1, 2\], expected 1'),
     'another padding': (lambda: published_arguments({'downsample_padding': 2}), 'downsample_padding is 2'),
 }
 
@@ -174,8 +232,9 @@ def published(net, places):
     return {name: state[own][rows].clone() for name, (own, rows) in places.items()}
 
 
-def test_published_places_cover_every_number_once():
-    net = UNet(**published_arguments(PUBLISHED))
+@pytest.mark.parametrize('config', [PUBLISHED, READING])
+def test_published_places_cover_every_number_once(config):
+    net = UNet(**published_arguments(config))
     covered = {name: torch.zeros_like(p) for name, p in net.state_dict().items()}
     for own, rows in published_places(net).values():
         covered[own][rows] += 1

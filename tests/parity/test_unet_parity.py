@@ -1,9 +1,15 @@
-"""One class, two libraries: the same weights give the same numbers in diffusers' UNet2DModel and in ours, in float64."""
+"""One class, two libraries: the same weights give the same numbers in diffusers' UNet2DModel, UNet2DConditionModel and in ours, in float64."""
+import gzip
+import json
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffbook.core import Cond
 from diffbook.nets.unet import OLD_NAMES, UNet, load_published, published_arguments, published_places
 
 diffusers = pytest.importorskip('diffusers')
@@ -26,7 +32,8 @@ DDPM = {
 
 def pair(config, scale=0.1):
     "Theirs with random weights, none of them zero, and ours with the same."
-    theirs = diffusers.UNet2DModel(**config).double().eval()
+    kind = diffusers.UNet2DConditionModel if 'cross_attention_dim' in config else diffusers.UNet2DModel
+    theirs = kind(**config).double().eval()
     for p in theirs.parameters():
         torch.nn.init.normal_(p, std=scale if p.ndim < 2 else 1.0 / p[0].numel() ** 0.5)
     ours = UNet(**published_arguments(dict(theirs.config))).double().eval()
@@ -107,6 +114,84 @@ def test_names_and_shapes_of_the_published_network():
     assert len(places) == 328 and places.keys() == theirs.keys()
     assert sum(p.numel() for p in ours.parameters()) == 35_746_307
     assert all(state[own][rows].shape == theirs[name].shape for name, (own, rows) in places.items())
+
+
+@st.composite
+def reading_configs(draw):
+    "Of Stable Diffusion's kind: versions 1 and 2, with or without an image beside."
+    levels, groups = draw(st.integers(1, 3)), draw(st.sampled_from([2, 4]))
+    reads = draw(st.lists(st.booleans(), min_size=levels, max_size=levels))
+    heads = draw(st.one_of(st.sampled_from([1, 2, 4]), st.lists(st.sampled_from([1, 2, 4]), min_size=levels, max_size=levels)))
+    out = draw(st.integers(1, 4))
+    return {
+        'block_out_channels': tuple(draw(st.lists(st.sampled_from([8, 16]), min_size=levels, max_size=levels))),
+        'layers_per_block': draw(st.integers(1, 2)),
+        'down_block_types': tuple('CrossAttnDownBlock2D' if r else 'DownBlock2D' for r in reads),
+        'up_block_types': tuple('CrossAttnUpBlock2D' if r else 'UpBlock2D' for r in reads[::-1]),
+        'attention_head_dim': heads if isinstance(heads, int) else tuple(heads),
+        'use_linear_projection': draw(st.booleans()),
+        'cross_attention_dim': draw(st.integers(1, 12)),
+        'norm_num_groups': groups,
+        'norm_eps': draw(st.sampled_from([1e-6, 1e-5])),
+        'freq_shift': draw(st.integers(0, 1)),
+        'in_channels': out + draw(st.sampled_from([0, 1, out + 1])),
+        'out_channels': out,
+    }
+
+
+@pytest.mark.parametrize('masked', [False, True])
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(reading_configs())
+def test_random_configurations_that_read_tokens_agree(masked, config):
+    torch.manual_seed(0)
+    theirs, ours = pair(config)
+    n, length = config['out_channels'], 5
+    x, t = torch.randn(2, config['in_channels'], 8, 12, dtype=torch.float64), torch.tensor([0.0, 937.0])
+    seq = torch.randn(2, length, config['cross_attention_dim'], dtype=torch.float64)
+    mask = torch.arange(length) < torch.tensor([[2], [length]]) if masked else None
+    assert ours.img_channels == config['in_channels'] - n
+    cond = Cond(seq=seq, mask=mask, img=x[:, n:] if ours.img_channels else None)
+    with torch.no_grad():
+        want = theirs(x, t, seq, encoder_attention_mask=mask).sample
+        assert want.abs().max() > 1e-3
+        torch.testing.assert_close(ours(x[:, :n], t, cond), want, atol=1e-9, rtol=0)
+
+
+PUBLISHED = {  # folder of the configuration -> (image beside, parameters)
+    'runwayml/stable-diffusion-v1-5': (0, 859_520_964),
+    'runwayml/stable-diffusion-inpainting': (5, 859_535_364),
+    'stabilityai/stable-diffusion-2-1-base': (0, 865_910_724),
+    'stabilityai/stable-diffusion-2-1': (0, 865_910_724),
+}
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_names_and_shapes_of_stable_diffusion(name):
+    "Every published tensor has its place in ours, which has no other: built without memory from the published configuration."
+    root = Path(os.environ.get('DIFFBOOK_DATA', 'data')) / 'model-configs'
+    if not root.is_dir():
+        pytest.skip(f'no {root}')
+    config = json.loads((root / name / 'unet' / 'config.json').read_text())
+    theirs = json.loads(gzip.decompress((root / 'state_dicts' / f'{name.replace("/", "__")}__unet.json.gz').read_bytes()))
+    with torch.device('meta'):
+        ours = UNet(**published_arguments(config))
+    places, state = published_places(ours), ours.state_dict()
+    assert places.keys() == theirs.keys() and len(places) == 686
+    for key, shape in theirs.items():
+        own = list(state[places[key][0]][places[key][1]].shape)
+        assert own == shape or ([*own, 1, 1] == shape and key.split('.')[-2] in ('proj_in', 'proj_out')), key
+    assert (ours.img_channels, sum(p.numel() for p in ours.parameters())) == PUBLISHED[name]
+    load_published(ours, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()})
+
+
+@pytest.mark.slow
+def test_stable_diffusion_agrees():
+    "Version 1.5 at its full size, a small picture and random weights, in double precision: about 14 GB of memory."
+    config = {'block_out_channels': (320, 640, 1280, 1280), 'cross_attention_dim': 768, 'attention_head_dim': 8, 'sample_size': 64}
+    theirs, ours = pair(config)
+    x, t, seq = torch.randn(1, 4, 8, 8, dtype=torch.float64), torch.tensor([421.0]), torch.randn(1, 77, 768, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x, t, Cond(seq=seq)), theirs(x, t, seq).sample, atol=1e-9, rtol=0)
 
 
 @pytest.mark.slow

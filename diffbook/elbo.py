@@ -21,13 +21,19 @@ from .gaussian import gaussian_log_prob, kl_gaussian
 from .schedules import DiscreteSchedule
 
 # %% ../nbs/14_elbo.ipynb #beta-variance
-def beta_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
-    "Give beta_t, the variance of the forward step to the whole time t in 1..T."
+def _whole_time(schedule: DiscreteSchedule, t: Time) -> Tensor:
+    "`t` in float64, or a ValueError unless it is whole and from 1 to T."
     t = schedule.time(t)
     if t.device.type == 'cpu' and not ((t >= 1) & (t == t.round())).all():
         bad = t.reshape(-1)[~((t >= 1) & (t == t.round())).reshape(-1)][0].item()
         raise ValueError(f't is {bad:g}, expected whole times from 1 to {len(schedule.betas)}')
-    return schedule.betas.to(t.device)[t.long() - 1]
+    return t
+
+
+def beta_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
+    "Give beta_t, the variance of the forward step to the whole time t in 1..T."
+    t = _whole_time(schedule, t)
+    return schedule.tables(t.device)[0][t.long() - 1]
 
 # %% ../nbs/14_elbo.ipynb #step-posterior
 def step_posterior(
@@ -37,16 +43,15 @@ def step_posterior(
     t: Time,  # whole times in 1..T
 ) -> tuple[Tensor, Tensor]:  # mean like x, variance of the shape of t
     "Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7)."
-    t, beta = as_time(t), beta_variance(schedule, t)
-    alpha_s, sigma_s, sigma = schedule.alpha(t - 1), schedule.sigma(t - 1), schedule.sigma(t)
-    on_x, on_x0 = torch.sqrt(1 - beta) * sigma_s**2 / sigma**2, alpha_s * beta / sigma**2
-    return match_dims(on_x, x) * x + match_dims(on_x0, x) * x0, beta * sigma_s**2 / sigma**2
+    t = _whole_time(schedule, t)
+    on_x, on_x0, std = schedule.posterior(t, t - 1)
+    return match_dims(on_x, x) * x + match_dims(on_x0, x) * x0, std**2
 
 # %% ../nbs/14_elbo.ipynb #variances
 def posterior_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
     "The variance of the step back when x_0 is known; at t = 1, where that is zero, the first beta."
     t, beta = as_time(t), beta_variance(schedule, t)
-    return torch.where(t == 1, beta, beta * (schedule.sigma(t - 1) / schedule.sigma(t)) ** 2)
+    return torch.where(t == 1, beta, schedule.posterior(t, t - 1)[2] ** 2)
 
 
 VARIANCES = {'posterior': posterior_variance, 'beta': beta_variance}

@@ -168,6 +168,7 @@ class DiscreteSchedule(Schedule):
         self.t_max = float(len(self.betas))
         self.angles = table_angles(self.betas)
         self.slopes = monotone_slopes(self.angles)
+        self.copies = {}  # of the three, by device
 
     def alpha(self, t: Tensor | float) -> Tensor:
         angle = self.angle(t)[0]
@@ -184,6 +185,14 @@ class DiscreteSchedule(Schedule):
         angle, slope = self.angle(t)
         return torch.cos(angle) * slope
 
+# %% ../nbs/12_schedules.ipynb #discrete-tables
+@patch
+def tables(self: DiscreteSchedule, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    "Betas, angles and slopes on a device. They travel there once: each journey makes the host wait."
+    if device not in self.copies:
+        self.copies[device] = self.betas.to(device), self.angles.to(device), self.slopes.to(device)
+    return self.copies[device]
+
 # %% ../nbs/12_schedules.ipynb #discrete-angle
 @patch
 def angle(self: DiscreteSchedule, t: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -191,7 +200,7 @@ def angle(self: DiscreteSchedule, t: Tensor | float) -> tuple[Tensor, Tensor]:
     t = self.time(t)
     i = t.floor().long().clamp(0, len(self.betas) - 1)
     u = t - i
-    angles, slopes = self.angles.to(t.device), self.slopes.to(t.device)
+    _, angles, slopes = self.tables(t.device)
     y0, y1, m0, m1 = angles[i], angles[i + 1], slopes[i], slopes[i + 1]
     value = y0 + u * (m0 + u * (3 * (y1 - y0) - 2 * m0 - m1 + u * (2 * (y0 - y1) + m0 + m1)))
     slope = m0 + u * (2 * (3 * (y1 - y0) - 2 * m0 - m1) + 3 * u * (2 * (y0 - y1) + m0 + m1))
@@ -315,6 +324,22 @@ class RectifiedFlowSchedule(Schedule):
 
     def sigma_dot(self, t: Tensor | float) -> Tensor:
         return torch.ones_like(self.time(t))
+
+# %% ../nbs/12_schedules.ipynb #schedule-posterior
+@patch
+def posterior(
+    self: Schedule,
+    t: Tensor | float,  # now
+    s: Tensor | float,  # an earlier time, s <= t
+) -> tuple[Tensor, Tensor, Tensor]:  # a, b and std of q(x_s | x_t, x0) = N(a x_t + b x0, std**2)
+    "Go back from t to s when x0 is known, by Bayes' rule (Ho et al. 2020, equations 6 and 7, for any two times)."
+    t, s = self.time(t), self.time(s)
+    if t.device.type == s.device.type == 'cpu' and (s > t).any():
+        raise ValueError(f's is {s.max():g} and t is {t.min():g}, expected s before t')
+    alpha_t, sigma_t, alpha_s, sigma_s = self.alpha(t), self.sigma(t), self.alpha(s), self.sigma(s)
+    here, there = alpha_t * sigma_s, alpha_s * sigma_t  # r is the square of here / there
+    rest = ((there - here) / there * ((there + here) / there)).clamp(min=0)  # 1 - r, without a difference of squares
+    return here / there * sigma_s / sigma_t, alpha_s * rest, sigma_s * torch.sqrt(rest)
 
 # %% ../nbs/12_schedules.ipynb #schedule-sde
 @patch

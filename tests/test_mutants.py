@@ -100,6 +100,11 @@ MUTANTS = {
         '* x0 + match_dims(self.sigma_dot(t), x) * self.eps', '* x0 - match_dims(self.sigma_dot(t), x) * self.eps',
         'test_truth.py::test_dirac_euler_and_heun[rectified-flow-euler-3]',
     ),
+    'a way back that subtracts squares': (
+        'catastrophic cancellation between neighbouring times', 'schedules.py',
+        '(there - here) / there * ((there + here) / there)', '1 - (here / there) ** 2',
+        'test_schedules.py::test_the_way_back_keeps_its_digits_between_neighbours',
+    ),
     # exact
     'score that points away from the data': (
         'a sign of Tweedie', 'exact.py',
@@ -198,8 +203,8 @@ MUTANTS = {
     ),
     # samplers
     'noise at the last step': (
-        'labml p_sample', 'samplers.py',
-        'torch.sqrt(var_ts) * sigma_s / sigma_t', 'torch.sqrt(var_ts)',
+        'labml p_sample', 'schedules.py',
+        'sigma_s * torch.sqrt(rest)', 'sigma_t * torch.sqrt(rest)',
         'test_samplers.py::test_no_fresh_noise_at_the_last_step[ancestral]',
     ),
     'variance for standard deviation': (
@@ -208,18 +213,18 @@ MUTANTS = {
         'test_truth.py::test_dirac_with_noise[ddpm-ancestral]',
     ),
     'weight of x0 without alpha': (
-        'Ho et al. 2020, equation 7, misread', 'samplers.py',
-        'alpha_s * var_ts / sigma_t**2', 'var_ts / sigma_t**2',
+        'Ho et al. 2020, equation 7, misread', 'schedules.py',
+        'alpha_s * rest', 'rest',
         'test_truth.py::test_posterior_is_conditioning[ddpm]',
     ),
     'weight of x_t with a root': (
-        'Ho et al. 2020, equation 7, misread', 'samplers.py',
-        'alpha_ts * (sigma_s / sigma_t) ** 2', 'alpha_ts * (sigma_s / sigma_t)',
+        'Ho et al. 2020, equation 7, misread', 'schedules.py',
+        'here / there * sigma_s / sigma_t', 'here / there',
         'test_truth.py::test_posteriors_compose[cosine]',
     ),
     'eta without the ratio of the steps': (
         'CoursIA PR#16158', 'samplers.py',
-        'std = eta * posterior(schedule, t, s)[2]',
+        'std = eta * schedule.posterior(t, s)[2]',
         'std = (eta * torch.sqrt(1 - (schedule.alpha(t) / schedule.alpha(s)) ** 2)).minimum(schedule.sigma(s))',
         'test_truth.py::test_affine_recursion[1.0-ddpm-3]',
     ),

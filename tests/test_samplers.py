@@ -9,7 +9,6 @@ from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS
 from torch.testing import assert_close
 
 from diffbook.core import Cond, noise, seeded_noise
-from diffbook.elbo import step_posterior
 from diffbook.exact import reference_mixture
 from diffbook.exercise import EXERCISES, check
 from diffbook.samplers import (
@@ -22,7 +21,6 @@ from diffbook.samplers import (
     heun,
     karras_times,
     positive,
-    posterior,
     sample,
     trailing_times,
     uniform_times,
@@ -198,15 +196,6 @@ def test_bad_input(name):
     assert words in str(error.value)
 
 
-def test_the_sampler_and_the_bound_use_one_posterior():
-    x, x0 = noise(0, 'x', 0, range(3), (2,)), noise(0, 'x0', 0, range(3), (2,))
-    for t in (1.0, 2.0, 500.0, 1000.0):
-        mean, var = step_posterior(TABLE, x, x0, torch.tensor(t))
-        a, b, std = posterior(TABLE, torch.tensor(t), torch.tensor(t - 1))
-        assert_close(a * x + b * x0, mean, rtol=1e-12, atol=1e-12)
-        assert_close(std**2, var, rtol=1e-11, atol=0)
-
-
 # Clipping
 
 def test_clipping_keeps_data_and_noise_consistent():
@@ -296,17 +285,17 @@ def broken_weight(schedule, denoise, x, t, s, cond=None):
 
 def broken_last_noise(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
     "Adds the noise of the way forward, also at the last step."
-    a, b, std = posterior(schedule, t, s)
+    a, b, std = schedule.posterior(t, s)
     return a * x + b * denoise(x, t, cond) + (std * schedule.sigma(t) / schedule.sigma(s).clamp_min(1e-3)) * noise(x, s)
 
 
 def broken_variance(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    a, b, std = (c.to(x) for c in posterior(schedule, t, s))
+    a, b, std = (c.to(x) for c in schedule.posterior(t, s))
     return a * x + b * denoise(x, t, cond) + std**2 * noise(x, s)
 
 
 def broken_mean(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    a, b, std = (c.to(x) for c in posterior(schedule, t, s))
+    a, b, std = (c.to(x) for c in schedule.posterior(t, s))
     return a * x + b / schedule.alpha(s).to(x) * denoise(x, t, cond) + std * noise(x, s)
 
 

@@ -1,5 +1,6 @@
 """Schedules against high precision, quadrature, SciPy's cubics, diffusers' tables, and each other."""
 
+import copy
 import json
 import math
 
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffbook.core import build, describe
 from diffbook.exercise import EXERCISES
@@ -382,3 +384,90 @@ MISTAKES = [(id, message) for id, e in EXERCISES.items() if id.startswith('12-')
 def test_exercises_know_their_mistakes(id, message):
     assert answer(id, EXERCISES[id].truth)
     assert answer(id, EXERCISES[id].mistakes[message]).message == message
+
+
+# The way back from t to s
+
+
+@SCHEDULES
+def test_the_way_back_at_both_ends(schedule):
+    "Without noise at s the answer is x0, with no fresh noise; without signal at t it is a fresh draw from the law of x_s."
+    t, s = far_from_ends(schedule)[[5, 2]]
+    a, b, std = schedule.posterior(t, schedule.t_min)
+    if schedule.sigma(schedule.t_min) == 0:
+        assert (a, b, std) == (0, schedule.alpha(schedule.t_min), 0)
+    a, b, std = schedule.posterior(schedule.t_max, s)
+    if schedule.alpha(schedule.t_max) == 0:
+        assert (a, b, std) == (0, schedule.alpha(s), schedule.sigma(s))
+    close(torch.stack(schedule.posterior(s, s)), torch.tensor([1.0, 0.0, 0.0]).double(), rtol=1e-15, atol=0)
+
+
+def test_the_way_back_keeps_its_digits_between_neighbours():
+    "With sigma = t there is nothing to round before the difference, so the spread is right to the last digits however short the step."
+    for gap in (1e-3, 1e-8, 1e-15):
+        t = torch.tensor([0.3, 2.0, 70.0], dtype=torch.float64)
+        s = t * (1 - gap)
+        with mpmath.workdps(50):
+            want = [
+                float(mpmath.sqrt(mpmath.mpf(b) ** 2 * (1 - (mpmath.mpf(b) / mpmath.mpf(a)) ** 2)))
+                for a, b in zip(t.tolist(), s.tolist())
+            ]
+        close(KarrasSchedule().posterior(t, s)[2], torch.tensor(want, dtype=torch.float64), rtol=1e-15, atol=0)
+
+
+def test_the_way_back_in_betas():
+    "Between two entries of a table it is the formula with betas (Ho et al. 2020, equation 7)."
+    betas = linear_betas()
+    schedule, t = DiscreteSchedule(betas), torch.arange(1.0, 1001, dtype=torch.float64)
+    alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - betas, 0)])
+    before, after = alpha_bar[:-1], alpha_bar[1:]
+    a, b, std = schedule.posterior(t, t - 1)
+    close(a, torch.sqrt(1 - betas) * (1 - before) / (1 - after), rtol=1e-9, atol=0)
+    close(b, torch.sqrt(before) * betas / (1 - after), rtol=1e-9, atol=0)
+    close(std**2, betas * (1 - before) / (1 - after), rtol=1e-9, atol=0)
+
+
+def test_the_way_back_takes_numbers_and_batches_and_refuses_a_later_time():
+    flow = RectifiedFlowSchedule()
+    rows = [torch.stack(flow.posterior(t, 0.25)) for t in (0.5, 1)]
+    close(torch.stack(flow.posterior(torch.tensor([0.5, 1.0]), 0.25), 1), torch.stack(rows), rtol=0, atol=0)
+    with pytest.raises(ValueError, match='s is 0.75 and t is 0.5, expected s before t'):
+        flow.posterior(0.5, 0.75)
+
+
+# Tables on other devices
+
+
+class Journeys(TorchDispatchMode):
+    "Counts the tensors that leave the CPU."
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        here = isinstance(args[0], torch.Tensor) and args[0].device.type == 'cpu'
+        self.count += here and isinstance(out, torch.Tensor) and out.device.type != 'cpu'
+        return out
+
+
+def test_a_table_travels_to_a_device_once():
+    schedule, t = DiscreteSchedule(linear_betas(50)), torch.zeros(4, dtype=torch.float64, device='meta')
+    counts = []
+    for _ in range(3):
+        with Journeys() as journeys:
+            for f in (schedule.alpha, schedule.sigma, schedule.alpha_dot, schedule.sigma_dot):
+                assert f(t).device == t.device
+        counts.append(journeys.count)
+    assert counts == [3, 0, 0]
+
+
+def test_copies_on_devices_are_not_part_of_a_schedule():
+    schedule = DiscreteSchedule(linear_betas(50))
+    plain = describe(schedule)
+    schedule.alpha(torch.zeros(4, device='meta'))
+    assert describe(schedule) == plain
+    for other in (build(describe(schedule)), copy.deepcopy(schedule)):
+        assert torch.equal(other.alpha(torch.arange(51.0)), schedule.alpha(torch.arange(51.0)))
+        assert other.alpha(torch.zeros(4, device='meta')).shape == (4,)

@@ -25,7 +25,6 @@ from diffbook.samplers import (
     euler,
     heun,
     karras_times,
-    posterior,
     sample,
     trailing_times,
     uniform_times,
@@ -83,7 +82,7 @@ def test_posteriors_compose(name):
     "Chapman-Kolmogorov backwards: from t to r and from r to s is from t to s, given x0."
     schedule = SCHEDULES[name]
     s, r, t = draw_times(name, 3)
-    (a1, b1, std1), (a2, b2, std2), (a, b, std) = posterior(schedule, t, r), posterior(schedule, r, s), posterior(schedule, t, s)
+    (a1, b1, std1), (a2, b2, std2), (a, b, std) = schedule.posterior(t, r), schedule.posterior(r, s), schedule.posterior(t, s)
     assert_close(a2 * a1, a, rtol=1e-12, atol=1e-12)
     assert_close(a2 * b1 + b2, b, rtol=1e-12, atol=1e-12)
     assert_close((a2 * std1) ** 2 + std2**2, std**2, rtol=1e-11, atol=1e-12)
@@ -94,7 +93,7 @@ def test_posterior_is_conditioning(name):
     "q(x_s | x_t, x0) from the joint covariance of (x_s, x_t) given x0, in forty digits."
     schedule = SCHEDULES[name]
     s, t = draw_times(name, 2)[:, ::25]
-    got = torch.stack(posterior(schedule, t, s), 1)
+    got = torch.stack(schedule.posterior(t, s), 1)
     scales = torch.stack([schedule.alpha(s), schedule.sigma(s), schedule.alpha(t), schedule.sigma(t)], 1)
     want = []
     with mpmath.workdps(40):

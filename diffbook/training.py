@@ -18,10 +18,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -330,7 +332,7 @@ def fit(
 # %% ../nbs/23_training.ipynb #fit-loop
 @patch
 def _fit(self: Trainer, batches: Iterable[Any], folder: Path | None, every: int) -> Iterator[TrainStep]:
-    with _signals(folder is not None) as came:
+    with _alone(folder) if folder else nullcontext(), _signals(folder is not None) as came:
         for batch in batches:
             step = self.update(batch)
             if folder is not None and self.step % every == 0:
@@ -371,14 +373,59 @@ def _sync_folder(path: Path) -> None:
 
 # %% ../nbs/23_training.ipynb #make-folder
 def _make_folder(path: str | Path) -> Path:
-    "A folder that is there and holds no temporary file of a run that was killed."
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise ValueError(f'{path} is a file, expected a folder')
     path.mkdir(parents=True, exist_ok=True)
-    for stale in path.glob('.*.[0-9]*.tmp'):
-        stale.unlink(missing_ok=True)
     return path
+
+
+def _sweep(folder: Path) -> None:
+    "Remove the temporary files of runs that were killed."
+    for stale in folder.glob('.*.[0-9]*.tmp'):
+        stale.unlink(missing_ok=True)
+
+# %% ../nbs/23_training.ipynb #alone
+_HELD: dict[str, list[int]] = {}  # folder -> process, locked file, how often we entered
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    "Let no other process write to a folder meanwhile; the trainers of one process share it."
+    key = str(folder.resolve())
+    if key not in _HELD or _HELD[key][0] != os.getpid():  # a fork inherits the table, but not the lock
+        _HELD[key] = [os.getpid(), _lock(folder / '.writer'), 0]
+    _HELD[key][2] += 1
+    try:
+        yield
+    finally:
+        _HELD[key][2] -= 1
+        if _HELD[key][2] == 0:
+            os.close(_HELD.pop(key)[1])
+
+# %% ../nbs/23_training.ipynb #lock
+def _lock(path: Path) -> int:  # a file that is locked until it is closed or the process ends
+    "Lock a file and write our name into it; raise a ValueError with the name of whoever holds it."
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        who = _holder(file)
+        os.close(file)
+        raise ValueError(f'{path.parent} is written by {who}, expected a folder of its own for each run') from None
+    except (ImportError, OSError):  # a system or a disk without locks refuses nobody
+        return file
+    with suppress(OSError):  # on a full disk the name is left out
+        os.ftruncate(file, 0)
+        os.pwrite(file, f'process {os.getpid()} on {socket.gethostname()}'.encode(), 0)
+    return file
+
+
+def _holder(file: int) -> str:
+    time.sleep(0.2)  # it may have locked the file and not yet written its name
+    return os.pread(file, 200, 0).decode(errors='replace') or 'another process'
 
 # %% ../nbs/23_training.ipynb #tensors
 @patch
@@ -405,6 +452,13 @@ def save(self: Trainer, folder: str | Path) -> Path:  # the file
     "Write one checkpoint file, named after its step and its digest, and keep the one before it."
     self._raise_if_broken()
     folder = _make_folder(folder)
+    with _alone(folder):
+        return self._save(folder)
+
+
+@patch
+def _save(self: Trainer, folder: Path) -> Path:
+    _sweep(folder)
     header = {'step': self.step, 'seed': self.seed, 'settings': self.settings}
     data = tensor_bytes({k: v.cpu().contiguous() for k, v in self._state().items()}, {'diffbook': json.dumps(header)})
     path = folder / f'step-{self.step:09d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors'
@@ -511,7 +565,7 @@ def save(
     _refuse_nan(tensors)
     header = config | {'digest': _digest(text, tensors)}
     data = tensor_bytes(tensors, {'diffbook': json.dumps(header, sort_keys=True)})
-    folder = _make_folder(path)
+    _sweep(folder := _make_folder(path))
     write_file(folder / 'model.safetensors', data)
     write_file(folder / 'config.json', (json.dumps(header, sort_keys=True, indent=1) + '\n').encode())
 
@@ -587,7 +641,7 @@ def find_model(
     raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
 
 # %% ../nbs/23_training.ipynb #load-model
-PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet')  # modules that register what models are made of
+PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet', 'text', 'nets.clip', 'conditioning')  # modules that register what models are made of
 
 
 def load(path: str | Path) -> nn.Module:  # from a folder or the name of a model in the zoo; in eval mode, on the CPU

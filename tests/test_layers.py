@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diffbook.nets.layers import Attention, Downsample, ResBlock, SelfAttention, Transformer, Upsample, sinusoids, zero
+from diffbook.nets.layers import CrossAttention, Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, sinusoids, zero
 
 DOUBLE = torch.float64
 
@@ -111,7 +111,7 @@ def lookup(layer, x, other, mask):
 @pytest.mark.parametrize('heads', [1, 2])
 def test_lookup_is_what_it_says(heads):
     "With masks of every kind: all tokens, some, one, none. Where nothing may be read, zeros are."
-    layer, x, other = randomise(Attention(4, heads, 3)), torch.randn(4, 2, 4, dtype=DOUBLE), torch.randn(4, 5, 3, dtype=DOUBLE)
+    layer, x, other = randomise(CrossAttention(4, heads, 3)), torch.randn(4, 2, 4, dtype=DOUBLE), torch.randn(4, 5, 3, dtype=DOUBLE)
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
     with torch.no_grad():
         want = lookup(layer, x, other, mask)
@@ -124,7 +124,7 @@ def test_lookup_is_what_it_says(heads):
 def test_padding_and_what_stands_in_it_change_nothing(dtype):
     "Values and gradients; an empty row has neither NaN in the one nor in the other."
     torch.manual_seed(0)
-    layer = randomise(Attention(8, 2, 6)).to(dtype)
+    layer = randomise(CrossAttention(8, 2, 6)).to(dtype)
     x, other = torch.randn(3, 7, 8, dtype=dtype, requires_grad=True), torch.randn(3, 9, 6, dtype=dtype, requires_grad=True)
     mask = torch.arange(9) < torch.tensor([[4], [9], [0]])
     y = layer(x, other, mask)
@@ -136,7 +136,7 @@ def test_padding_and_what_stands_in_it_change_nothing(dtype):
 
 def test_weights_are_those_of_the_answer():
     "Averaging the values with `weights` by hand gives what `forward` gives; rows sum to one, or to zero."
-    layer, x, other = randomise(Attention(8, 2, 6)), torch.randn(3, 4, 8, dtype=DOUBLE), torch.randn(3, 5, 6, dtype=DOUBLE)
+    layer, x, other = randomise(CrossAttention(8, 2, 6)), torch.randn(3, 4, 8, dtype=DOUBLE), torch.randn(3, 5, 6, dtype=DOUBLE)
     mask = torch.arange(5) < torch.tensor([[2], [5], [0]])
     w = layer.weights(x, other, mask)
     mixed = torch.einsum('bgnl,bgld->bngd', w, layer.parts(x, other)[2]).flatten(2)
@@ -146,13 +146,13 @@ def test_weights_are_those_of_the_answer():
 
 
 def test_a_new_transformer_is_its_input():
-    block, x = Transformer(8, 2, 6, groups=2), torch.randn(2, 8, 4, 4)
+    block, x = TransformerBlock(8, 2, 6, groups=2), torch.randn(2, 8, 4, 4)
     assert torch.equal(block(x, torch.randn(2, 3, 6)), x)
 
 
 def test_self_attention_within_the_transformer_knows_no_places():
     "Shuffled pixels come out shuffled, and the caption is read as a set: its places must stand in its tokens."
-    block, x, seq = randomise(Transformer(8, 2, 6, groups=2)), torch.randn(2, 8, 3, 4, dtype=DOUBLE), torch.randn(2, 5, 6, dtype=DOUBLE)
+    block, x, seq = randomise(TransformerBlock(8, 2, 6, groups=2)), torch.randn(2, 8, 3, 4, dtype=DOUBLE), torch.randn(2, 5, 6, dtype=DOUBLE)
     order, words = torch.randperm(12), torch.randperm(5)
     mix = lambda v: v.flatten(2)[..., order].reshape(v.shape)  # noqa: E731
     torch.testing.assert_close(block(mix(x), seq[:, words]), mix(block(x, seq)), atol=1e-12, rtol=0)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/22_unet.ipynb #imports-own
 from ..core import Cond, register
-from .layers import Downsample, ResBlock, SelfAttention, Transformer, Upsample, sinusoids, zero
+from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, sinusoids, zero
 
 # %% ../../nbs/22_unet.ipynb #stage
 class Stage(nn.Module):
@@ -28,7 +28,7 @@ class Stage(nn.Module):
         self.res = ResBlock(c_in, c_out, groups=groups, eps=eps, dropout=dropout, scale_shift=scale_shift)
         self.reads, attn = bool(heads and seq_dim), None
         if heads:
-            attn = Transformer(c_out, heads, seq_dim, groups=groups) if seq_dim else SelfAttention(c_out, heads, groups=groups, eps=eps)
+            attn = TransformerBlock(c_out, heads, seq_dim, groups=groups) if seq_dim else SelfAttention(c_out, heads, groups=groups, eps=eps)
         self.attn = attn
         self.columns = slice(0, self.res.signals)  # its share of what the net is told; UNet sets it
 

@@ -1,0 +1,215 @@
+"""Conditioning: what comes in, what is forgotten, and that a model keeps its conditioner."""
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from diffbook.conditioning import ClassConditioner, Conditional, Conditioner, ImageConditioner, TextConditioner, drop
+from diffbook.core import REGISTRY, Cond, build, describe, generator
+from diffbook.losses import Denoiser, diffusion_loss
+from diffbook.nets.clip import TextTower
+from diffbook.nets.unet import UNet
+from diffbook.predictions import predict_v
+from diffbook.schedules import CosineSchedule
+from diffbook.text import Tokenizer, train_merges
+from diffbook.training import Trainer, load, save
+
+CAPTIONS = ['a red circle', 'a small blue square left of a red circle', '']
+TINY = {'channels': (8, 8), 'blocks': (1, 1), 'heads': (0, 2, 2), 'groups': 4}
+
+
+def text(**more):
+    tokenizer = Tokenizer(train_merges(CAPTIONS, 20), context=16)
+    return TextConditioner(tokenizer, TextTower(tokenizer.vocab_size, 16, width=8, layers=1, heads=2, end=tokenizer.end), **more)
+
+
+MAKE = {
+    'class': (lambda: ClassConditioner(5, 6), {'cond_dim': 6}, torch.tensor([0, 4, 2])),
+    'text': (lambda: text(), {'seq_dim': 8}, CAPTIONS),
+    'pooled text, trained': (lambda: text(pooled=True, frozen=False), {'seq_dim': 8, 'cond_dim': 8}, CAPTIONS),
+    'image': (lambda: ImageConditioner(1, (8, 16)), {'img_channels': 2}, torch.linspace(-1, 1, 3 * 128).reshape(3, 1, 8, 16)),
+}
+
+
+def model(kind):
+    torch.manual_seed(0)
+    make, widths, _ = MAKE[kind]
+    return Conditional(Denoiser(UNet(1, **TINY, **widths), CosineSchedule(), predict_v), make())
+
+
+def randomise(module):
+    for p in module.parameters():
+        nn.init.normal_(p, std=0.2)
+    return module.eval()
+
+
+def given(cond):
+    return {k: v for k, v in vars(cond).items() if v is not None}
+
+
+@pytest.mark.parametrize('kind', MAKE)
+def test_null_fits_beside_any_condition(kind):
+    "Same fields, shapes and kinds: the two can be stacked into one batch."
+    conditioner, raw = MAKE[kind][0](), MAKE[kind][2]
+    cond, null = given(conditioner(raw)), given(conditioner.null(3))
+    assert cond.keys() == null.keys()
+    for name in cond:
+        assert (cond[name].shape, cond[name].dtype, cond[name].device) == (null[name].shape, null[name].dtype, null[name].device)
+        assert all(torch.equal(null[name][0], row) for row in null[name])
+
+
+@pytest.mark.parametrize('kind', MAKE)
+def test_conditions_differ_from_one_another_and_from_none(kind):
+    conditioner, raw = randomise(MAKE[kind][0]()), MAKE[kind][2]
+    cond, null = conditioner(raw), conditioner.null(3)
+    name = next(k for k in ('vec', 'seq', 'img') if getattr(cond, k) is not None)
+    a, b = getattr(cond, name), getattr(null, name)
+    assert (a[0] - a[1]).abs().max() > 1e-3 and (a[:2] - b[:2]).abs().flatten(1).amax(1).min() > 1e-3
+
+
+def test_class_is_a_row_of_the_table():
+    conditioner = ClassConditioner(4, 3)
+    torch.testing.assert_close(conditioner([2, 0]).vec, nn.functional.one_hot(torch.tensor([2, 0]), 5).float() @ conditioner.table.weight)
+    assert torch.equal(conditioner.null(2).vec, conditioner.table.weight[[4, 4]])
+
+
+def test_a_grey_image_is_not_no_image():
+    conditioner = ImageConditioner(3, 4)
+    grey = conditioner(torch.zeros(1, 3, 4, 4)).img
+    assert torch.equal(grey[:, :3], conditioner.null(1).img[:, :3]) and not torch.equal(grey, conditioner.null(1).img)
+
+
+def test_empty_caption_is_the_null_condition():
+    conditioner = randomise(text(pooled=True))
+    empty, null = given(conditioner([''])), given(conditioner.null(1))
+    assert all(torch.equal(empty[k], null[k]) for k in empty) and empty['mask'].sum() == 2  # start and end
+
+
+def test_tokens_made_before_give_the_same():
+    conditioner = randomise(text(pooled=True))
+    a, b = conditioner(CAPTIONS), conditioner(conditioner.tokenizer(CAPTIONS))
+    assert all(torch.equal(a, b) for a, b in zip(given(a).values(), given(b).values(), strict=True))
+
+
+def test_mask_shows_the_caption_with_its_ends():
+    conditioner = text()
+    lengths = conditioner(CAPTIONS).mask.sum(1)
+    assert lengths.tolist() == [len(conditioner.tokenizer.encode(c)) + 2 for c in CAPTIONS]
+    assert text(masked=False)(CAPTIONS).mask is None
+
+
+@pytest.mark.parametrize('frozen', [True, False])
+def test_a_frozen_tower_is_left_alone(frozen):
+    "By the mode of the model, by gradients and by the trainer; a tower that is not frozen is not."
+    conditioner = text(frozen=frozen)
+    whole = Conditional(Denoiser(UNet(1, **TINY, seq_dim=8), CosineSchedule(), predict_v), conditioner)
+    whole.train()
+    assert conditioner.training and conditioner.tower.training is not frozen
+    assert not whole.eval().conditioner.tower.training
+    before = [p.clone() for p in conditioner.tower.parameters()]
+    x0, eps = torch.randn(2, 3, 1, 8, 8)
+    loss = lambda model, batch, source: diffusion_loss(model.denoiser, x0, torch.full((3,), 0.5), eps, model.condition(batch))  # noqa: E731
+    for _ in Trainer(whole, loss, warmup=0, device='cpu').fit([CAPTIONS] * 3):
+        pass
+    moved = [not torch.equal(a, b) for a, b in zip(before, conditioner.tower.parameters())]
+    assert not any(moved) if frozen else any(moved)
+
+
+@pytest.mark.parametrize('kind', MAKE)
+def test_saved_and_loaded_as_one_folder(kind, tmp_path):
+    whole, raw = randomise(model(kind)), MAKE[kind][2]
+    save(tmp_path, whole)
+    twin = load(tmp_path)
+    x, t = torch.randn(3, 1, 8, 16), torch.tensor([0.1, 0.5, 0.9])
+    assert type(twin) is Conditional and describe(twin) == describe(whole)
+    assert torch.equal(twin(x, t, twin.condition(raw)), whole(x, t, whole.condition(raw)))
+    frozen = [n for n, p in whole.named_parameters() if not p.requires_grad]
+    assert frozen == [n for n, p in twin.named_parameters() if not p.requires_grad]
+
+
+@pytest.mark.parametrize('kind', MAKE)
+def test_without_a_condition_it_answers_the_null_condition(kind):
+    "And the condition does matter; `raw` and the schedule are those of the denoiser."
+    whole, raw = randomise(model(kind)), MAKE[kind][2]
+    x, t = torch.randn(3, 1, 8, 16), torch.tensor([0.1, 0.5, 0.9])
+    assert torch.equal(whole(x, t), whole(x, t, whole.null(3))) and not torch.allclose(whole(x, t), whole(x, t, whole.condition(raw)))
+    assert torch.equal(whole.raw(x, t), whole.denoiser.raw(x, t, whole.null(3)))
+    assert whole.schedule is whole.denoiser.schedule and whole.prediction is predict_v
+
+
+@pytest.mark.parametrize('kind', MAKE)
+def test_device_follows_the_module(kind):
+    "On the device without memory: raw data given on the CPU is brought over."
+    conditioner = MAKE[kind][0]().to('meta')
+    if kind == 'class' or kind == 'image':
+        assert all(v.device.type == 'meta' for v in given(conditioner(MAKE[kind][2])).values())
+    assert all(v.device.type == 'meta' for k, v in given(conditioner.null(2)).items()) if 'text' not in kind else True
+
+
+def test_drop_takes_whole_examples():
+    "Every field of an example goes or stays; by chance p, with a false alarm in less than one run in a million."
+    n, p = 20_000, 0.3
+    ones = Cond(vec=torch.ones(n, 2), seq=torch.ones(n, 3, 2), mask=torch.ones(n, 3, dtype=torch.bool), img=torch.ones(n, 1, 2, 2))
+    zeros = ones.map(torch.zeros_like)
+    out = drop(ones, zeros, p, generator(0, 'drop'))
+    flat = torch.cat([v.flatten(1).double() for v in given(out).values()], 1)
+    assert torch.equal(flat.amax(1), flat.amin(1)) and out.mask.dtype == torch.bool
+    assert abs(1 - flat[:, 0].mean() - p) < 5 * math.sqrt(p * (1 - p) / n)
+    pairs = flat[:-1, 0] - (1 - p), flat[1:, 0] - (1 - p)  # neighbours are independent
+    assert abs((pairs[0] * pairs[1]).mean()) < 5 * p * (1 - p) / math.sqrt(n)
+
+
+def test_drop_never_at_zero_and_always_at_one():
+    cond, null = Cond(vec=torch.randn(64, 3)), Cond(vec=torch.zeros(64, 3))
+    assert torch.equal(drop(cond, null, 0.0).vec, cond.vec) and not drop(cond, null, 1.0).vec.any()
+    assert drop(Cond(), Cond(), 0.5) == Cond()
+
+
+def test_drop_is_a_function_of_its_generator_alone():
+    cond, null = Cond(vec=torch.randn(64, 3)), Cond(vec=torch.zeros(64, 3))
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    a, b, c = (drop(cond, null, 0.5, generator(seed, 'drop')).vec for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, c) and torch.equal(torch.get_rng_state(), state)
+
+
+def test_gradients_reach_the_row_of_no_class_by_the_dropped_examples_only():
+    conditioner = ClassConditioner(2, 3)
+    cond = drop(conditioner([0, 1] * 32), conditioner.null(64), 0.5, generator(0, 'drop'))
+    cond.vec.sum().backward()
+    counts = conditioner.table.weight.grad[:, 0]
+    kept = (cond.vec != conditioner.table.weight[2]).all(1)
+    assert counts.sum() == 64 and counts[2] == (~kept).sum() and counts[0] == kept[::2].sum()
+
+
+def test_every_conditioner_is_registered():
+    found = {c.__name__ for c in Conditioner.__subclasses__() if c.__module__.startswith('diffbook.')}
+    assert found and all(name in REGISTRY for name in found)
+    rebuilt = build(describe(text(pooled=True)))
+    assert rebuilt.pooled and rebuilt.tokenizer(CAPTIONS).equal(text().tokenizer(CAPTIONS))
+
+
+REFUSED = {
+    'no class': (lambda: ClassConditioner(0, 4), 'classes=0, dim=4'),
+    'a label too large': (lambda: ClassConditioner(3, 4)([0, 3]), r'labels run from 0 to 3, expected 0..2'),
+    'a negative label': (lambda: ClassConditioner(3, 4)([-1]), r'labels run from -1 to -1, expected 0..2'),
+    'a label that is no whole number': (lambda: ClassConditioner(3, 4)([0.5]), r'labels are torch.float32 of shape \(1,\), expected whole numbers'),
+    'one label without a batch': (lambda: ClassConditioner(3, 4)(1), r'of shape \(\), expected whole numbers of shape \(b,\)'),
+    'a tokenizer too long': (lambda: TextConditioner(Tokenizer([], context=20), TextTower(514, 16, 8, 1, 2)), 'gives 20 tokens below 514, the tower reads 16 below 514'),
+    'a tokenizer with more words': (lambda: TextConditioner(Tokenizer(['a b'], context=16), TextTower(514, 16, 8, 1, 2)), 'tokens below 515, the tower reads 16 below 514'),
+    'an image of another size': (lambda: ImageConditioner(3, 8)(torch.zeros(1, 3, 4, 8)), r'shape \(1, 3, 4, 8\), expected floating point of shape \(.b., 3, 8, 8\)'),
+    'an image of whole numbers': (lambda: ImageConditioner(3, 8)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), 'images are torch.uint8'),
+    'no channels': (lambda: ImageConditioner(0, 8), 'channels=0, size=8'),
+    'p above one': (lambda: drop(Cond(), Cond(), 1.5), 'p is 1.5, expected a probability'),
+    'p that is no number': (lambda: drop(Cond(), Cond(), math.nan), 'p is nan'),
+    'null of another batch': (lambda: drop(Cond(vec=torch.zeros(3, 2)), Cond(vec=torch.zeros(1, 2)), 0.1), r'vec has shape \(3, 2\) in cond and \(1, 2\) in null'),
+    'null of another kind': (lambda: drop(Cond(vec=torch.zeros(3, 2)), Cond(seq=torch.zeros(3, 4, 2)), 0.1), r'vec has shape \(3, 2\) in cond and None in null'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_refuses(case):
+    call, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -1,0 +1,420 @@
+"""Editing: masks and grids on every schedule, what replacement converges to, exact inverses, and posteriors in closed form."""
+
+from functools import partial
+
+import pytest
+import torch
+from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS, inner_times
+from torch.testing import assert_close
+
+from diffbook.core import Cond, generator, noise, seeded_noise
+from diffbook.editing import (
+    as_mask,
+    conjugate_gradients,
+    cut_times,
+    dps,
+    inpaint,
+    invert,
+    measured_law,
+    pigdm,
+    put_back,
+    renoise,
+    repaint,
+    resampling,
+    slerp,
+    start_from,
+)
+from diffbook.exact import GaussianMixture, reference_mixture
+from diffbook.losses import Denoiser
+from diffbook.nets.unet import UNet
+from diffbook.predictions import predict_v
+from diffbook.samplers import ancestral, check_manners, ddim, heun, sample, uniform_times
+from diffbook.schedules import CosineSchedule, LinearBetaSchedule
+
+ALL = SOLVERS | STOCHASTIC_SOLVERS
+COSINE = CosineSchedule()
+RHO = 0.8
+PAIR = GaussianMixture([1.0], [[0.0, 0.0]], [[[1.0, RHO], [RHO, 1.0]]])  # two correlated numbers
+KNOWN, FIRST = torch.tensor([[1.25, 0.0]]).double(), torch.tensor([True, False])
+QUIET = lambda x, t: torch.zeros_like(x)  # the mean of everything, as all of it is linear
+
+
+def draw(*shape, seed=0, purpose='test'):
+    return noise(seed, purpose, 0, range(shape[0]), shape[1:])
+
+
+def mixture(d=3, k=3):
+    roots = draw(k, d, d, purpose='roots')
+    return GaussianMixture(torch.tensor([0.5, 0.3, 0.2]), 2 * draw(k, d, purpose='means'), roots @ roots.mT / d + 0.1 * torch.eye(d).double())
+
+
+# Start in the middle
+
+@pytest.mark.parametrize('strength, left', ((0.01, 1), (0.3, 3), (0.35, 4), (0.5, 5), (0.99, 10), (1.0, 10)))
+def test_strength_is_the_share_of_steps(strength, left):
+    times = uniform_times(COSINE, 10)
+    assert torch.equal(cut_times(times, strength), times[-1 - left :])
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_start_is_noised_to_the_first_time_left(name):
+    "Noise of the right level for the grid that is returned; at strength one the picture is forgotten."
+    schedule, x0, ones = SCHEDULES[name], draw(2, 3), lambda x, t: torch.ones_like(x)
+    x, times = start_from(schedule, x0, uniform_times(schedule, 10), 0.4, noise=ones)
+    assert len(times) == 5 and times[-1] == schedule.t_min
+    assert_close(x, schedule.alpha(times[0]) * x0 + schedule.sigma(times[0]), rtol=1e-14, atol=1e-14)
+    x, times = start_from(schedule, x0, uniform_times(schedule, 10), 1, noise=ones)
+    assert torch.equal(x, torch.full_like(x0, float(schedule.sigma(schedule.t_max)))) and times[0] == schedule.t_max
+
+
+@pytest.mark.parametrize('strength', (0.2, 0.5, 0.9))
+def test_image_to_image_is_the_exact_flow_of_the_noised_picture(strength):
+    law, x0 = reference_mixture(), torch.linspace(-2, 2, 9).double()[:, None]
+    x, times = start_from(COSINE, x0, uniform_times(COSINE, 400), strength)
+    *_, got = sample(law.denoise(COSINE), COSINE, x, times, heun)
+    assert_close(got, law.flow(COSINE, x, times[0], 0.0), rtol=0, atol=2e-3)
+
+
+# Masks
+
+@pytest.mark.parametrize('shape', ((4, 1, 5, 6), (1, 1, 5, 6), (1, 5, 6), (3, 5, 6), (4, 3, 5, 6)))
+@pytest.mark.parametrize('dtype', (torch.bool, torch.uint8, torch.float32))
+def test_masks_of_every_shape_cover_the_batch(shape, dtype):
+    mask = draw(*shape) > 0
+    got = as_mask(mask.to(dtype), torch.zeros(4, 3, 5, 6))
+    assert got.dtype == torch.bool and torch.equal(got.expand(4, 3, 5, 6), mask.expand(4, 3, 5, 6))
+
+
+@pytest.mark.parametrize('shape', ((5, 6), (1, 6, 5), (1, 1, 6), (2, 1, 5, 6), (2, 5, 6), (1, 4, 1, 5, 6), (4, 1, 10, 12)))
+def test_a_mask_that_does_not_fit_names_both_sizes(shape):
+    with pytest.raises(ValueError) as error:
+        as_mask(torch.ones(shape, dtype=torch.bool), torch.zeros(4, 3, 5, 6))
+    assert str(shape) in str(error.value) and '(1, 5, 6)' in str(error.value)
+
+
+@pytest.mark.parametrize('value', (0.5, -1.0, 255.0, float('nan')))
+def test_a_mask_holds_only_zeros_and_ones(value):
+    with pytest.raises(ValueError, match='expected True and False'):
+        as_mask(torch.tensor([1.0, value]), torch.zeros(4, 2))
+
+
+def test_a_mask_for_vectors_may_be_one_for_each_example():
+    assert as_mask(torch.eye(2).bool(), torch.zeros(2, 2)).tolist() == [[True, False], [False, True]]
+    with pytest.raises(ValueError, match='mask has shape'):
+        as_mask(torch.ones(1).bool(), torch.zeros(4, 2))
+
+
+# Replacement
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_put_back_is_as_noisy_as_the_rest(name):
+    "The known region is alpha_t known + sigma_t eps, channel by channel; the rest is not touched."
+    schedule, x, known = SCHEDULES[name], draw(2, 3, 4, 4), draw(1, 3, 4, 4, seed=1)
+    mask = draw(2, 1, 4, 4, seed=2) > 0
+    for t in inner_times(schedule, 3):
+        got = put_back(schedule, x, t, known, mask, lambda x, t: torch.full_like(x, 0.7))
+        want = schedule.alpha(t) * known + schedule.sigma(t) * 0.7
+        assert_close(got, torch.where(mask.expand_as(x), want.expand_as(x), x), rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize('solver', ALL)
+def test_a_tied_solver_keeps_its_manners_and_without_a_mask_changes_nothing(solver):
+    solver = ALL[solver]
+    check_manners(inpaint(solver, torch.zeros(1, 1), torch.zeros(1, dtype=torch.bool)))
+    x, times, law = draw(5, 1), uniform_times(COSINE, 4), reference_mixture()
+    free = list(sample(law.denoise(COSINE), COSINE, x, times, solver))
+    tied = list(sample(law.denoise(COSINE), COSINE, x, times, inpaint(solver, torch.zeros(1, 1), torch.zeros(1).bool())))
+    assert all(torch.equal(a, b) for a, b in zip(free, tied))
+
+
+@pytest.mark.parametrize('solver', ALL)
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_the_known_region_arrives_untouched(name, solver):
+    "Where the schedule ends without noise the picture comes back to the last digit; else with the last level's noise."
+    schedule, law = SCHEDULES[name], GaussianMixture([1.0], [[0.2] * 4], 0.5 * torch.eye(4)[None])
+    known, mask = draw(3, 4, seed=1), torch.tensor([True, False, True, False])
+    x, times = schedule.sigma(schedule.t_max) * draw(3, 4), uniform_times(schedule, 5)
+    *_, x0 = sample(law.denoise(schedule), schedule, x, times, inpaint(ALL[solver], known, mask))
+    last = schedule.perturb(known, seeded_noise(0, 'known')(known, times[-1]), times[-1])
+    assert torch.equal(x0[:, mask], last[:, mask]) and torch.isfinite(x0).all()
+    assert schedule.sigma(schedule.t_min) > 0 or torch.equal(last, known)
+
+
+def test_known_noise_is_that_of_the_time_reached():
+    "Every state on the way holds the picture at its own noise level, not at the one before."
+    x, times, asked = draw(1, 2), uniform_times(COSINE, 6), []
+    step = inpaint(ddim, KNOWN, FIRST, noise=lambda x, t: asked.append(float(t)) or torch.ones_like(x))
+    for x, s in zip(sample(PAIR.denoise(COSINE), COSINE, x, times, step), times[1:]):
+        assert_close(x[0, 0], COSINE.alpha(s) * 1.25 + COSINE.sigma(s), rtol=1e-14, atol=0)
+    assert sorted(set(asked)) == sorted(times.tolist())
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_replacing_the_estimate_is_replacing_the_state_with_one_noise_for_all_times(name):
+    "For DDIM the two seams are one: eps of the known region stays what it was at the start."
+    schedule = SCHEDULES[name]
+    times = uniform_times(schedule, 8)[: None if schedule.sigma(schedule.t_min) else -1]
+    eps = draw(3, 2, seed=1)
+    x = torch.where(FIRST, schedule.perturb(KNOWN.expand(3, 2), eps, times[0]), schedule.sigma(times[0]) * draw(3, 2))
+    exact = PAIR.denoise(schedule)
+    *_, by_state = sample(exact, schedule, x, times, inpaint(ddim, KNOWN, FIRST, noise=lambda x, t: eps))
+    *_, by_estimate = sample(lambda x, t, c: torch.where(FIRST, KNOWN, exact(x, t)), schedule, x, times)
+    assert_close(by_state, by_estimate, rtol=1e-9, atol=1e-9 * float(schedule.sigma(schedule.t_max)))
+
+
+@pytest.mark.parametrize('schedule', (COSINE, LinearBetaSchedule()), ids=('cosine', 'linear-beta'))
+def test_replacement_converges_to_its_own_mean_and_not_to_the_posterior(schedule):
+    "The mean tends to (1 - sqrt(1 - rho^2)) / rho times the known value; the truth is rho times it."
+    def mean(n):
+        *_, x = sample(PAIR.denoise(schedule), schedule, torch.zeros(1, 2).double(), uniform_times(schedule, n),
+                       inpaint(partial(ancestral, noise=QUIET), KNOWN, FIRST, noise=QUIET))
+        return x[0, 1].item() / 1.25
+    limit = (1 - (1 - RHO**2) ** 0.5) / RHO  # 0.5 where the truth is 0.8
+    assert abs(2 * mean(400) - mean(200) - limit) < 1e-3  # Richardson: the error is of order one
+    assert 0.4 < (mean(200) - limit) / (mean(100) - limit) < 0.6
+
+
+# RePaint
+
+@pytest.mark.parametrize('n, jump, rounds', ((1, 1, 1), (6, 1, 3), (6, 2, 2), (7, 3, 4), (5, 10, 2)))
+def test_moves_are_connected_and_walk_every_stretch(n, jump, rounds):
+    times = uniform_times(COSINE, n)
+    moves = resampling(times, jump, rounds)
+    assert all(torch.equal(a[1], b[0]) for a, b in zip(moves, moves[1:]))
+    assert moves[0][0] == times[0] and moves[-1][1] == times[-1]
+    down = [(float(t), float(s)) for t, s, _ in moves if s < t]
+    assert {pair: down.count(pair) for pair in down} == {(float(t), float(s)): rounds for t, s in zip(times, times[1:])}
+    ups = [(float(t), float(s)) for t, s, _ in moves if s > t]
+    assert len(ups) == (rounds - 1) * -(-n // jump)
+    assert all(times.tolist().index(t) - times.tolist().index(s) <= jump for t, s in ups)
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_renoise_is_the_way_forward(name):
+    "From x_s = alpha_s x0 + sigma_s e to x_t: signal alpha_t, and variances that add up to sigma_t^2."
+    schedule, (s, t) = SCHEDULES[name], inner_times(SCHEDULES[name], 2, 0.2)
+    zero, one = torch.zeros(1, 1).double(), torch.ones(1, 1).double()
+    run = lambda x0, e, z: renoise(schedule, schedule.perturb(x0, e, s), s, t, lambda x, t: z)
+    assert_close(run(one, zero, zero)[0, 0], schedule.alpha(t), rtol=1e-12, atol=0)
+    assert_close(run(zero, one, zero)[0, 0] ** 2 + run(zero, zero, one)[0, 0] ** 2, schedule.sigma(t) ** 2, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize('solver', ALL)
+def test_repaint_of_one_round_is_replacement(solver):
+    x, times = draw(4, 2), uniform_times(COSINE, 6)
+    want = list(sample(PAIR.denoise(COSINE), COSINE, x, times, inpaint(ALL[solver], KNOWN, FIRST)))
+    got = list(repaint(PAIR.denoise(COSINE), COSINE, x, times, KNOWN, FIRST, rounds=1, solver=ALL[solver]))
+    assert all(torch.equal(a, b) for a, b in zip(got, want)) and len(got) == len(want)
+
+
+def test_every_round_of_repaint_has_its_own_noise():
+    "No noise is drawn twice: a time is visited again, and noise is a function of the time."
+    seen = []
+    def noises(purpose):
+        return lambda x, t: seen.append((purpose, float(t))) or seeded_noise(0, purpose)(x, t)
+    list(repaint(PAIR.denoise(COSINE), COSINE, draw(1, 2), uniform_times(COSINE, 6), KNOWN, FIRST, jump=2, rounds=3, noise=noises))
+    again = {key for key in seen if seen.count(key) > 1}
+    assert not again
+    assert len(seen) == 1 + 2 * 18 + 6  # the start, known and sample at each of 6 * 3 steps down, 3 * 2 jumps
+
+
+def test_resampling_removes_the_bias_of_replacement():
+    "The mean moves from one half towards the posterior's 0.8 with the number of rounds, and gets there."
+    def mean(rounds):
+        *_, x = repaint(PAIR.denoise(COSINE), COSINE, torch.zeros(1, 2).double(), uniform_times(COSINE, 50), KNOWN, FIRST,
+                        rounds=rounds, noise=lambda purpose: QUIET)
+        return x[0, 1].item() / 1.25
+    means = [mean(r) for r in (1, 2, 5, 40)]
+    assert means == sorted(means) and means[0] < 0.51 and abs(means[-1] - RHO) < 0.04
+
+
+# Inversion
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_with_one_data_point_a_rise_stays_on_the_straight_path(name):
+    schedule, x0, eps = SCHEDULES[name], torch.tensor([[0.4, -1.3]]).double(), draw(1, 2)
+    times = inner_times(schedule, 6)
+    for x, t in zip(invert(lambda x, t, c: x0, schedule, schedule.perturb(x0, eps, times[0]), times), times[1:]):
+        assert_close(x, schedule.perturb(x0, eps, t), rtol=1e-9, atol=1e-9)
+
+
+LAWS = {
+    'gaussian': GaussianMixture([1.0], [[0.7, -0.3]], [[[0.36, 0.1], [0.1, 0.5]]]),
+    'mixture': reference_mixture(),
+}
+
+
+@pytest.mark.parametrize('law', LAWS)
+def test_inversion_is_of_order_one_and_ends_where_the_flow_ends(law):
+    law = LAWS[law]
+    x0, ends, trips = law.sample(60, generator(0, 'invert')), [], []
+    for n in (64, 128, 256):
+        times = uniform_times(COSINE, n)
+        *_, x = invert(law.denoise(COSINE), COSINE, x0, times.flip(0))
+        *_, back = sample(law.denoise(COSINE), COSINE, x, times)
+        ends.append((x - law.flow(COSINE, x0, 0.0, 1.0)).square().mean().sqrt())
+        trips.append((back - x0).square().mean().sqrt())
+    for errors in (ends, trips):
+        orders = torch.log2(torch.stack(errors[:-1]) / torch.stack(errors[1:]))
+        assert ((orders - 1).abs() < 0.15).all(), orders
+
+
+@pytest.mark.parametrize('solver', SOLVERS)
+def test_rounds_of_correction_find_the_exact_inverse(solver):
+    "Ten rounds a step make the round trip exact, for the solver whose steps are undone."
+    law, times = LAWS['gaussian'], uniform_times(COSINE, 20)
+    x0, errors = law.sample(30, generator(0, 'invert')), []
+    for rounds in (0, 2, 5, 20):
+        *_, x = invert(law.denoise(COSINE), COSINE, x0, times.flip(0), rounds=rounds, solver=SOLVERS[solver])
+        *_, back = sample(law.denoise(COSINE), COSINE, x, times, SOLVERS[solver])
+        errors.append((back - x0).abs().max().item())
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-9, errors
+
+
+def test_the_denoiser_is_asked_about_the_state_at_its_own_time():
+    "Museum: an index handed over for a time, or the time that comes next. At the start, without noise, nobody is asked."
+    law, times, asked = LAWS['mixture'], uniform_times(COSINE, 5), []
+    denoise = lambda x, t, c: asked.append(float(t)) or law.denoise(COSINE)(x, t)
+    list(invert(denoise, COSINE, law.sample(2), times.flip(0)))
+    assert asked == times.flip(0)[1:-1].tolist()
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_inversion_runs_on_every_schedule(name):
+    schedule, law = SCHEDULES[name], LAWS['gaussian']
+    x0, times = law.at(schedule, schedule.t_min).sample(20, generator(0, 'invert')), uniform_times(schedule, 60)
+    *_, x = invert(law.denoise(schedule), schedule, x0, times.flip(0), rounds=3)
+    *_, back = sample(law.denoise(schedule), schedule, x, times)
+    assert (back - x0).abs().max() < 0.05
+
+
+# Interpolation
+
+def test_slerp_turns_without_changing_the_length():
+    x, y = draw(3, 2, 4), draw(3, 2, 4, seed=1)
+    assert_close(slerp(x, y, 0.0), x)
+    assert_close(slerp(x, y, 1.0), y)
+    a, b = (v / v.flatten(1).norm(dim=1)[:, None, None] for v in (x, y))
+    middle = slerp(a, b, 0.5)
+    assert_close(middle, (a + b) / (a + b).flatten(1).norm(dim=1)[:, None, None])  # the bisector
+    assert_close(slerp(a, b, 0.3).flatten(1).norm(dim=1), torch.ones(3).double())
+    assert_close(slerp(a, a, 0.3), a, rtol=1e-9, atol=1e-9)
+    right = slerp(torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.0, 1.0]]).double(), 1 / 3)
+    assert_close(right, torch.tensor([[0.75**0.5, 0.5]]).double())
+
+
+# Linear measurements
+
+@pytest.mark.parametrize('m, std', ((1, 0.3), (2, 0.05), (5, 1.0)))
+def test_measured_law_is_bayes(m, std):
+    "log p(x0 | y) - log p(x0) - log p(y | x0) does not depend on x0."
+    law, A, y, x = mixture(), draw(m, 3, purpose='A'), draw(1, m, purpose='y')[0], draw(50, 3, seed=2)
+    likelihood = -((y - x @ A.T) ** 2).sum(-1) / (2 * std**2)
+    rest = measured_law(law, A, y, std).log_prob(x) - law.log_prob(x) - likelihood
+    assert_close(rest, rest[:1].expand(50), rtol=1e-9, atol=1e-8)
+
+
+def test_measured_law_without_noise_meets_the_measurement():
+    law, A, y = mixture(), draw(2, 3, purpose='A'), draw(1, 2, purpose='y')[0]
+    x = measured_law(law, A, y, 0.0).sample(20)
+    assert_close(x @ A.T, y.expand(20, 2), rtol=0, atol=1e-6)
+    far = measured_law(law, A, 1e4 * y, 0.1)  # all but one part underflow
+    assert torch.isfinite(far.means).all()
+
+
+def test_conjugate_gradients_solve_each_example_on_its_own():
+    roots, b = draw(4, 6, 6), draw(4, 6, seed=1)
+    matrix = roots @ roots.mT + torch.eye(6).double()
+    b[2] = 0
+    got = conjugate_gradients(lambda v: (matrix @ v[:, :, None])[:, :, 0], b, 12)
+    assert_close(got, torch.linalg.solve(matrix, b), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize('std', (0.0, 0.3))
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_pigdm_is_exact_for_data_of_one_variance(name, std):
+    "For N(m, v I) the guided denoiser is the ideal denoiser of the posterior, at every time, for every measurement."
+    schedule, mean = SCHEDULES[name], torch.tensor([[0.3, -1.0, 2.0]]).double()
+    law, A, y = GaussianMixture([1.0], mean, 2.0 * torch.eye(3)[None]), draw(2, 3, purpose='A'), draw(1, 2, purpose='y')
+    got = pigdm(law.denoise(schedule), schedule, y, lambda x: x @ A.T, std, var=2.0)
+    want = measured_law(law, A, y[0], std).denoise(schedule)
+    for t in inner_times(schedule, 5):
+        x = law.at(schedule, t).sample(6)
+        assert_close(got(x, t), want(x, t), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_dps_takes_the_gradient_at_the_noisy_state(name):
+    "For Gaussian data by linear algebra: D + scale sigma^2 / alpha * J' A' (y - A D) / std^2 with J = alpha C (alpha^2 C + sigma^2)^-1."
+    schedule, law = SCHEDULES[name], LAWS['gaussian']
+    A, y, eye = draw(1, 2, purpose='A'), draw(4, 1, purpose='y'), torch.eye(2).double()
+    got = dps(law.denoise(schedule), schedule, y, lambda x: x @ A.T, 0.4, scale=0.7)
+    for t in inner_times(schedule, 5):
+        x, alpha, sigma = law.at(schedule, t).sample(4), schedule.alpha(t), schedule.sigma(t)
+        J = alpha * law.covs[0] @ torch.linalg.inv(alpha**2 * law.covs[0] + sigma**2 * eye)
+        x0 = law.means + (x - alpha * law.means) @ J.T
+        want = x0 + 0.7 * sigma**2 / alpha * ((y - x0 @ A.T) @ A / 0.4**2) @ J
+        assert_close(got(x, t), want, rtol=1e-8, atol=1e-8)
+
+
+def test_dps_is_pigdm_that_is_certain_of_its_estimate():
+    law, A, y, x = mixture(), draw(2, 3, purpose='A'), draw(1, 2, purpose='y'), draw(5, 3)
+    t, measure = torch.tensor(0.4).double(), lambda x: x @ A.T
+    one = dps(law.denoise(COSINE), COSINE, y, measure, 0.5)(x, t)
+    other = pigdm(law.denoise(COSINE), COSINE, y, measure, 0.5, var=1e-9)(x, t)
+    assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_dps_and_pigdm_are_the_posterior_where_noise_is_small():
+    "As the estimate becomes certain both tend to the ideal denoiser of the posterior, at the rate of its variance."
+    law, A, y = mixture(), draw(2, 3, purpose='A'), draw(1, 2, purpose='y')
+    post = measured_law(law, A, y[0], 0.5)
+    for method in (dps, pigdm):
+        errors = []
+        for t in (0.04, 0.02, 0.01):
+            x, t = post.at(COSINE, t).sample(200), torch.tensor(t).double()
+            got = method(law.denoise(COSINE), COSINE, y, lambda x: x @ A.T, 0.5)(x, t)
+            errors.append((got - post.denoise(COSINE)(x, t)).square().mean().sqrt())
+        assert errors[0] / errors[1] > 6 and errors[1] / errors[2] > 6, errors  # sigma^4: a factor of 16 a halving, nearly
+
+
+@pytest.mark.parametrize('method', (dps, pigdm))
+def test_steering_keeps_examples_apart_and_hands_cond_on(method):
+    law, y, seen, cond = mixture(), draw(4, 2), [], Cond()
+    denoise = lambda x, t, c=None: seen.append(c) or law.denoise(COSINE)(x, t)
+    run = lambda x, y, t: method(denoise, COSINE, y, lambda x: x[:, :2], 0.5)(x, t, cond)
+    x, t = draw(4, 3), torch.tensor([0.2, 0.4, 0.6, 0.8]).double()
+    assert_close(run(x, y, t)[2:3], run(x[2:3], y[2:3], t[2]), rtol=1e-10, atol=1e-10)
+    assert all(c is cond for c in seen)
+    assert not run(x, y, t).requires_grad
+
+
+# Networks
+
+@pytest.fixture(scope='module')
+def model():
+    torch.manual_seed(0)
+    return Denoiser(UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), groups=4), COSINE, predict_v).eval()
+
+
+@pytest.mark.parametrize('solver', (ddim, ancestral, heun))
+def test_pictures_in_single_precision(model, solver):
+    "Every way of editing runs on a network, keeps float32, and the known pixels come back as they were."
+    photo, mask, x = draw(2, 3, 8, 8).float().clamp(-1, 1), torch.zeros(1, 8, 8).bool(), draw(2, 3, 8, 8, seed=1).float()
+    mask[:, :4] = True
+    times, kept = uniform_times(COSINE, 4), mask.expand(2, 3, 8, 8)
+    *_, a = sample(model, COSINE, x, times, inpaint(solver, photo, mask))
+    *_, b = repaint(model, COSINE, x, times, photo, mask, rounds=2, jump=2, solver=solver)
+    for got in (a, b):
+        assert got.dtype == torch.float32 and torch.equal(got[kept], photo[kept]) and not got.requires_grad
+    guided = pigdm(model, COSINE, photo * mask, lambda x: x * mask, 0.05)
+    *_, c = sample(guided, COSINE, x, times, solver)
+    *_, d = invert(model, COSINE, photo, times.flip(0), rounds=1)
+    assert c.dtype == d.dtype == torch.float32 and torch.isfinite(c).all() and not c.requires_grad
+
+
+def test_a_sample_is_the_same_alone_and_in_a_batch(model):
+    photo, mask, x = draw(1, 3, 8, 8).float(), torch.zeros(1, 8, 8).bool(), draw(3, 3, 8, 8, seed=1).float()
+    mask[:, :, 4:] = True
+    run = lambda x, start: list(repaint(model, COSINE, x, uniform_times(COSINE, 3), photo, mask, rounds=2, noise=partial(seeded_noise, 5, start=start)))[-1]
+    assert_close(run(x, 0)[2:], run(x[2:], 2), rtol=1e-4, atol=1e-4)

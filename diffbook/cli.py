@@ -127,7 +127,7 @@ def draw(model: 'Denoiser', shape: tuple[int, int, int], n: int, steps: int, sol
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, or a folder of images.')],
+    data: Annotated[str, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')],
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
@@ -136,7 +136,7 @@ def train(
     lr: Annotated[float, typer.Option(help='The highest learning rate.')] = 1e-3,
     ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
     width: Annotated[int, typer.Option(help='Channels of the finest level of the U-Net.')] = 64,
-    size: Annotated[int | None, typer.Option(help='Side of drawn shapes (default 32) or of the images of a folder (64).')] = None,
+    size: Annotated[int | None, typer.Option(help='Side of drawn shapes (default 32), of emoji (64) or of the images of a folder (64).')] = None,
     save_every: Annotated[int, typer.Option(help='Updates between two checkpoints.')] = 500,
     bf16: Annotated[bool | None, typer.Option('--bf16/--no-bf16', help='Compute in bfloat16; by default on a GPU.')] = None,
     compile: Annotated[bool, typer.Option('--compile', help='Compile the network first (minutes).')] = False,
@@ -201,10 +201,8 @@ def load_images(name: str, split: str, root: Path | None, size: int | None) -> '
     from diffbook.data import load_data
 
     at_least('--size', size, 8)
-    if name == 'emoji':
-        raise ValueError("data set is 'emoji', whose reader comes with a later part of the book; expected shapes, fashion-mnist, mnist, cifar10 or a folder")
     if size is not None and name in ('fashion-mnist', 'mnist', 'cifar10'):
-        raise ValueError(f'--size is {size}, and {name} has one size; expected --size only with shapes or a folder')
+        raise ValueError(f'--size is {size}, and {name} has one size; expected --size only with shapes, emoji or a folder')
     return load_data(name, split, root, size=size)
 
 
@@ -349,7 +347,7 @@ def evaluate(
 
 @app.command()
 def data(
-    name: Annotated[str | None, typer.Argument(help='fashion-mnist, mnist or cifar10; without a name: all.')] = None,
+    name: Annotated[str | None, typer.Argument(help='fashion-mnist, mnist, cifar10 or emoji; without a name: all.')] = None,
     download: Annotated[bool, typer.Option('--download', help='Fetch it, checking its length and digest.')] = False,
     data_root: DataRoot = None,
 ) -> None:
@@ -380,7 +378,7 @@ def status(name: str, root: Path, given: Path | None) -> str:
         return 'drawn by the package, needs no file'
     source = SOURCES[name]
     missing = [f for f, (length, _) in source.files.items() if not (root / source.folder / f).is_file()]
-    wrong = [f for f, (length, _) in source.files.items() if f not in missing and (root / source.folder / f).stat().st_size != length]
+    wrong = [f for f, (length, _) in source.files.items() if length and f not in missing and (root / source.folder / f).stat().st_size != length]
     if not missing and not wrong:
         return f'here, in {root / source.folder}'
     what = f'{missing[0]} is missing' if missing else f'{wrong[0]} is damaged'

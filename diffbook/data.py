@@ -4,26 +4,37 @@
 
 # %% auto #0
 __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS', 'JITTER', 'PAIRS', 'TRIPLES', 'LAYOUTS',
-           'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'SOURCES', 'MAX_PIXELS', 'Dataset',
-           'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral',
-           'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split', 'read_shapes',
-           'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root', 'fetch_data', 'read_idx', 'read_folder',
-           'load_data']
+           'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'EMOJI_STYLES', 'SOURCES', 'MAX_PIXELS',
+           'Dataset', 'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard',
+           'spiral', 'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
+           'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root', 'fetch_data', 'read_idx',
+           'read_folder', 'load_data']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
 import hashlib
+import importlib.resources
+import io
+import json
 import math
 import os
+import re
+import shutil
 import tarfile
+import time
+import urllib.error
+import urllib.parse
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import permutations
 from pathlib import Path
 
+import numpy
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -627,7 +638,7 @@ class Source:
 
     folder: str  # inside the data root
     mirrors: tuple[str, ...]
-    files: dict[str, tuple[int, str]]  # name -> bytes, sha256
+    files: dict[str, tuple[int, str]]  # name -> bytes, sha256; (0, '') if the package makes the file
     classes: tuple[str, ...]
 
 
@@ -650,6 +661,7 @@ _DIGITS = (
 )
 
 # %% ../nbs/03_data.ipynb #known-sources
+EMOJI_STYLES = ('noto', 'fluent-3d')
 SOURCES = {
     'fashion-mnist': Source(
         'FashionMNIST/raw',
@@ -665,6 +677,12 @@ SOURCES = {
         ('https://www.cs.toronto.edu/~kriz/',),
         {'cifar-10-binary.tar.gz': (170052171, 'c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd')},
         _THINGS,
+    ),
+    'emoji': Source(
+        'emoji',
+        ('https://raw.githubusercontent.com/',),
+        {f'{style}/{file}': (0, '') for style in EMOJI_STYLES for file in ('images.npz', 'captions.json')},
+        EMOJI_STYLES,
     ),
 }
 
@@ -719,6 +737,10 @@ def fetch_data(
     source = SOURCES[name]
     folder = data_root(root) / source.folder
     folder.mkdir(parents=True, exist_ok=True)
+    if name == 'emoji':
+        for style in EMOJI_STYLES:
+            _fetch_emoji(style, folder / style, source.mirrors)
+        return folder
     for file, (size, sha256) in source.files.items():
         path = folder / file
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
@@ -785,6 +807,129 @@ def _load_cifar10(name: str, split: str, root: str | Path | None) -> Dataset:
     rows = torch.cat(parts)
     return Dataset(rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].long(), None, name, SOURCES[name].classes)
 
+# %% ../nbs/03_data.ipynb #emoji-list
+@cache
+def _emoji_list() -> dict:
+    "The published emoji, their names and their digests."
+    return json.loads((importlib.resources.files('diffbook') / 'zoo' / 'emoji.json').read_text(encoding='utf-8'))
+
+
+def _emoji_rows(style: str) -> list[dict]:
+    "Base, name, group, digest and path of every emoji of a style."
+    k, rows = EMOJI_STYLES.index(style), []
+    for base, name, group, folder, *digests in _emoji_list()['emoji']:
+        codes = '_'.join(code.zfill(4) for code in base.split('-'))
+        path = (f'png/128/emoji_u{codes}.png', f'assets/{folder}/Default/3D_128.webp')[k]
+        if digests[k]:
+            rows.append({'base': base, 'name': name, 'group': group, 'digest': digests[k], 'path': path})
+    return rows
+
+
+def _shrink_emoji(content: bytes) -> numpy.ndarray:
+    "A published file of 128 x 128 pixels as (64, 64, 3) bytes on white."
+    with Image.open(io.BytesIO(content), formats=['PNG', 'WEBP']) as image:
+        if image.size != (128, 128):
+            raise ValueError(f'an emoji has {image.size[0]} x {image.size[1]} pixels, expected 128 x 128')
+        weighted = image.convert('RGBA').convert('RGBa')  # colours times opacity
+    small = numpy.asarray(weighted.resize((64, 64), Image.Resampling.BOX)).astype(numpy.int16)
+    return (small[..., :3] + 255 - small[..., 3:]).astype(numpy.uint8)
+
+# %% ../nbs/03_data.ipynb #emoji-fetch-one
+def _fetch_small(url: str, path: Path, digest: str) -> bytes:
+    "The bytes of a small file whose sha256 begins with `digest`, from the disk or else from `url`, in a few tries."
+    if path.is_file() and hashlib.sha256(content := path.read_bytes()).hexdigest().startswith(digest):
+        return content
+    for pause in (1, 4, None):
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                content = answer.read(1 << 20)
+            break
+        except OSError as error:
+            passing = not isinstance(error, urllib.error.HTTPError) or error.code in (429, 500, 502, 503, 504)
+            if pause is None or not passing or url.startswith('file:'):
+                raise OSError(f'{url} could not be fetched: {error}; the same command goes on from here') from error
+        time.sleep(pause)
+    if not (found := hashlib.sha256(content).hexdigest()).startswith(digest):
+        raise ValueError(f'{url} gave {len(content)} bytes with sha256 {found[:16]}..., expected {digest}...')
+    part = path.with_suffix('.part')
+    part.write_bytes(content)
+    os.replace(part, path)
+    return content
+
+# %% ../nbs/03_data.ipynb #emoji-fetch
+def _fetch_emoji(style: str, folder: Path, mirrors: tuple[str, ...]) -> None:
+    "Download the emoji of a style, check them, and make images.npz and captions.json."
+    if _emoji_is_here(style, folder):
+        return
+    info, rows, raw = _emoji_list()['sources'][style], _emoji_rows(style), folder / 'source'
+    raw.mkdir(parents=True, exist_ok=True)
+    place = f'{mirrors[0]}{info["repository"]}/{info["commit"]}/'
+    pool = ThreadPoolExecutor(8)
+    try:
+        jobs = [pool.submit(_fetch_small, place + urllib.parse.quote(r['path']), raw / r['base'], r['digest']) for r in rows]
+        files = [job.result() for job in tqdm(jobs, desc=f'emoji, {style}', unit='file')]
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if (found := hashlib.sha256(b''.join(files)).hexdigest()) != info['files']:
+        raise ValueError(f'the files of {style} have sha256 {found}, expected {info["files"]}')
+    captions = [{'base': r['base'], 'tone': '', 'name': r['name']} for r in rows]
+    (folder / 'captions.json').write_text(json.dumps(captions, ensure_ascii=False), encoding='utf-8')
+    with (folder / 'images.part').open('wb') as out:
+        numpy.savez_compressed(out, images=numpy.stack([_shrink_emoji(content) for content in files]))
+    os.replace(folder / 'images.part', folder / 'images.npz')
+    shutil.rmtree(raw)
+
+# %% ../nbs/03_data.ipynb #emoji-read
+def _read_emoji(style: str, folder: Path) -> Tensor:
+    "Images (n, 3, 64, 64) of a style in the order of the list, refusing any that differ from the published ones."
+    path, rows = folder / 'images.npz', _emoji_rows(style)
+    try:
+        listed = json.loads((folder / 'captions.json').read_text(encoding='utf-8'))
+        where = {entry['base']: k for k, entry in enumerate(listed) if entry['tone'] == ''}
+        with numpy.load(path, allow_pickle=False) as file:
+            images = file['images'][[where[row['base']] for row in rows]]
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f'{folder} is damaged: {type(error).__name__} {error}; fetch it with: diffbook data emoji --download') from error
+    found = hashlib.sha256(numpy.ascontiguousarray(images).tobytes()).hexdigest()
+    if found != _emoji_list()['sources'][style]['pixels']:
+        raise ValueError(f'{path} holds other pictures than the published ones; fetch them with: diffbook data emoji --download')
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _emoji_is_here(style: str, folder: Path) -> bool:
+    try:
+        return len(_read_emoji(style, folder)) > 0
+    except (OSError, ValueError):
+        return False
+
+# %% ../nbs/03_data.ipynb #emoji-caption
+def _emoji_caption(style: str, name: str) -> str:
+    "Say in what style an emoji is, and what it shows."
+    name = name.translate({0x2018: "'", 0x2019: "'", 0x201C: "'", 0x201D: "'"}).replace(': ', ', ')
+    head = re.split(' with | of | in | on |, | \\(', name)[0]
+    plural = head.endswith(('s', 'men', 'people')) and not head.endswith(('ss', 'us', 'is'))
+    article = '' if plural else 'an ' if name[0].lower() in 'aeiou' else 'a '
+    return f'{"a 3D emoji" if style == "fluent-3d" else "an emoji"} of {article}{name}'
+
+# %% ../nbs/03_data.ipynb #emoji-load
+def _load_emoji(split: str, root: str | Path | None, size: int) -> Dataset:
+    if size not in (64, 32, 16, 8):
+        raise ValueError(f'size is {size}, expected 64, 32, 16 or 8 for emoji')
+    paths = _locate('emoji', list(SOURCES['emoji'].files), root)
+    bases = [row[0] for row in _emoji_list()['emoji']]
+    images, labels, captions = [], [], []
+    for style in EMOJI_STYLES:
+        rows = _emoji_rows(style)
+        test = [hashlib.sha256(row['base'].encode()).digest()[0] < 26 for row in rows]  # a tenth
+        keep = [k for k in range(len(rows)) if test[k] == (split == 'test')]
+        images.append(_read_emoji(style, paths[2 * EMOJI_STYLES.index(style)].parent)[keep])
+        labels += [(EMOJI_STYLES.index(style), rows[k]['group'], bases.index(rows[k]['base'])) for k in keep]
+        captions += [_emoji_caption(style, rows[k]['name']) for k in keep]
+    cell = 64 // size
+    squares = torch.cat(images).int().unfold(2, cell, cell).unfold(3, cell, cell).sum((4, 5))
+    images = ((squares + cell**2 // 2) // cell**2).to(torch.uint8)
+    return Dataset(images, torch.tensor(labels), tuple(captions), 'emoji', ('style', 'group', 'base'))
+
 # %% ../nbs/03_data.ipynb #read-image
 MAX_PIXELS = 40_000_000
 
@@ -824,17 +969,19 @@ def read_folder(
 
 # %% ../nbs/03_data.ipynb #load
 def load_data(
-    name: str,  # shapes, fashion-mnist, mnist, cifar10, or a folder of images
+    name: str,  # shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images
     split: str = 'train',  # train or test
     root: str | Path | None = None,  # see data_root
     *,
-    size: int | None = None,  # of drawn shapes (32) or of a folder's images (64)
+    size: int | None = None,  # of drawn shapes (32), of emoji or of a folder's images (64)
 ) -> Dataset:
     "Load a data set by name."
     if split not in ('train', 'test'):
         raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
     if name == 'shapes':
         return draw_shapes(20_000, size or 32) if split == 'train' else draw_shapes(2_000, size or 32, start=1 << 30)
+    if name == 'emoji':
+        return _load_emoji(split, root, size or 64)
     if name in SOURCES:
         return (_load_cifar10 if name == 'cifar10' else _load_idx)(name, split, root)
     if Path(name).is_dir():

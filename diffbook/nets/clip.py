@@ -38,7 +38,9 @@ def info_nce(
     "Give the symmetric contrastive loss (van den Oord et al. 2018; Radford et al. 2021, figure 3)."
     if image_vectors.ndim != 2 or image_vectors.shape != text_vectors.shape:
         raise ValueError(f'image_vectors have shape {tuple(image_vectors.shape)} and text_vectors {tuple(text_vectors.shape)}, expected the same (b, e)')
-    logits = torch.as_tensor(log_scale).exp() * image_vectors @ text_vectors.T  # (b, b)
+    scale = log_scale.exp() if isinstance(log_scale, Tensor) else math.exp(log_scale)
+    with torch.autocast(image_vectors.device.type, enabled=False):  # a scale of 100 makes much of rounding
+        logits = scale * image_vectors @ text_vectors.T  # (b, b)
     pairs = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 

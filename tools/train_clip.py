@@ -2,7 +2,7 @@
 
     python tools/train_clip.py --zoo
     python tools/train_clip.py --seed 1 --out runs/clip-shapes-judge
-    python tools/train_clip.py --data emoji --steps 3000 --out runs/clip-emoji
+    python tools/train_clip.py --data emoji --seed 1 --out runs/clip-emoji-judge
 
 Weights and data order are functions of the seed, so a run that stops goes on from its last checkpoint when the same
 command is given again. Writes checkpoints to OUT/checkpoints, OUT/log.csv, and at the end the averaged model in half
@@ -59,7 +59,7 @@ def emoji(split: str, n: int, seed: int, root: str | None) -> Dataset:
 SMALL = {'width': 128, 'layers': 3, 'heads': 4, 'hidden': 256}
 RECIPES = {
     'shapes': Recipe(shapes, ('new scenes', 'new kinds'), 32, 60_000, 256, 64, 800, SMALL, SMALL | {'patch': 8}),
-    'emoji': Recipe(emoji, ('test',), 32, 0, 1500, 100, 3000, SMALL, SMALL | {'patch': 4}, 3),
+    'emoji': Recipe(emoji, ('train', 'test'), 32, 0, 1500, 100, 1200, SMALL, SMALL | {'patch': 8}, 3),
 }  # fmt: skip
 
 

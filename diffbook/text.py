@@ -50,7 +50,7 @@ def _pattern() -> re.Pattern:
     numeral = ''.join(c for c in map(chr, range(sys.maxunicode + 1)) if c.isnumeric() and not c.isalpha())
     return re.compile(rf"<\|(?:start|end)oftext\|>|'(?:s|t|re|ve|m|ll|d)|[^\W{numeral}_]+|[{numeral}]|(?:[^\w ]|_)+")
 
-
+# %% ../nbs/40_text.ipynb #words-split
 def _split(text: str) -> list[str]:
     found = _pattern().findall(text)
     return [part for word in found for part in (re.findall(r'\w+|\W+', word) if word in SPECIAL else [word])]
@@ -81,16 +81,18 @@ def merge_pair(pieces: Sequence[str], pair: tuple[str, str]) -> list[str]:
         i += step
     return merged
 
-# %% ../nbs/40_text.ipynb #count-pairs
-def _count_pairs(pieces: Sequence[str], times: int, count: Counter) -> None:
-    for pair in pairwise(pieces):
-        count[pair] += times
-
-
+# %% ../nbs/40_text.ipynb #most-frequent
 def _most_frequent(count: Counter) -> tuple[str, str] | None:
     "The pair with the highest count; of several, the first in the order of the alphabet."
     best = min(count, key=lambda pair: (-count[pair], pair), default=None)
     return best if best and count[best] > 0 else None
+
+# %% ../nbs/40_text.ipynb #recount
+def _recount(word: str, pieces: Sequence[str], times: int, count: Counter, where: dict[tuple[str, str], set[str]]) -> None:
+    "Add a word's pairs to the counts, or take them out when `times` is negative."
+    for pair in pairwise(pieces):
+        count[pair] += times
+        where[pair].add(word)
 
 # %% ../nbs/40_text.ipynb #train
 def train_merges(
@@ -103,24 +105,21 @@ def train_merges(
     times = Counter(word for text in texts for word in words(text))
     spelled, count, where = {word: spell(word) for word in times}, Counter(), defaultdict(set)
     for word, pieces in spelled.items():
-        _count_pairs(pieces, times[word], count)
-        for pair in pairwise(pieces):
-            where[pair].add(word)
+        _recount(word, pieces, times[word], count, where)
     merges: dict[str, str] = {}
     while len(merges) < n and (best := _most_frequent(count)):
         if (product := ''.join(best)) in merges:
             count[best] = -math.inf  # another pair makes this piece already
             continue
         merges[product] = ' '.join(best)
-        for word in where.pop(best):
-            _count_pairs(spelled[word], -times[word], count)
+        for word in sorted(where[best]):
+            _recount(word, spelled[word], -times[word], count, where)
             spelled[word] = merge_pair(spelled[word], best)
-            _count_pairs(spelled[word], times[word], count)
-            for pair in pairwise(spelled[word]):
-                where[pair].add(word)
+            _recount(word, spelled[word], times[word], count, where)
     return tuple(merges.values())
 
-# %% ../nbs/40_text.ipynb #piece-bytes
+# %% ../nbs/40_text.ipynb #read-piece
+_NUMBER = {b: i for i, b in enumerate(LETTERS)}
 _BYTES = {letter: bytes([b]) for b, letter in LETTERS.items()}
 
 
@@ -142,13 +141,8 @@ class Tokenizer:
         pad: int | None = None,  # fills what is left over; None: the end token
     ):
         self.pieces = [*LETTERS.values(), *(letter + END for letter in LETTERS.values())]
-        known, self.rules = {piece: i for i, piece in enumerate(self.pieces)}, {}
-        for merge in merges:
-            left, _, right = str(merge).partition(' ')
-            if left not in known or right not in known or left.endswith(END) or left + right in known:
-                raise ValueError(f'merge {len(self.rules)} is {merge!r}, expected two known pieces that make a new one')
-            self.rules[known[left], known[right]] = known[left + right] = len(self.pieces)
-            self.pieces.append(left + right)
+        self.rules: dict[tuple[int, int], int] = {}  # two pieces -> what they make
+        self._learn(merges)
         self._bytes = [_read_piece(piece) for piece in self.pieces]
         self.start, self.end = len(self.pieces), len(self.pieces) + 1
         self.pieces += SPECIAL
@@ -160,32 +154,43 @@ class Tokenizer:
     def vocab_size(self) -> int:  # 256 bytes, 256 bytes that end a word, the merges, start and end
         return len(self.pieces)
 
+# %% ../nbs/40_text.ipynb #learn
+@patch
+def _learn(self: Tokenizer, merges: Sequence[str]) -> None:
+    "Number what the merges make; refuse one that the others do not lead to."
+    known = {piece: i for i, piece in enumerate(self.pieces)}
+    for merge in merges:
+        left, _, right = str(merge).partition(' ')
+        if left not in known or right not in known or left.endswith(END) or left + right in known:
+            raise ValueError(f'merge {len(self.rules)} is {merge!r}, expected two known pieces that make a new one')
+        self.rules[known[left], known[right]] = known[left + right] = len(self.pieces)
+        self.pieces.append(left + right)
+
 # %% ../nbs/40_text.ipynb #merge
 @patch
 def _merge(self: Tokenizer, word: str) -> list[int]:
     "Replay the merges in the order in which they were learned, looking only at pairs that are there."
     ids = [_NUMBER[b] for b in word.encode()]
     ids[-1] += 256
-    after, before = list(range(1, len(ids) + 1)), list(range(-1, len(ids) - 1))
-    queue = [(self.rules[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in self.rules]
+    n, rules = len(ids), self.rules
+    after, before = list(range(1, n + 1)), list(range(-1, n - 1))
+    queue = [(rules[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in rules]
     heapq.heapify(queue)
     while queue:
         new, i = heapq.heappop(queue)
         j = after[i]
-        if j >= len(ids) or self.rules.get((ids[i], ids[j])) != new:
-            continue  # one of the two was merged away meanwhile
+        if j >= n or rules.get((ids[i], ids[j])) != new:
+            continue  # one of the two was glued to another meanwhile
         ids[i], ids[j], after[i] = new, -1, after[j]
-        if after[i] < len(ids):
+        if after[i] < n:
             before[after[i]] = i
         for a, b in ((before[i], i), (i, after[i])):
-            if a >= 0 and b < len(ids) and (ids[a], ids[b]) in self.rules:
-                heapq.heappush(queue, (self.rules[ids[a], ids[b]], a))
+            if a >= 0 and b < n and (ids[a], ids[b]) in rules:
+                heapq.heappush(queue, (rules[ids[a], ids[b]], a))
     return [i for i in ids if i >= 0]
 
 # %% ../nbs/40_text.ipynb #encode
-_NUMBER = {b: i for i, b in enumerate(LETTERS)}
-_SPLIT = re.compile('(' + '|'.join(map(re.escape, SPECIAL)) + ')')
-_CACHED = 1 << 16  # so many words are remembered, of at most 64 letters
+_BORDER = re.compile('(' + '|'.join(map(re.escape, SPECIAL)) + ')')
 
 
 @patch
@@ -194,18 +199,27 @@ def encode(self: Tokenizer, text: str) -> list[int]:
     if not isinstance(text, str):
         raise ValueError(f'the text is {text!r}, of type {type(text).__name__}, expected str')
     ids: list[int] = []
-    for part in _SPLIT.split(text):
+    for part in _BORDER.split(text):
         if part in SPECIAL:
             ids.append(self.start + SPECIAL.index(part))
-            continue
-        for chunk in clean(part).split(' '):
-            found = self._seen.get(chunk)
-            if found is None:
-                found = [i for word in _split(chunk) for i in self._merge(word)]
-                if len(chunk) <= 64 and len(self._seen) < _CACHED:
-                    self._seen[chunk] = found
-            ids += found
+        else:
+            for chunk in clean(part).split(' '):
+                ids += self._encode_chunk(chunk)
     return ids
+
+# %% ../nbs/40_text.ipynb #encode-chunk
+_CACHED = 1 << 16  # so many words are remembered, of at most 64 letters
+
+
+@patch
+def _encode_chunk(self: Tokenizer, chunk: str) -> list[int]:
+    "The tokens of what stands between two spaces, from memory if we can."
+    found = self._seen.get(chunk)
+    if found is None:
+        found = [i for word in _split(chunk) for i in self._merge(word)]
+        if len(chunk) <= 64 and len(self._seen) < _CACHED:
+            self._seen[chunk] = found
+    return found
 
 # %% ../nbs/40_text.ipynb #decode
 @patch
@@ -227,37 +241,30 @@ def __call__(
     texts: str | Sequence[str],  # one text or several
 ) -> Tensor:  # (b, context) int64: start, text, end, padding
     "Turn texts into rows of tokens of one length; warn if a text does not fit."
-    texts = [texts] if isinstance(texts, str) else list(texts)
+    texts, room = [texts] if isinstance(texts, str) else list(texts), self.context - 2
     if not texts:
         raise ValueError('there are no texts, expected at least one')
-    room, rows, cut = self.context - 2, [], []
-    for number, text in enumerate(texts):
-        ids = self.encode(text)
-        if len(ids) > room:
-            cut.append((number, ids))
-        row = [self.start, *ids[:room], self.end]
-        rows.append(row + [self.pad] * (self.context - len(row)))
-    if cut:
-        warnings.warn(self._cut(cut, len(texts)), stacklevel=2)
-    return torch.tensor(rows)
+    ids = [self.encode(text) for text in texts]
+    if cut := [i for i, line in enumerate(ids) if len(line) > room]:
+        warnings.warn(self._cut(ids, cut), stacklevel=2)
+    rows = [[self.start, *line[:room], self.end] for line in ids]
+    return torch.tensor([line + [self.pad] * (self.context - len(line)) for line in rows])
 
 # %% ../nbs/40_text.ipynb #cut
-@patch
-def _cut(self: Tokenizer, cut: list[tuple[int, list[int]]], n: int) -> str:
-    "Say what does not fit: of the first such text in full, of the others their number."
-    (number, ids), room = cut[0], self.context - 2
-    more = f'{len(cut):,} of {n:,} texts are too long; the first is ' if len(cut) > 1 else ''
-    kept, lost = self.decode(ids[:room]), self.decode(ids[room:])
-    return (
-        f'{more}text {number}: {len(ids) - room:,} of its {len(ids):,} tokens are dropped, {room} fit. '
-        f'The model reads "{_short(kept, -60)}" and never sees "{_short(lost, 60)}"'
-    )
-
-
 def _short(text: str, length: int) -> str:
     if len(text) <= abs(length):
         return text
     return f'{text[:length]} ...' if length > 0 else f'... {text[length:]}'
+
+
+@patch
+def _cut(self: Tokenizer, ids: list[list[int]], cut: list[int]) -> str:
+    "Say what does not fit: of the first such text in full, of the others their number."
+    room, line = self.context - 2, ids[cut[0]]
+    more = f'{len(cut):,} of {len(ids):,} texts are too long; the first is ' if len(cut) > 1 else ''
+    lost = f'{len(line) - room:,} of its {len(line):,} tokens are dropped, {room} fit.'
+    reads, never = _short(self.decode(line[:room]), -60), _short(self.decode(line[room:]), 60)
+    return f'{more}text {cut[0]}: {lost} The model reads "{reads}" and never sees "{never}"'
 
 # %% ../nbs/40_text.ipynb #mask
 @patch
@@ -285,7 +292,7 @@ def _read_merges(folder: Path) -> list[str]:
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f'{folder} holds a list of merges that cannot be read: {error}') from error
 
-
+# %% ../nbs/40_text.ipynb #read-json
 def _read_json(file: Path) -> dict:
     try:
         found = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
@@ -295,6 +302,12 @@ def _read_json(file: Path) -> dict:
         raise ValueError(f'{file} holds {type(found).__name__}, expected an object')
     return found
 
+
+def _padding(folder: Path) -> str:
+    settings = _read_json(folder / 'tokenizer_config.json') | _read_json(folder / 'special_tokens_map.json')
+    pad = settings.get('pad_token') or SPECIAL[1]
+    return pad.get('content') if isinstance(pad, dict) else pad
+
 # %% ../nbs/40_text.ipynb #clip
 def clip_tokenizer(
     folder: str | Path,  # holds merges.txt, or OpenAI's bpe_simple_vocab_16e6.txt.gz
@@ -302,15 +315,12 @@ def clip_tokenizer(
 ) -> Tokenizer:  # padded as the folder says
     "Read CLIP's published vocabulary; refuse a folder that numbers its pieces in another way."
     folder = Path(folder)
-    merges = _read_merges(folder)
+    merges, pad = _read_merges(folder), _padding(folder)
     tokenizer = Tokenizer(merges, context)
     number = {piece: i for i, piece in enumerate(tokenizer.pieces)}
     for piece, i in _read_json(folder / 'vocab.json').items():
         if number.get(piece) != i:
             raise ValueError(f'{folder}, vocab.json: {piece!r} is token {i}, expected {number.get(piece, "none")} by its merges')
-    settings = _read_json(folder / 'tokenizer_config.json') | _read_json(folder / 'special_tokens_map.json')
-    pad = settings.get('pad_token') or SPECIAL[1]
-    pad = pad.get('content') if isinstance(pad, dict) else pad
     if pad not in number:
         raise ValueError(f'{folder}: the padding token is {pad!r}, expected a piece of the vocabulary')
     return tokenizer if number[pad] == tokenizer.end else Tokenizer(merges, context, pad=number[pad])

@@ -1,165 +1,177 @@
-"""Train the book's Fashion-MNIST model, as the chapter on DDPM shows it.
+"""Train a model of the zoo, as its chapter shows it.
 
-    python tools/train_zoo.py --out runs/fashion-mnist --steps 10400 --workers 2
+    python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist
+    python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist --device cuda --batch 512 --steps 20000
+    python tools/train_zoo.py shapes --out runs/shapes
 
-Each worker is one process with one thread and its share of every batch; gradients are averaged between them.
-Data order, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
-when the same command is given again. Writes `state.safetensors` every few minutes, and at the end a folder with
-`model.safetensors` (averaged weights, half precision), `config.json` and `log.csv`.
+Order of the data, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
+when the same command is given again. Writes checkpoints to OUT/checkpoints, one line of OUT/log.csv every 50 updates,
+and at the end the model of the zoo: OUT/model.safetensors (averaged weights, half precision) and OUT/config.json.
 """
 import argparse
-import math
-import os
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from tqdm import tqdm
 
-from diffbook.core import generator
-from diffbook.data import batch_indices, load_data, to_model
-from diffbook.losses import Denoiser, diffusion_loss
+from diffbook.conditioning import Conditional, TextConditioner, drop
+from diffbook.core import Cond, build
+from diffbook.data import batches, draw_split, load_data, to_model
+from diffbook.losses import Denoiser, diffusion_loss, stratified_draw
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_v
-from diffbook.schedules import CosineSchedule
-from diffbook.training import save
+from diffbook.predictions import predict_v, predict_x0
+from diffbook.schedules import CosineSchedule, Schedule
+from diffbook.training import Trainer, load, read_model, save
 
 
-def make_model():
-    "The model of the zoo: predict v on the cosine schedule."
-    net = UNet(1, channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4), groups=8)
-    return Denoiser(net, CosineSchedule(), predict_v)
+@dataclass(frozen=True)
+class Recipe:
+    "All that makes one model."
+
+    model: Callable  # () -> module
+    data: Callable  # (model, root, seed) -> tensors to draw batches from
+    loss: Callable  # (model, batch, generator) -> (b,)
+    data_name: str
+    shape: tuple[int, ...]
+    steps: int
+    batch: int = 64
+    lr: float = 1.2e-3
+    ema: float = 0.9995
+    bf16: bool | None = None  # see Trainer
 
 
-def draw_times(n, gen):
-    "Mostly times of middling noise, where there is most to learn; a fifth anywhere."
-    where = torch.rand(n, generator=gen, dtype=torch.float64)
-    middling = torch.sigmoid(torch.randn(n, generator=gen, dtype=torch.float64) - 0.4)
-    return torch.where(torch.rand(n, generator=gen) < 0.2, where, middling)
+def middling(schedule: Schedule, b: int, generator: torch.Generator) -> torch.Tensor:
+    "Draw times, a fifth of them anywhere and the others of middling noise, where there is most to learn; one in each of b equal slices."
+    u = stratified_draw(schedule, b, generator) / schedule.t_max
+    normal = torch.special.ndtri(((u - 0.2) / 0.8).clamp(1e-6, 1 - 1e-6))
+    return torch.where(u < 0.2, u / 0.2, torch.sigmoid(normal - 0.4)) * schedule.t_max
 
 
-def rate(step, steps, top, warm=300, fall=0.3):
-    "The learning rate: up, along, and down at the end."
-    return top * min(1, (step + 1) / warm, max(0.0, (steps - step) / (fall * steps)))
+def garment_model() -> Denoiser:
+    return Denoiser(UNet(1, channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4), groups=8), CosineSchedule(), predict_v)
 
 
-def averaging(step, most):
-    "The share of the old average that is kept: little at first."
-    return min(most, (1 + step) / (10 + step))
+def garment_loss(model: Denoiser, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    x0 = to_model(images)
+    t = middling(model.schedule, len(x0), generator).to(x0.device)
+    return diffusion_loss(model, x0, t, torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device))
 
 
-def named(vector, model):
-    "The pieces of a vector of all weights, by name."
-    names, weights = zip(*model.named_parameters())
-    pieces = vector.split([w.numel() for w in weights])
-    return {name: piece.reshape(w.shape) for name, w, piece in zip(names, weights, pieces)}
+def text_model(clip: str) -> Conditional:
+    "A model that reads captions with the text tower of a CLIP of the zoo, which stays as it is."
+    tokenizer, tower = build(read_model(clip)[0]['about']['tokenizer']), load(clip).text_model
+    net = UNet(3, channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4), cond_dim=tower.width, seq_dim=tower.width)
+    return Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower, pooled=True))
 
 
-def save_state(path, state, model, **facts):
-    "Write all tensors by name, as a whole or not at all."
-    part = path.with_suffix('.part')
-    tensors = {f'{kind}.{name}': v.contiguous() for kind, vector in state.items() for name, v in named(vector, model).items()}
-    save_file(tensors, part, {k: str(v) for k, v in facts.items()})
-    os.replace(part, path)
+def shapes_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    "Images, and the tokens of captions of which a fifth leaves something out."
+    world = draw_split(100_000, 32, 'train', seed, brief=0.2)
+    tokens, end = model.conditioner.tokenizer(world.captions), model.conditioner.tokenizer.end
+    return world.images, tokens[:, : (tokens == end).int().argmax(1).max() + 1]  # nothing but padding lies behind
 
 
-def load_state(path, state, model):
-    "Read them back into vectors; give the step and the seconds spent."
-    with safe_open(path, 'pt') as file:
-        for kind, vector in state.items():
-            for name, piece in named(vector, model).items():
-                piece.copy_(file.get_tensor(f'{kind}.{name}'))
-        return int(file.metadata()['step']), float(file.metadata()['seconds'])
+def emoji_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    pictures = load_data('emoji', 'train', root, size=32)
+    return pictures.images, model.conditioner.tokenizer(pictures.captions)
 
 
-def forward_flops(model):
+def tamed(schedule: Schedule, t: torch.Tensor) -> torch.Tensor:
+    "The signal-to-noise ratio as a weight on the error of x0, tamed at both ends."
+    return torch.exp(schedule.log_snr(t)).clamp(1, 20)
+
+
+def text_loss(model: Conditional, batch: tuple[torch.Tensor, torch.Tensor], generator: torch.Generator) -> torch.Tensor:
+    "The weighted error of x0; one caption in ten is dropped."
+    x0, tokens = to_model(batch[0]), batch[1]
+    with torch.no_grad():
+        null = model.null(len(x0))
+        null = Cond(null.vec, null.seq[:, : tokens.shape[1]], null.mask[:, : tokens.shape[1]])
+        cond = drop(model.condition(tokens), null, 0.1, generator)
+    t = stratified_draw(model.schedule, len(x0), generator).to(x0.device)
+    eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
+    return diffusion_loss(model.denoiser, x0, t, eps, cond, tamed)
+
+
+RECIPES = {
+    'fashion-mnist': Recipe(
+        garment_model, lambda model, root, seed: load_data('fashion-mnist', 'train', root).images, garment_loss, 'fashion-mnist', (1, 28, 28), 20_000
+    ),
+    'shapes': Recipe(lambda: text_model('clip-shapes'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
+    'emoji': Recipe(lambda: text_model('runs/clip-emoji'), emoji_data, text_loss, 'emoji', (3, 32, 32), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
+}
+
+
+def forward_flops(model: Denoiser, shape: tuple[int, ...]) -> int:
+    "Count the operations of one image through the network, attention as matrix products."
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.raw(torch.zeros(1, 1, 28, 28), torch.tensor([0.5]))
+        model.raw(torch.zeros(1, *shape), torch.tensor([0.5]))  # a caption, if it takes one, is read as well
     return counter.get_total_flops()
 
 
-def work(rank, a):
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(a.seed)
-    out = Path(a.out)
-    if a.workers > 1:
-        dist.init_process_group('gloo', init_method=f'file://{(out / "meeting").resolve()}', rank=rank, world_size=a.workers)
-    data = load_data('fashion-mnist', 'train', a.data_root)
-    model = make_model()
-    weights = parameters_to_vector(model.parameters()).detach()
-    state = {'weights': weights, 'ema': weights.clone(), 'first': torch.zeros_like(weights), 'second': torch.zeros_like(weights)}
-    step, spent = 0, 0.0
-    if (out / 'state.safetensors').exists():
-        step, spent = load_state(out / 'state.safetensors', state, model)
-    begun, saved, losses = time.time() - spent, time.time(), []
-    parent = os.getppid()
-    share = slice(rank * a.batch // a.workers, (rank + 1) * a.batch // a.workers)
-    while step < a.steps and os.getppid() == parent:  # a worker without its parent stops
-        vector_to_parameters(state['weights'], model.parameters())
-        gen = generator(a.seed, 'train', step)
-        eps = torch.randn(a.batch, 1, 28, 28, generator=gen)[share]
-        t = draw_times(a.batch, gen)[share]
-        x0 = to_model(data.images[batch_indices(len(data), a.batch, a.seed, step)[share]])
-        model.zero_grad()
-        loss = diffusion_loss(model, x0, t, eps).mean()
-        loss.backward()
-        grad = torch.cat([p.grad.reshape(-1) for p in model.parameters()] + [loss.detach().reshape(1)])
-        if a.workers > 1:
-            dist.all_reduce(grad)
-            grad /= a.workers
-        losses.append(grad[-1].item())
-        grad = grad[:-1] / max(1.0, grad[:-1].norm().item())  # clip at 1
-        step += 1
-        state['first'].lerp_(grad, 0.1)  # AdamW with betas 0.9 and 0.99
-        state['second'].mul_(0.99).addcmul_(grad, grad, value=0.01)
-        size = (state['second'] / (1 - 0.99**step)).sqrt_().add_(1e-8)
-        lr = rate(step - 1, a.steps, a.lr)
-        state['weights'].mul_(1 - lr * 0.01).addcdiv_(state['first'], size, value=-lr / (1 - 0.9**step))
-        state['ema'].lerp_(state['weights'], 1 - averaging(step, a.ema))
-        if rank == 0 and step % 50 == 0:
-            line = f'{step},{step * a.batch},{time.time() - begun:.0f},{sum(losses) / len(losses):.5f},{lr:.3e}\n'
-            with (out / 'log.csv').open('a') as log:
-                log.write(line if step > 50 else 'step,images,seconds,loss,rate\n' + line)
-            losses = []
-        if rank == 0 and (step == a.steps or time.time() - saved > 180):
-            save_state(out / 'state.safetensors', state, model, step=step, seconds=time.time() - begun)
-            saved = time.time()
-    if rank == 0:
-        vector_to_parameters(state['ema'], model.parameters())
-        forward = forward_flops(model)
-        facts = {'data': 'fashion-mnist', 'shape': [1, 28, 28], 'parameters': len(state['ema']), 'steps': step, 'images': step * a.batch, 'batch': a.batch, 'seed': a.seed, 'rate': a.lr, 'ema': a.ema}
-        facts |= {'forward_flops': forward, 'training_flops': 3 * forward * step * a.batch, 'seconds': round(time.time() - begun)}
-        facts |= {'workers': a.workers, 'torch': torch.__version__.split('+')[0]}
-        save(out, model, facts, torch.float16)
+def run(trainer: Trainer, stream: Iterator, steps: int, folder: Path, log: Path) -> None:
+    "Make the updates that are left."
+    kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
+    kept = [line for line in kept if int(line.partition(',')[0]) <= trainer.step]
+    before = [float(v) for v in kept[-1].split(',')[2:4]] if kept else [0.0, 0.0]
+    begun, cpu, losses = time.time() - before[0], time.process_time() - before[1], []
+    with log.open('w') as file, tqdm(total=steps, initial=trainer.step, unit='step') as bar:
+        print('step,images,seconds,processor_seconds,loss,rate', *kept, sep='\n', file=file, flush=True)
+        for step in trainer.fit(islice(stream, max(0, steps - trainer.step)), folder, every=1000):
+            losses.append(step.loss)
+            bar.update()
+            if step.step % 50 == 0:
+                mean = torch.stack(losses).mean().item()
+                images = step.step * trainer.settings['batch']
+                print(f'{step.step},{images},{time.time() - begun:.0f},{time.process_time() - cpu:.0f},{mean:.5f},{step.lr:.3e}', file=file, flush=True)
+                bar.set_postfix(loss=f'{mean:.4f}')
+                losses = []
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', default='runs/fashion-mnist')
+    parser.add_argument('name', choices=RECIPES)
+    parser.add_argument('--out', type=Path)
     parser.add_argument('--data-root')
-    parser.add_argument('--steps', type=int, default=10400)
-    parser.add_argument('--batch', type=int, default=64)
-    parser.add_argument('--lr', type=float, default=1.2e-3)
-    parser.add_argument('--ema', type=float, default=0.999)
+    parser.add_argument('--steps', type=int)
+    parser.add_argument('--batch', type=int)
+    parser.add_argument('--lr', type=float)
+    parser.add_argument('--ema', type=float)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=2)
+    parser.add_argument('--device', help='cuda, mps or cpu; the best there is, if not said')
+    parser.add_argument('--start', help='begin with the weights of this model: a folder, or a name in the zoo')
     a = parser.parse_args()
-    if a.batch % a.workers or not math.isfinite(a.lr) or a.steps < 1:
-        parser.error(f'batch {a.batch} must divide by workers {a.workers}, steps {a.steps} be positive')
-    Path(a.out).mkdir(parents=True, exist_ok=True)
-    (Path(a.out) / 'meeting').unlink(missing_ok=True)
-    if a.workers > 1:
-        mp.spawn(work, (a,), a.workers)
-    else:
-        work(0, a)
+    recipe = RECIPES[a.name]
+    out = a.out or Path('runs') / a.name
+    steps, batch, lr, ema = (getattr(recipe, k) if getattr(a, k) is None else getattr(a, k) for k in ('steps', 'batch', 'lr', 'ema'))
+    if min(steps, batch) < 1:
+        parser.error(f'steps are {steps} and the batch {batch}, expected at least 1')
+    torch.set_flush_denormal(True)
+    torch.manual_seed(a.seed)  # the first weights
+    model = recipe.model()
+    if a.start:
+        model.load_state_dict(load(a.start).state_dict())
+    trainer = Trainer(model, recipe.loss, lr=lr, warmup=300, total=steps, weight_decay=0.01, ema=ema, seed=a.seed, device=a.device, bf16=recipe.bf16)
+    trainer.settings |= {'recipe': a.name, 'batch': batch, 'start': a.start}
+    out.mkdir(parents=True, exist_ok=True)
+    trainer.resume(out / 'checkpoints')
+    stream = batches(recipe.data(model, a.data_root, a.seed), batch, a.seed, trainer.step)
+    run(trainer, stream, steps, out / 'checkpoints', out / 'log.csv')
+    model = trainer.ema.model.cpu()
+    seconds, processor = (float(v) for v in (out / 'log.csv').read_text().split()[-1].split(',')[2:4]) if steps >= 50 else (0.0, 0.0)
+    forward = forward_flops(model, recipe.shape)
+    about = {'data': recipe.data_name, 'shape': list(recipe.shape), 'parameters': sum(p.numel() for p in model.parameters())}
+    about |= {'steps': steps, 'images': steps * batch, 'batch': batch, 'seed': a.seed, 'rate': lr, 'ema': ema, 'start': a.start}
+    about |= {'forward_flops': forward, 'training_flops': 3 * forward * steps * batch, 'seconds': round(seconds), 'processor_seconds': round(processor)}
+    about |= {'device': trainer.device.type, 'threads': torch.get_num_threads(), 'torch': torch.__version__.split('+')[0]}
+    save(out, model, about, torch.float16)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Editing: masks and grids on every schedule, what replacement converges to, exact inverses, and posteriors in closed form."""
 
 from functools import partial
+from importlib import import_module
 
 import pytest
 import torch
@@ -25,10 +26,11 @@ from diffbook.editing import (
     start_from,
 )
 from diffbook.exact import GaussianMixture, reference_mixture
+from diffbook.exercise import EXERCISES, check
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
-from diffbook.samplers import ancestral, check_manners, ddim, heun, sample, uniform_times
+from diffbook.samplers import ancestral, check_manners, ddim, heun, karras_times, sample, uniform_times
 from diffbook.schedules import CosineSchedule, LinearBetaSchedule
 
 ALL = SOLVERS | STOCHASTIC_SOLVERS
@@ -282,7 +284,7 @@ def test_the_denoiser_is_asked_about_the_state_at_its_own_time():
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_inversion_runs_on_every_schedule(name):
     schedule, law = SCHEDULES[name], LAWS['gaussian']
-    x0, times = law.at(schedule, schedule.t_min).sample(20, generator(0, 'invert')), uniform_times(schedule, 60)
+    x0, times = law.at(schedule, schedule.t_min).sample(20, generator(0, 'invert')), karras_times(schedule, 60)
     *_, x = invert(law.denoise(schedule), schedule, x0, times.flip(0), rounds=3)
     *_, back = sample(law.denoise(schedule), schedule, x, times)
     assert (back - x0).abs().max() < 0.05
@@ -418,3 +420,21 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(model):
     mask[:, :, 4:] = True
     run = lambda x, start: list(repaint(model, COSINE, x, uniform_times(COSINE, 3), photo, mask, rounds=2, noise=partial(seeded_noise, 5, start=start)))[-1]
     assert_close(run(x, 0)[2:], run(x[2:], 2), rtol=1e-4, atol=1e-4)
+
+
+# Exercises
+
+import_module('diffbook.exercises.c45')
+MISTAKES = [(id, message) for id in sorted(EXERCISES) if id.startswith('45-') for message in EXERCISES[id].mistakes]
+
+
+@pytest.mark.parametrize('id, message', MISTAKES)
+def test_exercises_know_their_mistakes(id, message):
+    "Each known mistake is named, and the truth is right."
+    assert check(id, EXERCISES[id].truth)
+    verdict = check(id, EXERCISES[id].mistakes[message])
+    assert not verdict and verdict.message == message
+
+
+def test_four_exercises_are_graded():
+    assert {id for id, _ in MISTAKES} == {'45-1', '45-2', '45-3', '45-4'}

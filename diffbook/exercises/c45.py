@@ -1,0 +1,156 @@
+"""Graders of the chapter on editing."""
+
+import torch
+
+from diffbook.exercise import add
+
+
+def numbers(g, n):
+    return torch.rand(n, generator=g, dtype=torch.float64)
+
+
+def levels(g):
+    "alpha and sigma of a noisier time t and a less noisy time s."
+    u = numbers(g, 4)
+    alpha_s, sigma_s = 0.6 + 0.35 * u[0], 0.2 + 0.4 * u[1]
+    return alpha_s * (0.4 + 0.4 * u[2]), sigma_s * (1.3 + u[3]), alpha_s, sigma_s
+
+
+def picture(g):
+    "x_s, the known picture, noise, and a mask with both kinds of pixel."
+    mask = torch.tensor([True, False, True, False, False, True])[torch.randperm(6, generator=g)]
+    return *torch.randn(3, 6, generator=g, dtype=torch.float64).unbind(0), mask
+
+
+def put_back(x, known, eps, mask, alpha_t, sigma_t, alpha_s, sigma_s):
+    return torch.where(mask, alpha_s * known + sigma_s * eps, x)
+
+
+add(
+    '45-1',
+    'After a step from t to s, put the known region of the picture back.',
+    cases=lambda g: (*picture(g), *levels(g)),
+    truth=put_back,
+    mistakes={
+        'You put the picture back clean. Beside a noisy rest it is like no x_s of the training: noise it to level s first.': lambda x, k, e, m, *l: (
+            torch.where(m, k, x)
+        ),
+        'You noised the picture to level t, where the step began. The step has arrived at s.': lambda x, k, e, m, at, st, a, s: (
+            torch.where(m, at * k + st * e, x)
+        ),
+        'The mask is inverted: it is True where the picture is known.': lambda x, k, e, m, at, st, a, s: torch.where(m, x, a * k + s * e),
+        'You added the noise and forgot to shrink the picture by alpha_s.': lambda x, k, e, m, at, st, a, s: torch.where(m, k + s * e, x),
+        'You multiplied the noise by sigma_s**2, not by sigma_s.': lambda x, k, e, m, at, st, a, s: torch.where(m, a * k + s**2 * e, x),
+        'You replaced everything, also what was to be painted.': lambda x, k, e, m, at, st, a, s: a * k + s * e,
+        'You mixed picture and state half and half where the picture is known; it replaces the state there.': lambda x, k, e, m, at, st, a, s: (
+            torch.where(m, (a * k + s * e + x) / 2, x)
+        ),
+    },
+)
+
+
+def bend(x, gain):
+    "A denoiser that is no straight line: its slope depends on where it is asked."
+    return torch.tanh(gain * x) + 0.2 * x
+
+
+def slope(x, gain):
+    return gain * (1 - torch.tanh(gain * x) ** 2) + 0.2
+
+
+def measuring(g):
+    u = numbers(g, 4)
+    x, y, a = torch.randn(3, 4, generator=g, dtype=torch.float64).unbind(0)
+    gain = 0.5 + u[0]
+    return (lambda v: bend(v, gain)), x, y, a, 0.4 + 0.4 * u[1], 0.3 + 0.6 * u[2], 0.3 + 0.5 * u[3]
+
+
+def pulled(denoise, x, y, a, alpha, sigma, std, through=True, factor=None, power=2):
+    at = x.clone().requires_grad_()
+    x0 = denoise(at)
+    (gradient,) = torch.autograd.grad(-((y - a * x0) ** 2).sum() / (2 * std**power), at if through else x0)
+    return (x0 + (sigma**2 / alpha if factor is None else factor) * gradient).detach()
+
+
+def misfit_of_state(denoise, x, y, a, alpha, sigma, std):
+    x0 = denoise(x)
+    return x0 + sigma**2 / alpha * a * (y - a * x) / std**2
+
+
+add(
+    '45-2',
+    'Steer an estimate towards a measurement y = a x0 + std noise, as DPS does.',
+    cases=measuring,
+    truth=pulled,
+    mistakes={
+        'Your gradient is taken at x0. It must be taken at x_t, through the denoiser: the slope of the denoiser is missing.': lambda *a: pulled(*a, through=False),
+        'The factor sigma**2 / alpha is missing: it turns a gradient of log p(y | x_t) into a shift of x0.': lambda *a: pulled(*a, factor=1.0),
+        'The factor is sigma**2 / alpha, not sigma**2.': lambda d, x, y, a, alpha, sigma, std: pulled(d, x, y, a, alpha, sigma, std, factor=sigma**2),
+        'The factor is sigma**2 / alpha, not sigma / alpha.': lambda d, x, y, a, alpha, sigma, std: pulled(
+            d, x, y, a, alpha, sigma, std, factor=sigma / alpha
+        ),
+        'The sign is wrong: the estimate moves away from the measurement.': lambda d, x, y, a, alpha, sigma, std: pulled(
+            d, x, y, a, alpha, sigma, std, factor=-(sigma**2) / alpha
+        ),
+        'You are off by two: log p(y | x_t) holds *half* the squared misfit over std**2.': lambda d, x, y, a, alpha, sigma, std: pulled(
+            d, x, y, a, alpha, sigma, std, factor=2 * sigma**2 / alpha
+        ),
+        'The misfit is divided by the variance std**2, not by std.': lambda *a: pulled(*a, power=1),
+        'You compared the measurement with the noisy state. It speaks of the clean picture: compare it with the estimate.': misfit_of_state,
+    },
+    rtol=1e-5,
+)
+
+
+def rising(g):
+    u = numbers(g, 2)
+    alpha_t, sigma_t, alpha_s, sigma_s = levels(g)
+    gain = 0.5 + u[0]
+    # a denoiser that cares about the level it is told
+    return (lambda x, sigma: torch.tanh(gain * x) / (1 + sigma)), torch.randn(5, generator=g, dtype=torch.float64), alpha_s, sigma_s, alpha_t, sigma_t
+
+
+def rise(denoise, x, alpha_s, sigma_s, alpha_t, sigma_t):
+    x0 = denoise(x, sigma_s)
+    return alpha_t * x0 + sigma_t * (x - alpha_s * x0) / sigma_s
+
+
+def rise_late(denoise, x, alpha_s, sigma_s, alpha_t, sigma_t):
+    x0 = denoise(x, sigma_t)
+    return alpha_t * x0 + sigma_t * (x - alpha_s * x0) / sigma_s
+
+
+add(
+    '45-3',
+    'Climb one step of DDIM inversion from x_s to the noisier x_t.',
+    cases=rising,
+    truth=rise,
+    mistakes={
+        'You asked the denoiser about x_s at the level of t. The state has the noise of level s: ask at sigma_s.': rise_late,
+        'That is x_s again. Split it into estimate and noise at level s, and mix the two at level t.': lambda d, x, *l: x,
+        'You scaled the estimate up to level t and left the noise out.': lambda d, x, a, s, at, st: at * d(x, s),
+        'You mixed in the noise of level s; level t has sigma_t.': lambda d, x, a, s, at, st: at * d(x, s) + s * (x - a * d(x, s)) / s,
+    },
+)
+
+
+def jump(x, z, alpha_t, sigma_t, alpha_s, sigma_s):
+    scale = alpha_t / alpha_s
+    return scale * x + torch.sqrt(sigma_t**2 - scale**2 * sigma_s**2) * z
+
+
+add(
+    '45-4',
+    'Jump back: make x_t of x_s and fresh noise z, for t noisier than s.',
+    cases=lambda g: (*torch.randn(2, 4, generator=g, dtype=torch.float64).unbind(0), *levels(g)),
+    truth=jump,
+    mistakes={
+        'x_s holds noise already, so less than sigma_t is missing: subtract what the scaled state brings along.': lambda x, z, at, st, a, s: at / a * x + st * z,
+        'The noise of x_s shrinks with the state: subtract (alpha_t / alpha_s)**2 sigma_s**2, not sigma_s**2.': lambda x, z, at, st, a, s: (
+            at / a * x + torch.sqrt(st**2 - s**2) * z
+        ),
+        'You noised x_s as if it were clean: its signal is already alpha_s, so it shrinks by alpha_t / alpha_s only.': lambda x, z, at, st, a, s: at * x + st * z,
+        'The state has to shrink by alpha_t / alpha_s.': lambda x, z, at, st, a, s: x + torch.sqrt(st**2 - (at / a * s) ** 2) * z,
+        'That is the variance; the noise is multiplied by its root.': lambda x, z, at, st, a, s: at / a * x + (st**2 - (at / a * s) ** 2) * z,
+    },
+)

@@ -424,7 +424,7 @@ def _lock(path: Path) -> int:  # a file that is locked until it is closed or the
 
 
 def _holder(file: int) -> str:
-    time.sleep(0.2)  # it may have locked the file and not yet written its name
+    time.sleep(0.05)  # it may have locked the file and not yet written its name
     return os.pread(file, 200, 0).decode(errors='replace') or 'another process'
 
 # %% ../nbs/23_training.ipynb #tensors

@@ -201,6 +201,11 @@ MUTANTS = {
         'kept.copy_(new)', 'pass',
         'test_training.py::test_average_equals_torch_swa_with_buffers',
     ),
+    'a lock that two may hold': (
+        'two trainers in one folder', 'training.py',
+        'fcntl.LOCK_EX', 'fcntl.LOCK_SH',
+        'test_training.py::test_two_trainers_in_one_folder[4]',
+    ),
     # samplers
     'noise at the last step': (
         'labml p_sample', 'schedules.py',

@@ -9,6 +9,7 @@ import math
 import os
 import resource
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -79,7 +80,9 @@ def go(trainer, until=STEPS, **options):
 def bits(trainer):
     "Everything that the next update depends on, as bytes in a canonical order."
     state = trainer._state()
-    return hashlib.sha256(b''.join(k.encode() + state[k].detach().contiguous().numpy().tobytes() for k in sorted(state))).hexdigest()
+    return hashlib.sha256(
+        b''.join(k.encode() + state[k].detach().contiguous().numpy().tobytes() for k in sorted(state))
+    ).hexdigest()
 
 
 @pytest.fixture(scope='module')
@@ -218,7 +221,9 @@ def test_update_is_adamw_on_the_clipped_gradient():
     torch.manual_seed(0)
     net = nn.Linear(3, 2).double()
     start = [p.detach().clone() for p in net.parameters()]
-    trainer = Trainer(net, lambda m, x, g: m(x).square().sum(1), lr=0.1, warmup=3, clip=0.5, weight_decay=0.2, ema=0.9, device='cpu')
+    trainer = Trainer(
+        net, lambda m, x, g: m(x).square().sum(1), lr=0.1, warmup=3, clip=0.5, weight_decay=0.2, ema=0.9, device='cpu'
+    )
     x = DATA[:4].double()
     reported = trainer.update(x)
     weight, bias = (p.clone().requires_grad_() for p in start)
@@ -256,7 +261,9 @@ def test_many_updates_equal_a_loop_of_torch_tools():
         d = min(0.8, (1 + n) / (10 + n))
         for a, p in zip(average.parameters(), plain.parameters()):
             a.data = d * a.data + (1 - d) * p.data
-        for got, want in zip([*net.parameters(), *trainer.ema.model.parameters()], [*plain.parameters(), *average.parameters()]):
+        for got, want in zip(
+            [*net.parameters(), *trainer.ema.model.parameters()], [*plain.parameters(), *average.parameters()]
+        ):
             torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)  # torch adds 1e-6 to the norm
     assert min(norms) < 2 < max(norms), 'both kinds of gradient, long and short, were met'
 
@@ -424,8 +431,12 @@ def bits_of(model):
 
 
 def snapshot(folder):
-    "Names and bytes of everything below a folder."
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file()}
+    "Names and bytes of everything below a folder but the lock of a run."
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes()
+        for p in sorted(folder.rglob('*'))
+        if p.is_file() and p.name != '.writer'
+    }
 
 
 # Kills
@@ -441,7 +452,9 @@ def test_kill_anywhere(run, tmp_path):
             try:
                 trainer = make()
                 trainer.resume(tmp_path)
-                for _ in trainer.fit(islice(batches(DATA, 4, trainer.seed, trainer.step), STEPS - trainer.step), tmp_path, 1):
+                for _ in trainer.fit(
+                    islice(batches(DATA, 4, trainer.seed, trainer.step), STEPS - trainer.step), tmp_path, 1
+                ):
                     time.sleep(0.002)
                 os._exit(0)
             except BaseException:
@@ -461,7 +474,80 @@ def test_kill_anywhere(run, tmp_path):
     trainer = make()
     assert trainer.resume(tmp_path) and trainer.step == STEPS and bits(trainer) == run[1][STEPS]
     trainer.save(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2, 'temporaries of killed runs are left'
+    assert len(list(tmp_path.glob('[!.]*'))) == 2 and not list(tmp_path.glob('*.tmp')), (
+        'temporaries of killed runs are left'
+    )
+
+
+# One writer
+
+
+def train_apart(folder, report, wait):
+    "Train into a folder in a process of its own; tell what came of it, and stay until told to end."
+    child = os.fork()
+    if child:
+        return child
+    try:
+        trainer = make()
+        run = trainer.fit(batches(DATA, 4, trainer.seed, trainer.step), folder, 1)
+        try:
+            next(run)
+            said = f'{os.getpid()} trains'
+        except ValueError as error:
+            said = f'{os.getpid()} refused: {error}'
+        os.write(report, (said + '\n').encode())
+        os.read(wait, 1)
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
+@pytest.mark.parametrize('races', [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_two_trainers_in_one_folder(tmp_path, races):
+    "Races of two processes: one trains, the other is refused with the name of the first; after kill -9 the folder is free."
+    for _ in range(races):
+        (hear, report), (wait, end) = os.pipe(), os.pipe()
+        children = [train_apart(tmp_path, report, wait) for _ in range(2)]
+        os.close(report)
+        with os.fdopen(hear) as lines:
+            said = dict(lines.readline().strip().split(' ', 1) for _ in children)
+            winner, loser = sorted(said, key=lambda pid: said[pid] != 'trains')
+            assert said[winner] == 'trains', said
+            want = f'refused: {tmp_path} is written by process {winner} on {socket.gethostname()}, expected a folder of its own'
+            assert said[loser].startswith(want), said
+            os.kill(int(winner), signal.SIGKILL)
+            os.waitpid(int(winner), 0)
+        trainer = make()
+        assert trainer.resume(tmp_path) and trainer.step >= 1
+        go(trainer, trainer.step + 1, folder=tmp_path)  # the lock of the dead holds nobody up
+        os.write(end, b'.')
+        assert os.waitpid(int(loser), 0)[1] == 0
+        os.close(wait)
+        os.close(end)
+        for path in tmp_path.glob('*.safetensors'):
+            path.unlink()
+
+
+def test_trainers_of_one_process_share_a_folder(tmp_path):
+    first, second = make(), make()
+    runs = [t.fit(batches(DATA, 4, t.seed, t.step), tmp_path, 1) for t in (first, second)]
+    for run in runs:
+        next(run)
+    runs[0].close()
+    children = [train_apart(tmp_path, *pipe) for pipe in [(os.pipe()[1], os.open(os.devnull, os.O_RDONLY))]]
+    assert training._HELD and os.waitpid(children[0], 0)[1] == 0
+    runs[1].close()
+    assert not training._HELD
+
+
+def test_a_disk_without_locks_refuses_nobody(tmp_path, monkeypatch):
+    import fcntl
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'lockf', no_locks)
+    assert make().save(tmp_path).exists()
 
 
 class Killed(BaseException):
@@ -562,7 +648,7 @@ def test_every_prefix_of_a_save_leaves_a_checkpoint(run, tmp_path, renames_survi
         assert fresh.step in (5, 6) and bits(fresh) == states[fresh.step]
         steps.append(fresh.step)
         fresh.save(folder)
-        assert {p.suffix for p in folder.iterdir()} == {'.safetensors'}
+        assert {p.suffix or p.name for p in folder.iterdir()} == {'.safetensors', '.writer'}
         if not died:
             break
     assert not died and steps == sorted(steps) and 8 <= len(steps) and set(steps) == {5, 6}
@@ -624,7 +710,9 @@ def test_a_full_disk_keeps_the_last_checkpoint(run, tmp_path):
     assert fresh.resume(tmp_path) and fresh.step == 9
 
 
-@pytest.mark.parametrize('number, kind, code', [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)])
+@pytest.mark.parametrize(
+    'number, kind, code', [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
+)
 @pytest.mark.parametrize('step', [0, 1, 8])
 def test_signals_save_between_two_updates(run, tmp_path, number, kind, code, step):
     def interrupted(net, x, generator):
@@ -693,7 +781,11 @@ def test_flipped_bits_of_a_model_are_never_silent(tmp_path):
         path.write_bytes(damaged)
         try:
             got, values = read_model(tmp_path)
-            assert got == config and values.keys() == tensors.keys() and all(torch.equal(values[k], tensors[k]) for k in tensors)
+            assert (
+                got == config
+                and values.keys() == tensors.keys()
+                and all(torch.equal(values[k], tensors[k]) for k in tensors)
+            )
             same += 1
         except ValueError as error:
             assert 'damaged' in str(error)

@@ -11,7 +11,6 @@ import functools
 import gzip
 import heapq
 import json
-import math
 import re
 import sys
 import unicodedata
@@ -106,17 +105,14 @@ def train_merges(
     spelled, count, where = {word: spell(word) for word in times}, Counter(), defaultdict(set)
     for word, pieces in spelled.items():
         _recount(word, pieces, times[word], count, where)
-    merges: dict[str, str] = {}
+    merges: list[str] = []
     while len(merges) < n and (best := _most_frequent(count)):
-        if (product := ''.join(best)) in merges:
-            count[best] = -math.inf  # another pair makes this piece already
-            continue
-        merges[product] = ' '.join(best)
+        merges.append(' '.join(best))
         for word in sorted(where[best]):
             _recount(word, spelled[word], -times[word], count, where)
             spelled[word] = merge_pair(spelled[word], best)
             _recount(word, spelled[word], times[word], count, where)
-    return tuple(merges.values())
+    return tuple(merges)
 
 # %% ../nbs/40_text.ipynb #read-piece
 _NUMBER = {b: i for i, b in enumerate(LETTERS)}

@@ -15,7 +15,7 @@ from itertools import pairwise
 import pytest
 import regex
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tokenizers import normalizers
 from transformers import CLIPTokenizerFast
@@ -212,7 +212,7 @@ def replay(tokenizer, word):
     return ids
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     st.lists(st.text('ab', min_size=1, max_size=12), min_size=1, max_size=6), st.text('abc', min_size=1, max_size=40)
 )
@@ -221,7 +221,7 @@ def test_merging_is_a_replay_in_the_order_of_learning(texts, word):
     assert tokenizer.encode(word) == replay(tokenizer, word)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     st.lists(st.text('abc ', max_size=20), min_size=1, max_size=6),
     st.integers(0, 20),
@@ -231,13 +231,12 @@ def test_each_merge_is_the_most_frequent_pair(texts, n, shuffle):
     merges = train_merges(texts, n)
     pieces = {word: spell(word) for text in texts for word in words(text)}
     times = Counter(word for text in texts for word in words(text))
-    for k, merge in enumerate(merges):
+    for merge in merges:
         count = Counter()
         for word, spelled in pieces.items():
             for pair in pairwise(spelled):
                 count[pair] += times[word]
-        made = {m.replace(' ', '') for m in merges[:k]}
-        best = min((p for p in count if ''.join(p) not in made), key=lambda p: (-count[p], p))
+        best = min(count, key=lambda p: (-count[p], p))
         assert merge == ' '.join(best)
         for word, spelled in pieces.items():
             glued = []
@@ -249,11 +248,12 @@ def test_each_merge_is_the_most_frequent_pair(texts, n, shuffle):
     assert train_merges(texts, n) == merges
 
 
-def test_a_piece_is_made_in_one_way_only():
-    texts = ['ab abc bc'] + ['abd'] * 5 + ['xbc'] * 4  # 'abc' may come from 'ab c' and from 'a bc'
-    merges = train_merges(texts * 3 + ['abcabc cabc'], 100)
-    made = [merge.replace(' ', '') for merge in merges]
-    assert len(set(made)) == len(made) == len(Tokenizer(merges).rules)
+@settings(max_examples=200, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(st.lists(st.text('aab', min_size=1, max_size=20), min_size=1, max_size=8))
+def test_no_piece_is_learned_twice(texts):
+    merges = train_merges(texts, 1000)
+    assert len({merge.replace(' ', '') for merge in merges}) == len(merges) == len(Tokenizer(merges).rules)
+    assert all(len(Tokenizer(merges).encode(word)) == 1 for text in texts for word in words(text))
 
 
 def test_enough_merges_make_every_caption_word_one_token():
@@ -378,3 +378,9 @@ def test_folders_that_are_refused(tmp_path):
     (tmp_path / 'd' / 'bpe_simple_vocab_16e6.txt.gz').write_bytes(b'\x1f\x8b\x08\x00broken')
     with pytest.raises(ValueError, match='cannot be read'):
         clip_tokenizer(tmp_path / 'd')
+
+
+def test_the_committed_counts_are_those_of_the_published_vocabulary(published):
+    from tools.measure_tokens import ZOO, measure
+
+    assert json.loads((ZOO / 'tokens.json').read_text(encoding='utf-8')) == measure(published)

@@ -5,9 +5,12 @@ import shutil
 import sys
 import time
 import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from diffbook.conditioning import Conditional, TextConditioner
+    from diffbook.core import DenoiseFn
     from diffbook.data import Dataset
     from diffbook.losses import Denoiser
 
@@ -24,6 +29,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 SOLVERS = ('ddim', 'ancestral', 'euler', 'heun')
+STEPS = {'heun': 12}  # two calls a step: 23 in all; the other solvers make 20 steps of one call
+ROUNDS = 3  # how often RePaint walks each step of an inpainting
 ROOT_HELP = 'Where data sets lie; else DIFFBOOK_DATA, else a cache folder.'
 
 Seed = Annotated[int, typer.Option(help='Seed of everything random.')]
@@ -34,6 +41,21 @@ DataRoot = Annotated[Path | None, typer.Option(help=ROOT_HELP)]
 def say(text: str) -> None:
     "Print a line at once."
     print(text, flush=True)
+
+
+def note(text: str) -> None:
+    "Print a line that is no result: what was assumed, cut off or not understood."
+    print(f'note: {" ".join(text.split())}', file=sys.stderr, flush=True)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    "Print warnings as notes, each once."
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always', UserWarning)
+        yield
+    for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)):
+        note(text.replace('text 0: ', 'the prompt: ', 1))
 
 
 def at_least(name: str, value: float | None, least: float) -> None:
@@ -92,12 +114,23 @@ def describe_shape(about: dict[str, Any], model: 'Denoiser', size: int | None) -
     shape = about.get('shape')
     if size is None and shape is None:
         raise ValueError('the model does not say how large its images are; add --size')
-    channels = shape[0] if shape else model.net.in_channels
+    channels = shape[0] if shape else getattr(model, 'denoiser', model).net.in_channels
     return (channels, size, size) if size is not None else tuple(shape)
 
 
-def draw(model: 'Denoiser', shape: tuple[int, int, int], n: int, steps: int, solver: str, seed: int, batch: int = 64) -> 'Tensor':
-    "Sample n images in [-1, 1] with a progress bar; image i is the same whatever n is."
+class Edit(NamedTuple):
+    "A picture to start from, and what of it stays."
+
+    picture: 'Tensor'  # (1, c, h, w) in [-1, 1]
+    known: 'Tensor | None' = None  # (1, 1, h, w) bool: True where the picture stays
+    strength: float = 1.0  # share of the steps that are walked
+
+
+def draw(
+    model: 'Denoiser | Conditional', shape: tuple[int, ...], n: int, steps: int, solver: str, seed: int, batch: int = 64, *,
+    told: Callable[[int, int], 'DenoiseFn'] | None = None, edit: Edit | None = None,
+) -> 'Tensor':  # fmt: skip
+    "Sample n images in [-1, 1] with a progress bar; image i is the same whatever n is. `told(start, count)` gives the denoiser of some."
     import torch
     from tqdm import tqdm
 
@@ -109,17 +142,149 @@ def draw(model: 'Denoiser', shape: tuple[int, int, int], n: int, steps: int, sol
     whole = isinstance(schedule, DiscreteSchedule) and steps <= schedule.t_max
     times = (samplers.trailing_times if whole else samplers.uniform_times)(schedule, steps)
     device = next(model.parameters()).device
-    with tqdm(total=n * steps, desc='sampling', unit='step') as bar, torch.inference_mode():
+    with tqdm(total=n * steps if edit is None else None, desc='sampling', unit='step') as bar, torch.inference_mode():
         for start in range(0, n, batch):
             count = min(batch, n - start)
-            x = noise(seed, 'start', 0, range(start, start + count), shape).float().to(device)
-            x = x * schedule.sigma(schedule.t_max).to(x)
+            denoise = model if told is None else told(start, count)
             step = getattr(samplers, solver)
             step = partial(step, noise=seeded_noise(seed, 'sample', start)) if solver == 'ancestral' else step
-            for x in samplers.sample(model, schedule, x, times, step):
+            if edit is None:
+                x = noise(seed, 'start', 0, range(start, start + count), shape).float().to(device)
+                walk = samplers.sample(denoise, schedule, x * schedule.sigma(schedule.t_max).to(x), times, step)
+            else:
+                walk = revise(denoise, schedule, edit, count, times, step, lambda purpose, first=start: seeded_noise(seed, purpose, first), device)
+            for x in walk:
                 bar.update(count)
             images.append(x.cpu())
     return torch.cat(images)
+
+
+def revise(
+    denoise: 'DenoiseFn', schedule: Any, edit: Edit, count: int, times: 'Tensor', step: Callable, noises: Callable[[str], Callable], device: Any
+) -> Iterator['Tensor']:
+    "Start from a picture noised in part, and if some of it is to stay, put that back at every step."
+    from diffbook import samplers
+    from diffbook.editing import repaint, start_from
+
+    picture = edit.picture.to(device).expand(count, -1, -1, -1)
+    x, times = start_from(schedule, picture, times, edit.strength, noise=noises('start'))
+    if edit.known is None:
+        return samplers.sample(denoise, schedule, x, times, step)
+    solver = getattr(step, 'func', step)  # RePaint gives the noise itself, another for each round
+    return repaint(denoise, schedule, x, times, edit.picture.to(device), edit.known.to(device), rounds=ROUNDS, solver=solver, noise=noises)
+
+
+# Text
+
+
+def reader_of(model: Any) -> 'TextConditioner | None':
+    "The part of a model that reads text, if it has one."
+    from diffbook.conditioning import Conditional, TextConditioner
+
+    reads = isinstance(model, Conditional) and isinstance(model.conditioner, TextConditioner)
+    return model.conditioner if reads else None
+
+
+def tell(model: 'Conditional', prompts: str | Sequence[str], negative: str, guidance: float) -> Callable[[int, int], 'DenoiseFn']:
+    "Make denoisers that are asked for prompts, one for all images or one each, and guided away from `negative`."
+    import torch
+
+    from diffbook.guidance import guide
+
+    with torch.inference_mode():
+        everything = [prompts] if isinstance(prompts, str) else list(prompts)
+        with noted():
+            cond = model.condition(everything)
+            null = model.condition([negative]) if negative else model.null(1)
+    guided = guide(model, null, guidance) if guidance != 1 else model
+
+    def told(start: int, count: int) -> 'DenoiseFn':
+        rows = slice(start, start + count) if len(everything) > 1 else slice(None)
+        mine = cond.map(lambda v: v[rows].expand(count, *v.shape[1:]))
+        return lambda x, t, _=None: guided(x, t, mine)
+
+    return told
+
+
+def split_words(text: str) -> list[str]:
+    "The words of a text, in small letters."
+    import re
+
+    return re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.lower())
+
+
+def known_words(about: dict[str, Any]) -> set[str]:
+    "The words that a text model was trained on; none if it does not say."
+    from diffbook.data import draw_split
+
+    name = str(about.get('data', ''))
+    captions = draw_split(2000, 8, brief=0.2).captions if not about.get('words') and name.startswith('shapes') else ()
+    return set(about.get('words') or ()) | {word for text in captions for word in split_words(text)}
+
+
+def check_words(text: str, known: set[str]) -> None:
+    "Say which words of a prompt the model has never read, and which it has."
+    from difflib import get_close_matches
+
+    strange = [word for word in dict.fromkeys(split_words(text)) if known and word not in known]
+    if not strange:
+        return
+    near = sorted({other for word in strange for other in get_close_matches(word, known, 3, 0.7)})
+    what = f'it knows {", ".join(sorted(known))}' if len(known) <= 60 else f'it knows {len(known):,} words' + (f', such as {", ".join(near)}' if near else '')
+    note(f'the model was never shown {" or ".join(repr(word) for word in strange)}, and may not draw what is meant; {what}')
+
+
+def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
+    "Make an untrained denoiser that reads captions: those of shapes by the CLIP of the zoo, others by a text tower of its own."
+    import torch
+
+    from diffbook.conditioning import Conditional, TextConditioner
+    from diffbook.core import build, generator
+    from diffbook.losses import Denoiser
+    from diffbook.nets.clip import TextTower
+    from diffbook.nets.unet import UNet
+    from diffbook.predictions import predict_x0
+    from diffbook.schedules import CosineSchedule
+    from diffbook.text import Tokenizer, train_merges
+    from diffbook.training import load, read_model
+
+    if width < 8 or width % 8:
+        raise ValueError(f'--width is {width}, expected a multiple of 8, at least 8')
+    shape = images.images.shape[1:]
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(generator(seed, 'weights').initial_seed())
+        if images.name.startswith('shapes'):
+            tokenizer, tower = build(read_model('clip-shapes')[0]['about']['tokenizer']), load('clip-shapes').text_model
+        else:
+            merges = train_merges(images.captions, 1000)
+            context = 2 + max(len(Tokenizer(merges).encode(text)) for text in images.captions)
+            tokenizer = Tokenizer(merges, context)
+            tower = TextTower(tokenizer.vocab_size, context, 128, 2, 4, hidden=256, end=tokenizer.end)
+        deep = max(shape[1:]) > 48
+        levels = dict(channels=(width, 2 * width, 4 * width), blocks=(1, 1, 2), heads=(0, 0, 4, 4)) if deep else dict(
+            channels=(width, 2 * width), blocks=(1, 1), heads=(0, 4, 4))  # fmt: skip
+        net = UNet(shape[0], groups=8, seq_dim=tower.width, **levels)
+        return Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower, frozen=images.name.startswith('shapes')))
+
+
+def text_objective(model: 'Conditional', batch: Any, generator: 'torch.Generator') -> 'Tensor':
+    "Give the loss of images and the tokens of their captions; one caption in ten is dropped."
+    import torch
+
+    from diffbook.conditioning import drop
+    from diffbook.data import to_model
+    from diffbook.losses import diffusion_loss, stratified_draw
+
+    x0, tokens = to_model(batch[0]), batch[1]
+    cond = drop(model.condition(tokens), model.null(len(x0)), 0.1, generator)
+    t = stratified_draw(model.schedule, len(x0), generator).to(x0.device)
+    eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
+    return diffusion_loss(model.denoiser, x0, t, eps, cond, tamed_snr)
+
+
+def tamed_snr(schedule: Any, t: 'Tensor') -> 'Tensor':
+    "Weigh the error of x0 by the signal-to-noise ratio, held between 1 and 20."
+    return schedule.log_snr(t).exp().clamp(1, 20)
 
 
 # Commands
@@ -137,6 +302,7 @@ def train(
     ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
     width: Annotated[int, typer.Option(help='Channels of the finest level of the U-Net.')] = 64,
     size: Annotated[int | None, typer.Option(help='Side of drawn shapes (default 32), of emoji (64) or of the images of a folder (64).')] = None,
+    text: Annotated[bool, typer.Option('--text', help='Train a model that reads captions: for shapes and emoji.')] = False,
     save_every: Annotated[int, typer.Option(help='Updates between two checkpoints.')] = 500,
     bf16: Annotated[bool | None, typer.Option('--bf16/--no-bf16', help='Compute in bfloat16; by default on a GPU.')] = None,
     compile: Annotated[bool, typer.Option('--compile', help='Compile the network first (minutes).')] = False,
@@ -166,10 +332,12 @@ def train(
     if checkpoints(folder) and not resume:
         raise ValueError(f'{out} holds a run already; add --resume to continue it, or choose another --out')
     device = pick_device(device)
-    images = load_images(data, 'train', data_root, size).images
-    model = new_model(tuple(images.shape[1:]), width, seed)
+    found = load_captioned(data, data_root, size) if text else load_images(data, 'train', data_root, size)
+    images = found.images
+    model = new_text_model(found, width, seed) if text else new_model(tuple(images.shape[1:]), width, seed)
+    examples = (images, model.conditioner.tokenizer(found.captions)) if text else images
     trainer = Trainer(
-        model, objective, lr=lr, total=total, ema=ema, seed=seed, device=device, bf16=bf16, compile=compile or None,
+        model, text_objective if text else objective, lr=lr, total=total, ema=ema, seed=seed, device=device, bf16=bf16, compile=compile or None,
         warmup=min(100, (total or 1000) // 10))  # fmt: skip
     trainer.settings |= {'data': data, 'batch_size': batch_size}  # a run continues with what it began with
     if resume:
@@ -177,11 +345,13 @@ def train(
     if trainer.seed != seed:
         raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
     parameters = sum(p.numel() for p in model.parameters())
-    say(f'{len(images):,} images of {data}, {parameters:,} parameters, on {device.type}.')
+    say(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}.')
+    if found.captions and not text:
+        say('These images have captions: with --text, the model learns to draw what they say.')
     new = not out.exists()
     try:
         trainer.save(folder)  # a disk that cannot be written to says so now
-        train_loop(trainer, images, batch_size, total, minutes, folder, save_every, out / 'training.csv')
+        train_loop(trainer, examples, batch_size, total, minutes, folder, save_every, out / 'training.csv')
     except Exception:
         if new and trainer.step < save_every:
             shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping
@@ -191,9 +361,25 @@ def train(
         raise
     about = {'data': data if Path(data).name == data else Path(data).name, 'shape': list(images.shape[1:]), 'steps': trainer.step,
              'batch_size': batch_size, 'seed': seed}  # fmt: skip
+    if text:
+        about['words'] = sorted({word for caption in found.captions for word in split_words(caption)})
     save(out, trainer.ema.model, about)
     say(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
-        f'  {folder}    checkpoints\nNext: diffbook sample {out} --out {out / "samples.png"}')  # fmt: skip
+        f'  {folder}    checkpoints\nNext: diffbook sample {out} --out {out / "samples.png"}'
+        + (f' --prompt "{found.captions[0]}"' if text else ''))  # fmt: skip
+
+
+def load_captioned(name: str, root: Path | None, size: int | None) -> 'Dataset':
+    "Load images with captions: of shapes, those that no test asks for, and some captions that leave something out."
+    from diffbook.data import draw_split
+
+    if name == 'shapes':
+        at_least('--size', size, 8)
+        return draw_split(50_000, size or 32, brief=0.2)
+    found = load_images(name, 'train', root, size)
+    if found.captions is None:
+        raise ValueError(f'--text needs captions, and {name} has none; expected --data shapes or emoji')
+    return found
 
 
 def load_images(name: str, split: str, root: Path | None, size: int | None) -> 'Dataset':
@@ -207,7 +393,7 @@ def load_images(name: str, split: str, root: Path | None, size: int | None) -> '
 
 
 def train_loop(
-    trainer: Any, images: 'Tensor', batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path
+    trainer: Any, examples: Any, batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path
 ) -> None:
     "Make updates until the steps or the minutes are used up; write one line of the log every 20."
     from itertools import islice
@@ -217,7 +403,8 @@ def train_loop(
     from diffbook.data import batches
 
     left = None if total is None else max(0, total - trainer.step)
-    stream = islice(batches(images.to(trainer.device), batch_size, trainer.seed, trainer.step), left)
+    examples = tuple(v.to(trainer.device) for v in examples) if isinstance(examples, tuple) else examples.to(trainer.device)
+    stream = islice(batches(examples, batch_size, trainer.seed, trainer.step), left)
     end = time.monotonic() + 60 * minutes if minutes else float('inf')
     kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
     kept = [line for line in kept if line.partition(',')[0].isdigit() and int(line.partition(',')[0]) <= trainer.step]
@@ -238,47 +425,126 @@ def sample(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
     out: Annotated[Path, typer.Option(help='The picture to write, a .png file.')],
     n: Annotated[int, typer.Option('--n', help='Images to draw.')] = 64,
-    steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
-    solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
+    solver: Annotated[str | None, typer.Option(help=f'One of {", ".join(SOLVERS)}; heun by default, with --mask ancestral.')] = None,
     size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
     columns: Annotated[int, typer.Option(help='Images a row.')] = 8,
     zoom: Annotated[int, typer.Option(help='Pixels drawn for each pixel.')] = 2,
-    prompt: Annotated[str | None, typer.Option(help='For text models (part 4 of the book).')] = None,
-    guidance: Annotated[float | None, typer.Option(help='For text models (part 4 of the book).')] = None,
+    prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
+    negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model, 2 by default.')] = None,
+    image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
+    strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
+    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white is drawn anew, black stays.')] = None,
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
     """Draw images from a trained model; the same seed draws the same images.
 
     Example: `diffbook sample fashion-mnist --n 64 --seed 1 --out garments.png`
+
+    A model that reads text takes --prompt, and any model takes --image, alone or with --mask.
     """
-    for name, value in (('--prompt', prompt), ('--guidance', guidance)):
-        if value is not None:
-            raise ValueError(f'{name} is {value!r}, and {model} takes no text: models that do come with part 4 of the book')
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
+    solver = solver or ('ancestral' if mask else 'heun')
     if solver not in SOLVERS:
         raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    steps = steps or STEPS.get(solver, 20)
     if out.suffix.lower() != '.png' or out.is_dir():
         raise ValueError(f'--out is {out}, expected a file that ends in .png')
+    for name, value in (('--mask', mask), ('--strength', strength)):
+        if value is not None and image is None:
+            raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
+    if strength is not None and not 0 < strength <= 1:
+        raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
     from diffbook.plots import save_images
 
-    denoiser, about = open_model(model, device)
-    images = draw(denoiser, describe_shape(about, denoiser, size), n, steps, solver, seed)
+    net, about = open_model(model, device)
+    told = listen(net, about, model, prompt, negative, guidance)
+    shape = describe_shape(about, net, size)
+    edit = None if image is None else open_edit(image, mask, strength, shape)
+    images = draw(net, shape, n, steps, solver, seed, told=told, edit=edit)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_images(finite(images), out, columns=columns, zoom=zoom)
-    say(f'{n} images in {out}')
+    say(f'{n} image{"s" * (n != 1)} in {out}')
+    if prompt and prompt.strip():
+        count_agreement(about, prompt, images)
 
 
-def open_model(name: str, device: str | None) -> tuple['Denoiser', dict[str, Any]]:
+def listen(
+    net: Any, about: dict[str, Any], name: str, prompt: str | None, negative: str | None, guidance: float | None
+) -> Callable[[int, int], 'DenoiseFn'] | None:
+    "Make what is asked of a text model out of the options; refuse them for a model that reads no text."
+    given = [(o, v) for o, v in (('--prompt', prompt), ('--negative', negative), ('--guidance', guidance)) if v is not None]
+    if reader_of(net) is None:
+        for option, value in given:
+            raise ValueError(f'{option} is {value!r}, and {name} reads no text; `diffbook train --data shapes --text` makes a model that does')
+        return None
+    if guidance is not None and not -1e6 < guidance < 1e6:
+        raise ValueError(f'--guidance is {guidance}, expected a finite number: 1 is off, 2 to 4 are usual')
+    prompt, negative = (prompt or '').strip(), (negative or '').strip()
+    known = known_words(about)
+    for text in (prompt, negative):
+        check_words(text, known)
+    if not prompt and not negative:
+        note('no prompt: images are drawn without a condition' + (', and --guidance does nothing' if guidance is not None else '; say what to draw with --prompt'))
+        return None
+    return tell(net, prompt, negative, 2.0 if guidance is None else guidance)
+
+
+def count_agreement(about: dict[str, Any], prompt: str, images: 'Tensor') -> None:
+    "Read drawn shapes, and say in how many images all that the prompt states is true."
+    from diffbook.data import caption_agrees, from_model, read_shapes
+
+    if not str(about.get('data', '')).startswith('shapes') or images.shape[1] != 3:
+        return
+    try:
+        held = caption_agrees(prompt, read_shapes(from_model(images)))
+    except ValueError as error:
+        note(f'the images are not counted, as the reader of shapes does not understand the prompt: {error}')
+        return
+    wrong = [f'{key} in {(~kept).sum().item()}' for key, kept in held.items() if key != 'all' and not kept.all()]
+    say(f'{held["all"].sum().item()} of {len(images)} show what the prompt says' + (f' (wrong: {", ".join(wrong)})' if wrong else ''))
+
+
+def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tuple[int, ...]) -> Edit:
+    "Read a picture, and a mask of the same size, as a model of images of `shape` takes them."
+    import torch
+    from PIL import Image
+
+    from diffbook.data import read_image, to_model
+
+    channels, side = shape[0], shape[1]
+    pixels = read_image(image, side)
+    with Image.open(image) as file:
+        given = file.size
+    if given != (side, side):
+        cut = 'its middle square is' if given[0] != given[1] else 'it is'
+        note(f'{image} has {given[0]} x {given[1]} pixels: {cut} scaled to {side} x {side}, the size of the images that the model draws')
+    grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).round().to(torch.uint8)
+    picture = to_model(pixels if channels == 3 else grey)[None]
+    if mask is None:
+        return Edit(picture, None, 0.6 if strength is None else strength)
+    wanted = read_image(mask, side).float().mean(0) > 127.5
+    with Image.open(mask) as file:
+        if file.size != given:
+            raise ValueError(f'--mask {mask} has {file.size[0]} x {file.size[1]} pixels, expected {given[0]} x {given[1]} as --image {image}')
+    if not wanted.any():
+        raise ValueError(f'--mask {mask} is black all over, which leaves nothing to draw; white marks what is drawn anew')
+    return Edit(picture, ~wanted[None, None], 1.0 if strength is None else strength)
+
+
+def open_model(name: str, device: str | None) -> tuple['Denoiser | Conditional', dict[str, Any]]:
     "Load a denoiser by folder or name, and what is said about it."
+    from diffbook.conditioning import Conditional
     from diffbook.losses import Denoiser
     from diffbook.training import load, pick_device, read_model
 
     place = pick_device(device)
     model = load(name)
-    if not isinstance(model, Denoiser):
-        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser')
+    if not isinstance(model, (Denoiser, Conditional)):
+        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
     return model.to(place), read_model(name)[0]['about']
 
 
@@ -294,8 +560,9 @@ def finite(images: 'Tensor') -> 'Tensor':
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
-    data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist.')],
+    data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist; shapes, for a model that reads text.')],
     n: Annotated[int, typer.Option('--n', help='Images to draw and to compare with.')] = 1000,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
     steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
     solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
     out: Annotated[Path | None, typer.Option(help='Also write the numbers to this .json file.')] = None,
@@ -306,6 +573,8 @@ def evaluate(
     """Compare samples with real images, beside what real images score against each other (the floor).
 
     Example: `diffbook evaluate fashion-mnist --data fashion-mnist --n 2048 --steps 40`
+
+    With --data shapes, count what a model that reads text draws as its caption says, for captions that training never showed.
     """
     at_least('--n', n, 10)
     at_least('--steps', steps, 1)
@@ -323,6 +592,16 @@ def evaluate(
     from diffbook.training import write_file
 
     denoiser, about = open_model(model, device)
+    if guidance is not None and reader_of(denoiser) is None:
+        raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
+    if data == 'shapes' and reader_of(denoiser) is not None:
+        report = count_captions(denoiser, describe_shape(about, denoiser, None), n, steps, solver, 2.0 if guidance is None else guidance, seed)
+        report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_file(out, (json.dumps(report, indent=1) + '\n').encode())
+            say(f'{out}')
+        return
     real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
     shape = tuple(real.shape[1:])
     if shape[0] != 1:
@@ -343,6 +622,31 @@ def evaluate(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_file(out, (json.dumps(report, indent=1) + '\n').encode())
         say(f'{out}')
+
+
+def count_captions(net: 'Conditional', shape: tuple[int, ...], n: int, steps: int, solver: str, guidance: float, seed: int) -> dict[str, Any]:
+    "Draw n captions of each part that training never shows, read the images, and say in how many each claim holds."
+    from diffbook.data import SPLITS, caption_agrees, draw_split, from_model, read_shapes
+
+    report: dict[str, Any] = {'n': n, 'guidance': guidance, 'parts': {}}
+    for part in SPLITS[1:]:
+        asked = draw_split(n, shape[1], part, seed)
+        images = draw(net, shape, n, steps, solver, seed, told=tell(net, asked.captions, '', guidance))
+        held = caption_agrees(asked.captions, read_shapes(from_model(finite(images))))
+        real = caption_agrees(asked.captions, read_shapes(asked.images))['all']
+        other = caption_agrees(asked.captions[1:] + asked.captions[:1], asked.labels)['all']
+        objects = (asked.labels[:, 1::4] >= 0).sum(1)
+        share = lambda kept: round(kept.double().mean().item(), 4)  # noqa: E731
+        report['parts'][part] = {key: share(kept) for key, kept in held.items()} | {
+            'by objects': {str(k): share(held['all'][objects == k]) for k in (1, 2, 3) if (objects == k).any()},
+            'real images': share(real), 'another caption': share(other),
+        }  # fmt: skip
+        row = report['parts'][part]
+        say(f'{part}: {row["all"]:.1%} of {n} images are all that their caption says (real images {row["real images"]:.1%}, '
+            f'under the caption of another {row["another caption"]:.1%})')  # fmt: skip
+        say('  ' + ', '.join(f'{key} {row[key]:.1%}' for key in held if key != 'all'))
+        say('  ' + ', '.join(f'{v:.1%} with {k} object{"s" * (k != "1")}' for k, v in row['by objects'].items()))
+    return report
 
 
 @app.command()

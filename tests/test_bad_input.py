@@ -14,21 +14,27 @@ import resource
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import diffbook.schedules as schedules
 from diffbook import cli, samplers
+from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import Cond, build, describe, generator, match_dims, noise
 from diffbook.data import (
     Dataset,
     batches,
+    caption_agrees,
     draw_shapes,
+    draw_split,
     fetch_data,
     from_model,
     load_data,
+    read_caption,
     read_folder,
     read_idx,
     read_shapes,
+    scene_split,
     to_model,
 )
 from diffbook.elbo import elbo_terms
@@ -38,10 +44,12 @@ from diffbook.gaussian import kl_gaussian
 from diffbook.ledger import check
 from diffbook.losses import Denoiser, diffusion_loss
 from diffbook.metrics import compare, features, frechet_distance, precision_recall
+from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet, published_arguments
 from diffbook.plots import montage
 from diffbook.predictions import predict_edm, predict_eps, predict_v
 from diffbook.samplers import ddim, heun, sample, trailing_times, uniform_times
+from diffbook.text import Tokenizer
 from diffbook.training import EMA, Trainer, load, pick_device, save
 
 NAN, INF = math.nan, math.inf
@@ -55,6 +63,13 @@ def tiny():
 
 def model():
     return Denoiser(tiny(), SCHEDULE, predict_v)
+
+
+def text_model():
+    tokenizer = Tokenizer([], 8)
+    tower = TextTower(tokenizer.vocab_size, 8, 8, 1, 1, hidden=8, end=tokenizer.end)
+    net = UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 1), groups=4, seq_dim=8)
+    return Conditional(Denoiser(net, SCHEDULE, predict_v), TextConditioner(tokenizer, tower))
 
 
 def trainer(**settings):
@@ -145,6 +160,14 @@ LIBRARY = {
     'shapes of four pixels': (lambda: draw_shapes(1, 4), 'size 4'),
     'four objects': (lambda: draw_shapes(1, objects=(4,)), r'objects is \(4,\), expected some of'),
     'grey shapes': (lambda: read_shapes(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)), r'shape \(1, 1, 8, 8\), expected uint8 \(n, 3, h, h\)'),
+    'captions for another number': (lambda: caption_agrees(['a circle'], torch.zeros(2, 13)), '1 captions and 2 images'),
+    'labels of twelve columns': (lambda: caption_agrees('a circle', torch.zeros(2, 12)), r'shape \(2, 12\), expected \(n, 13\)'),
+    'one scene without its axis': (lambda: scene_split(torch.zeros(13)), r'shape \(13,\), expected \(n, 13\)'),
+    'unknown word': (lambda: read_caption('a huge red circle'), "'huge', expected size .small"),
+    'four things in a caption': (lambda: read_caption('a ring and a ring and a ring and a ring'), '4 objects, expected at most 3'),
+    'unknown part': (lambda: draw_split(3, split='test'), "split is 'test'.*expected one of train, new scenes, new kinds"),
+    'brief share of two': (lambda: draw_split(3, brief=2.0), 'brief 2.0, expected .* a share from 0 to 1'),
+    'emoji of 48 pixels': (lambda: load_data('emoji', size=48), 'size is 48, expected 64, 32, 16 or 8'),
     'unknown data': (lambda: load_data('imagenet'), "data set is 'imagenet', expected shapes, fashion-mnist"),
     'unknown split': (lambda: load_data('shapes', 'validation'), "split is 'validation', expected 'train' or 'test'"),
     'unknown fetch': (lambda: fetch_data('imagenet'), "data set is 'imagenet', expected one of"),
@@ -355,8 +378,20 @@ COMMANDS = {  # command line, words of the message
     'no images': (('sample', 'MODEL', '--n', '0', '--out', 'x.png'), '--n is 0, expected at least 1'),
     'no sampling steps': ((*SAMPLE, '--steps', '0'), '--steps is 0, expected at least 1'),
     'unknown solver': ((*SAMPLE, '--solver', 'magic'), "--solver is 'magic', expected one of ddim"),
-    'prompt': ((*SAMPLE, '--prompt', 'a cat'), "--prompt is 'a cat'.*part 4"),
-    'guidance': ((*SAMPLE, '--guidance', '3'), '--guidance is 3.0.*part 4'),
+    'prompt': ((*SAMPLE, '--prompt', 'a cat'), "--prompt is 'a cat', and .* reads no text; .*--text"),
+    'negative prompt': ((*SAMPLE, '--negative', 'a cat'), "--negative is 'a cat', and .* reads no text"),
+    'guidance': ((*SAMPLE, '--guidance', '3'), '--guidance is 3.0, and .* reads no text'),
+    'guidance of nan': (('sample', 'READER', '--prompt', 'a', '--guidance', 'nan', '--out', 'x.png'), '--guidance is nan, expected a finite number'),
+    'mask without a picture': ((*SAMPLE, '--mask', 'mask.png'), '--mask is mask.png, and there is no picture.*--image'),
+    'strength without a picture': ((*SAMPLE, '--strength', '0.5'), '--strength is 0.5, and there is no picture'),
+    'strength of zero': ((*SAMPLE, '--image', 'photo.png', '--strength', '0'), r'--strength is 0.0, expected a number over 0, up to 1'),
+    'strength of two': ((*SAMPLE, '--image', 'photo.png', '--strength', '2'), '--strength is 2.0, expected'),
+    'mask of another size': ((*SAMPLE, '--image', 'photo.png', '--mask', 'mask.png'), '--mask mask.png has 9 x 7 pixels, expected 8 x 8 as --image photo.png'),
+    'mask that leaves nothing': ((*SAMPLE, '--image', 'photo.png', '--mask', 'photo.png'), 'photo.png is black all over'),
+    'picture that is not there': ((*SAMPLE, '--image', 'nowhere.png'), 'nowhere.png could not be read'),
+    'picture that is a note': ((*SAMPLE, '--image', 'file'), 'file could not be read as PNG, JPEG or WebP'),
+    'captions that are not there': (('train', '--data', 'photos', '--text', '--out', 'run'), '--text needs captions, and photos has none; expected --data shapes or emoji'),
+    'guided garments': (('evaluate', 'MODEL', '--data', 'mnist', '--guidance', '2'), '--guidance is 2.0, and .* reads no text'),
     'picture that is a text': (('sample', 'MODEL', '--out', 'x.txt'), '--out is x.txt, expected a file that ends in .png'),
     'picture that is a folder': (('sample', 'MODEL', '--out', 'empty'), '--out is empty, expected a file'),
     'picture below a file': (('sample', 'MODEL', '--n', '1', '--steps', '1', '--out', 'file/x.png'), 'file.*(exists|directory)'),
@@ -378,9 +413,15 @@ def test_command(name, folder, monkeypatch, capsys):
     monkeypatch.setenv('XDG_CACHE_HOME', str(root / 'cache'))
     (root / 'empty').mkdir()
     (root / 'file').write_text('here')
+    Image.new('L', (8, 8)).save(root / 'photo.png')
+    Image.new('L', (9, 7), 255).save(root / 'mask.png')
+    (root / 'photos').mkdir()
+    Image.new('L', (8, 8)).save(root / 'photos' / 'a.png')
     argv, words = COMMANDS[name]
+    if 'READER' in argv:
+        save(root / 'reader', text_model(), {'data': 'letters', 'shape': [1, 8, 8]})
     before = digest(root)
-    answer = refused(capsys, *[str(folder) if a == 'MODEL' else a for a in argv])
+    answer = refused(capsys, *[{'MODEL': str(folder), 'READER': 'reader'}.get(a, a) for a in argv])
     assert re.search(words, answer), answer
     assert digest(root) == before, 'something was left behind'
 

@@ -13,9 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from diffbook import cli
-from diffbook.core import uniform
-from diffbook.data import Dataset, draw_shapes
+from diffbook import cli, samplers
+from diffbook.conditioning import Conditional, TextConditioner
+from diffbook.core import noise, seeded_noise, uniform
+from diffbook.data import Dataset, draw_shapes, draw_split, from_model, to_model
+from diffbook.editing import start_from
+from diffbook.guidance import guide
+from diffbook.losses import Denoiser
+from diffbook.nets.clip import TextTower
+from diffbook.nets.unet import UNet
+from diffbook.predictions import predict_x0
+from diffbook.schedules import CosineSchedule
+from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, checkpoints, load, read_model, save
 
 TRAIN = ['train', '--data', 'shapes', '--size', '8', '--width', '8', '--batch-size', '4', '--seed', '3']
@@ -136,6 +145,215 @@ def test_a_model_that_does_not_say_its_size(trained, tmp_path, capsys):
     run('sample', tmp_path / 'm', '--n', 1, '--steps', 1, '--out', tmp_path / 'x.png', code=2)
     assert 'add --size' in capsys.readouterr().err
     run('sample', tmp_path / 'm', '--n', 1, '--steps', 1, '--size', 8, '--out', tmp_path / 'x.png')
+
+
+# --- models that read text, and pictures to start from
+
+PROMPT = 'a small red circle above a big blue square'
+
+
+def pixels(path, n, side, columns=8):
+    "The images of a grid that was saved with --zoom 1: (n, 3, side, side) bytes."
+    whole = torch.frombuffer(bytearray((image := Image.open(path).convert('RGB')).tobytes()), dtype=torch.uint8)
+    whole, step = whole.reshape(image.height, image.width, 3).permute(2, 0, 1), side + 1
+    gap = 2 if (image.width + 2) % (side + 2) == 0 else 1
+    step = side + gap
+    return torch.stack([whole[:, k // columns * step :, k % columns * step :][:, :side, :side] for k in range(n)])
+
+
+@pytest.fixture(scope='module')
+def reader(tmp_path_factory):
+    "A model that reads captions, with random weights, which says what it was trained on."
+    captions = draw_split(300, 8).captions
+    tokenizer = Tokenizer(train_merges(captions, 100), 40)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        tower = TextTower(tokenizer.vocab_size, 40, 16, 1, 2, hidden=16, end=tokenizer.end)
+        net = UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 2, 2), groups=4, seq_dim=16)
+        model = Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower))
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(0.3 * torch.randn(p.shape))
+    out = tmp_path_factory.mktemp('reader') / 'text'
+    words = sorted({word for text in captions for word in cli.split_words(text)})
+    save(out, model, {'data': 'shapes', 'shape': [3, 16, 16], 'words': words})
+    return out
+
+
+def drawn(reader, tmp_path, *options, n=2, name='x.png'):
+    run('sample', reader, '--n', n, '--steps', 3, '--zoom', 1, *options, '--out', tmp_path / name)
+    return pixels(tmp_path / name, n, 16)
+
+
+def test_prompt_negative_and_guidance_all_matter(reader, tmp_path):
+    pictures = [
+        drawn(reader, tmp_path, *options)
+        for options in (
+            (), ('--prompt', PROMPT), ('--prompt', 'a big ring'), ('--prompt', PROMPT, '--guidance', 1),
+            ('--prompt', PROMPT, '--guidance', 5), ('--prompt', PROMPT, '--negative', 'a big ring'), ('--negative', 'a big ring'),
+        )
+    ]  # fmt: skip
+    assert all(not torch.equal(a, b) for k, a in enumerate(pictures) for b in pictures[:k])
+    assert torch.equal(drawn(reader, tmp_path, '--prompt', PROMPT, '--guidance', 2), pictures[1])  # 2 is the default
+    assert torch.equal(drawn(reader, tmp_path, '--prompt', f'  {PROMPT} '), pictures[1])
+
+
+def test_a_prompt_draws_what_the_library_draws(reader, tmp_path):
+    model = load(reader)
+    cond, null = (model.condition([text]) for text in (PROMPT, 'a big ring'))
+    x = noise(4, 'start', 0, range(2), (3, 16, 16)).float() * model.schedule.sigma(1.0).float()
+    denoise, both = guide(model, null, 3.0), cond.map(lambda v: v.expand(2, *v.shape[1:]))
+    with torch.inference_mode():
+        *_, x = samplers.sample(denoise, model.schedule, x, samplers.uniform_times(model.schedule, 3), samplers.heun, both)
+    got = drawn(reader, tmp_path, '--prompt', PROMPT, '--negative', 'a big ring', '--guidance', 3, '--seed', 4)
+    assert (got.int() - from_model(x).int()).abs().max() <= 1
+
+
+def test_a_prompted_image_does_not_depend_on_its_neighbours(reader):
+    model = load(reader)
+    told = cli.tell(model, PROMPT, '', 3.0)
+    few, many = (cli.draw(model, (3, 16, 16), n, 2, 'ancestral', 1, batch, told=told) for n, batch in ((2, 64), (5, 3)))
+    torch.testing.assert_close(many[:2], few, rtol=0, atol=1e-4)
+
+
+def test_each_image_may_have_a_prompt_of_its_own(reader):
+    model, texts = load(reader), [PROMPT, 'a big ring', 'a cross at the left']
+    mixed = cli.draw(model, (3, 16, 16), 3, 2, 'ddim', 1, 2, told=cli.tell(model, texts, '', 2.0))
+    for k, text in enumerate(texts):
+        alone = cli.draw(model, (3, 16, 16), 3, 2, 'ddim', 1, 2, told=cli.tell(model, text, '', 2.0))
+        torch.testing.assert_close(mixed[k], alone[k], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        ((), 'note: no prompt: images are drawn without a condition; say what to draw with --prompt'),
+        (('--prompt', ' '), 'note: no prompt'),
+        (('--prompt', '', '--guidance', 3), 'no prompt.*--guidance does nothing'),
+        (('--prompt', 'a huge red circle on a table'), "never shown 'huge' or 'table'.* it knows a, above, .*circle"),
+        (('--prompt', PROMPT, '--negative', 'a gigantic ring'), "never shown 'gigantic'"),
+        (('--prompt', f'{PROMPT} and ' * 4 + 'a pink ring'), 'the prompt: 17 of its 55 tokens are dropped, 38 fit.*never sees .and a small red.*a pink'),
+        (('--prompt', 'red blue'), "not counted.*does not understand the prompt: the caption has 'blue'"),
+    ],
+)
+def test_what_was_assumed_or_not_understood_is_said(reader, tmp_path, capsys, options, words):
+    capsys.readouterr()
+    drawn(reader, tmp_path, *options, n=1)
+    said = capsys.readouterr()
+    notes = [line for line in said.err.splitlines() if 'note: ' in line]
+    assert re.search(words, '\n'.join(notes)), said.err
+    assert 'Warning' not in said.err and '1 image in' in said.out
+
+
+def test_known_prompts_say_nothing_but_the_count(reader, tmp_path, capsys):
+    drawn(reader, tmp_path, '--prompt', PROMPT)
+    said = capsys.readouterr()
+    assert 'note' not in said.err and re.search(r'\d of 2 show what the prompt says', said.out)
+
+
+def test_the_count_is_that_of_the_reader(reader, tmp_path, monkeypatch, capsys):
+    real = draw_split(6, 32, seed=8)
+    asked = real.captions[0]
+    monkeypatch.setattr(cli, 'draw', lambda *a, **k: to_model(real.images[:1].repeat(3, 1, 1, 1)))
+    run('sample', reader, '--n', 3, '--prompt', asked, '--out', tmp_path / 'x.png')
+    assert '3 of 3 show what the prompt says' in capsys.readouterr().out
+    run('sample', reader, '--n', 3, '--prompt', 'a cross and a ring and a circle', '--out', tmp_path / 'x.png')
+    assert re.search(r'0 of 3 show what the prompt says .wrong: .*shape in 3', capsys.readouterr().out)
+
+
+def photo(path, size, colour=(200, 60, 30), mode='RGB'):
+    Image.new(mode, size, colour).save(path)
+    return path
+
+
+def test_image_to_image_is_the_walk_from_the_noised_picture(reader, tmp_path):
+    path, model = photo(tmp_path / 'p.png', (16, 16)), load(reader)
+    picture = to_model(torch.tensor([200, 60, 30], dtype=torch.uint8)).reshape(1, 3, 1, 1).expand(2, 3, 16, 16)
+    got = {}
+    for options, strength in ((('--strength', 0.3), 0.3), ((), 0.6), (('--strength', 1), 1.0)):
+        times, cond = samplers.uniform_times(model.schedule, 10), model.condition([PROMPT] * 2)
+        x, times = start_from(model.schedule, picture, times, strength, noise=seeded_noise(5, 'start'))
+        with torch.inference_mode():
+            *_, x = samplers.sample(guide(model, model.null(1), 2.0), model.schedule, x, times, samplers.heun, cond)
+        got[strength] = drawn(reader, tmp_path, '--image', path, '--prompt', PROMPT, '--steps', 10, '--seed', 5, *options)
+        assert (got[strength].int() - from_model(x).int()).abs().max() <= 1
+    assert not torch.equal(got[0.3], got[0.6]) and not torch.equal(got[1.0][0], got[1.0][1])
+
+
+def test_a_picture_of_another_size_is_scaled_and_that_is_said(reader, trained, tmp_path, capsys):
+    wide = photo(tmp_path / 'wide.png', (60, 40))
+    drawn(reader, tmp_path, '--image', wide)
+    assert 'wide.png has 60 x 40 pixels: its middle square is scaled to 16 x 16' in capsys.readouterr().err
+    clear = photo(tmp_path / 'clear.png', (16, 16), (255, 0, 0, 0), 'RGBA')
+    assert (cli.open_edit(clear, None, None, (3, 16, 16)).picture == 1).all()  # nothing to see is white
+    assert cli.open_edit(wide, None, None, (1, 8, 8)).picture.shape == (1, 1, 8, 8)
+    assert 'has 16 x 16' not in capsys.readouterr().err
+
+
+def test_what_the_mask_protects_stays(reader, tmp_path):
+    picture = Image.effect_noise((16, 16), 90).convert('RGB')
+    picture.save(tmp_path / 'p.png')
+    mask = Image.new('L', (16, 16), 0)
+    mask.paste(255, (8, 0, 16, 16))  # the right half is drawn anew
+    mask.save(tmp_path / 'm.png')
+    got = drawn(reader, tmp_path, '--image', tmp_path / 'p.png', '--mask', tmp_path / 'm.png', '--prompt', PROMPT, n=3)
+    want = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).reshape(16, 16, 3).permute(2, 0, 1)
+    assert (got[..., :8].int() - want[..., :8].int()).abs().max() <= 1
+    assert (got[..., 8:].int() - want[..., 8:].int()).abs().double().mean() > 5 and not torch.equal(got[0], got[1])
+
+
+def test_models_without_text_take_pictures_too(trained, tmp_path):
+    path = photo(tmp_path / 'p.png', (8, 8))
+    run('sample', trained, '--n', 2, '--steps', 4, '--image', path, '--strength', 0.5, '--out', tmp_path / 'x.png')
+
+
+@pytest.fixture
+def few_captions(monkeypatch):
+    "Sixteen captioned images instead of 50,000."
+    monkeypatch.setattr('diffbook.data.draw_split', lambda n, size=32, split='train', seed=0, **k: draw_split(min(n, 16), size, split, seed, **k))
+
+
+def test_train_a_model_that_reads(tmp_path, few_captions, capsys):
+    for name in 'ab':
+        run(*TRAIN, '--text', '--steps', 3, '--out', tmp_path / name)
+    assert digest(tmp_path / 'a' / 'model.safetensors') == digest(tmp_path / 'b' / 'model.safetensors')
+    about, said = read_model(tmp_path / 'a')[0]['about'], capsys.readouterr().out
+    assert 'with captions' in said and '--prompt "' in said and {'circle', 'red'} & set(about['words'])
+    run('sample', tmp_path / 'a', '--n', 1, '--steps', 1, '--prompt', 'a red circle', '--out', tmp_path / 'x.png')
+    run(*TRAIN, '--steps', 3, '--out', tmp_path / 'c')
+    assert 'with --text' in capsys.readouterr().out and isinstance(load(tmp_path / 'c'), Denoiser)
+
+
+def test_train_on_captions_of_ones_own(tmp_path, monkeypatch, capsys):
+    "Without a CLIP of the zoo, the text tower learns with the rest."
+    images = (255 * uniform(0, 'x', 0, range(6), (3, 8, 8))).to(torch.uint8)
+    found = Dataset(images, None, tuple(f'an emoji of {word}' for word in ('a cat', 'a dog', 'eyes', 'a hen', 'a pen', 'ten')), 'emoji')
+    monkeypatch.setattr(cli, 'load_images', lambda *a: found)
+    argv = ['train', '--data', 'emoji', '--text', '--width', 8, '--batch-size', 4, '--steps', 4]
+    run(*argv, '--out', tmp_path / 'run')
+    model, first = load(tmp_path / 'run'), cli.new_text_model(found, 8, 0)
+    moved = [not torch.equal(a, b) for a, b in zip(model.conditioner.tower.parameters(), first.conditioner.tower.parameters())]
+    assert sum(moved) > len(moved) / 2 and not model.conditioner.frozen
+    run('sample', tmp_path / 'run', '--n', 1, '--steps', 1, '--prompt', 'a 3D emoji of a hen', '--out', tmp_path / 'x.png')
+    assert "never shown '3d'" in capsys.readouterr().err
+
+
+def test_evaluate_counts_captions(reader, tmp_path, capsys):
+    run('evaluate', reader, '--data', 'shapes', '--n', 12, '--steps', 1, '--guidance', 1.5, '--out', tmp_path / 'r.json')
+    said, report = capsys.readouterr().out, json.loads((tmp_path / 'r.json').read_text())
+    assert set(report['parts']) == {'new scenes', 'new kinds'} and report['guidance'] == 1.5
+    for part, row in report['parts'].items():
+        assert row['real images'] >= 0.8 and row['all'] == 0 and row['another caption'] < 0.3 and f'{part}: 0.0% of 12' in said
+
+
+def test_evaluate_counts_right_pictures_as_right(reader, tmp_path, monkeypatch, capsys):
+    real = {name: draw_split(12, 32, name, seed=0) for name in ('new scenes', 'new kinds')}
+    pictures = iter(real.values())
+    monkeypatch.setattr(cli, 'draw', lambda *a, **k: to_model(next(pictures).images))
+    monkeypatch.setattr(cli, 'describe_shape', lambda *a: (3, 32, 32))
+    run('evaluate', reader, '--data', 'shapes', '--n', 12, '--out', tmp_path / 'r.json')
+    report = json.loads((tmp_path / 'r.json').read_text())
+    assert all(row['all'] == 1 and set(row['by objects'].values()) == {1} for row in report['parts'].values())
 
 
 def test_evaluate_prints_floors(tmp_path, monkeypatch, capsys):

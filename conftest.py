@@ -20,10 +20,17 @@ NBS = ROOT / 'nbs'
 def pytest_addoption(parser):
     parser.addoption('--slow', action='store_true', help='also run slow tests and the slow cells of the chapters')
     parser.addoption('--network', action='store_true', help='also run tests that download something')
+    parser.addoption('--types', action='store_true', help='check every call of the library against its annotations')
 
 
 def pytest_configure(config):
     import torch
+
+    if config.getoption('--types'):
+        from jaxtyping import install_import_hook
+
+        # an int is a float, as for every static checker (PEP 484)
+        install_import_hook('diffbook', 'beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))')
 
     torch.set_num_threads(1)
 
@@ -35,6 +42,16 @@ def pytest_collection_modifyitems(config, items):
             for item in items:
                 if mark in item.keywords:
                     item.add_marker(skip)
+
+    if config.getoption('--types'):
+        from jaxtyping import TypeCheckError
+
+        sooner = pytest.mark.xfail(
+            raises=TypeCheckError, strict=False, reason='the type checker speaks before the library'
+        )
+        for item in items:
+            if 'bad_input' in item.keywords:
+                item.add_marker(sooner)
 
 
 def pytest_collect_file(file_path, parent):

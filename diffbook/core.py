@@ -16,12 +16,12 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 # %% ../nbs/00_core.ipynb #types
 Data = Float[Tensor, 'b *d']
-Time = Float[Tensor, ''] | Float[Tensor, 'b']
+Time = Real[Tensor, ''] | Real[Tensor, 'b'] | float  # whole numbers too: as_time makes them float64
 
 # %% ../nbs/00_core.ipynb #cond
 @dataclass(frozen=True)

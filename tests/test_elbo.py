@@ -212,6 +212,7 @@ def same(x, t, cond):
     ((same, DiscreteSchedule([0.5]), torch.tensor([[1.0, math.nan]])), 'finite'),
     ((lambda x, t, cond: x[:, :1], DiscreteSchedule([0.5]), torch.ones(2, 3)), r'denoise gave shape \(2, 1\)'),
 ])
+@pytest.mark.bad_input
 def test_errors_name_the_value(arguments, words):
     with pytest.raises(ValueError, match=words):
         elbo_terms(*arguments)

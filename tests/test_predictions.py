@@ -187,6 +187,7 @@ def test_predictions_survive_description(prediction):
         torch.testing.assert_close(got, want, rtol=0, atol=0)
 
 
+@pytest.mark.bad_input
 def test_errors_name_the_value():
     schedule, x = RectifiedFlowSchedule(), torch.ones(2, 3)
     with pytest.raises(ValueError, match=r'eps has shape \(2, 4\), expected that of x0, \(2, 3\)'):

@@ -188,6 +188,7 @@ def run(x=None, times=None, solver=ddim):
     return sample(lambda x, t, c: x, COSINE, x, times, solver)
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize('name', BAD)
 def test_bad_input(name):
     call, words = BAD[name]

@@ -370,6 +370,7 @@ BAD = {
 }
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize('call, words', BAD.values(), ids=BAD)
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError) as error:

@@ -519,20 +519,28 @@ def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tup
     pixels = read_image(image, side)
     with Image.open(image) as file:
         given = file.size
+    grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).round().to(torch.uint8)
+    picture = to_model(pixels if channels == 3 else grey)[None]
+    known = None if mask is None else ~read_mask(mask, image, given, side)
     if given != (side, side):
         cut = 'its middle square is' if given[0] != given[1] else 'it is'
         note(f'{image} has {given[0]} x {given[1]} pixels: {cut} scaled to {side} x {side}, the size of the images that the model draws')
-    grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).round().to(torch.uint8)
-    picture = to_model(pixels if channels == 3 else grey)[None]
-    if mask is None:
-        return Edit(picture, None, 0.6 if strength is None else strength)
-    wanted = read_image(mask, side).float().mean(0) > 127.5
+    return Edit(picture, known, (0.6 if mask is None else 1.0) if strength is None else strength)
+
+
+def read_mask(mask: Path, image: Path, given: tuple[int, int], side: int) -> 'Tensor':
+    "Where a mask is white, (1, 1, side, side); it must be as large as the picture was."
+    from PIL import Image
+
+    from diffbook.data import read_image
+
+    white = read_image(mask, side).float().mean(0)[None, None] > 127.5
     with Image.open(mask) as file:
         if file.size != given:
             raise ValueError(f'--mask {mask} has {file.size[0]} x {file.size[1]} pixels, expected {given[0]} x {given[1]} as --image {image}')
-    if not wanted.any():
+    if not white.any():
         raise ValueError(f'--mask {mask} is black all over, which leaves nothing to draw; white marks what is drawn anew')
-    return Edit(picture, ~wanted[None, None], 1.0 if strength is None else strength)
+    return white
 
 
 def open_model(name: str, device: str | None) -> tuple['Denoiser | Conditional', dict[str, Any]]:

@@ -8,7 +8,7 @@ __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS'
            'Dataset', 'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard',
            'spiral', 'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
            'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root', 'fetch_data', 'read_idx',
-           'read_folder', 'load_data']
+           'read_image', 'read_folder', 'load_data']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
@@ -934,8 +934,11 @@ def _load_emoji(split: str, root: str | Path | None, size: int) -> Dataset:
 MAX_PIXELS = 40_000_000
 
 
-def _read_image(path: Path, size: int) -> Tensor:
-    "One image file as (3, size, size) uint8: the middle square, scaled."
+def read_image(
+    path: str | Path,  # a PNG, JPEG or WebP file
+    size: int,  # height and width to scale to
+) -> Tensor:  # (3, size, size) uint8
+    "Read the middle square of an image file, scaled; what is transparent becomes white."
     try:
         with Image.open(path, formats=['PNG', 'JPEG', 'WEBP']) as image:
             width, height = image.size
@@ -943,6 +946,8 @@ def _read_image(path: Path, size: int) -> Tensor:
                 raise ValueError(f'{path} has {width} x {height} pixels, more than {MAX_PIXELS}')
             side = min(width, height)
             left, top = (width - side) // 2, (height - side) // 2
+            if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+                image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
             rgb = image.convert('RGB').resize((size, size), Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC, (left, top, left + side, top + side))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f'{path} could not be read as PNG, JPEG or WebP: {error}') from error
@@ -962,7 +967,7 @@ def read_folder(
     files = sorted(p for p in path.rglob('*') if p.suffix.lower() in ('.png', '.jpg', '.jpeg', '.webp') and p.is_file())
     if not files:
         raise ValueError(f'{path} holds no .png, .jpg, .jpeg or .webp file')
-    images = torch.stack([_read_image(file, size) for file in files])
+    images = torch.stack([read_image(file, size) for file in files])
     classes = sorted({file.parent.relative_to(path).as_posix() for file in files})
     labels = torch.tensor([classes.index(file.parent.relative_to(path).as_posix()) for file in files])
     return Dataset(images, labels, None, path.name, tuple(classes)) if len(classes) > 1 else Dataset(images, name=path.name)

@@ -44,6 +44,7 @@ from diffbook.data import (
     read_caption,
     read_folder,
     read_idx,
+    read_image,
     read_shapes,
     scene_split,
     subset,
@@ -679,6 +680,18 @@ def test_grey_palette_and_transparent_images_become_colour(tmp_path):
     Image.new('RGBA', (8, 8), (1, 2, 3, 255)).save(tmp_path / 'b.png')
     Image.new('P', (8, 8)).save(tmp_path / 'c.png')
     assert read_folder(tmp_path, 8).images[:2, :, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    Image.new('RGBA', (8, 8), (9, 9, 9, 0)).save(tmp_path / 'a.png')
+    Image.new('RGBA', (8, 8), (255, 0, 0, 51)).save(tmp_path / 'b.png')
+    grey = Image.new('LA', (8, 8), (0, 0))
+    grey.save(tmp_path / 'c.png')
+    palette = Image.new('P', (8, 8))
+    palette.putpalette([7, 7, 7])
+    palette.save(tmp_path / 'd.png', transparency=0)
+    seen = [read_image(tmp_path / f'{name}.png', 4)[:, 0, 0].tolist() for name in 'abcd']
+    assert seen == [[255, 255, 255], [255, 204, 204], [255, 255, 255], [255, 255, 255]]
 
 
 def test_folder_names_the_file_it_refuses(tmp_path, monkeypatch):

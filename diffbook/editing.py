@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['cut_times', 'start_from', 'as_mask', 'put_back', 'inpaint', 'renoise', 'resampling', 'with_noise', 'check_walk',
-           'repaint', 'rise', 'invert', 'slerp', 'measured_law', 'steer', 'dps', 'conjugate_gradients', 'pigdm']
+           'repaint', 'measured_law', 'steer', 'dps', 'conjugate_gradients', 'pigdm', 'rise', 'invert', 'slerp']
 
 # %% ../nbs/45_editing.ipynb #imports
 import inspect
@@ -171,52 +171,6 @@ def _repaint(denoise, schedule, x, moves, known, mask, cond, solver, noise) -> I
         x = put_back(schedule, x, s, known, mask, draw('known', k))
         yield x
 
-# %% ../nbs/45_editing.ipynb #rise
-def rise(
-    schedule: Schedule, denoise: DenoiseFn, x: Data, s: Tensor, t: Tensor, cond: Cond | None = None, *,
-    rounds: int = 0,  # of correction towards the exact inverse of a step of the solver
-    solver: Solver = ddim,  # the step to be undone; it must take no noise
-) -> Data:  # x_t
-    "Climb from x_s to the noisier x_t (Song et al. 2021, section 4.3); with rounds, until a step down leads back to x_s."
-    alpha_s, sigma_s, alpha_t, sigma_t = schedule.alpha(s), schedule.sigma(s), schedule.alpha(t), schedule.sigma(t)
-    # without noise eps is 0 / 0; the flow leaves smooth data with eps = 0
-    y = ddim(schedule, denoise, x, s, t, cond) if sigma_s.all() else match_dims(alpha_t / alpha_s, x) * x
-    gain = (alpha_t**2 + sigma_t**2) / (alpha_s * alpha_t + sigma_s * sigma_t)  # 1 / the step's slope for unit variance
-    for _ in range(rounds):
-        y = y + match_dims(gain, x) * (x - solver(schedule, denoise, y, t, s, cond))
-    return y
-
-# %% ../nbs/45_editing.ipynb #invert
-def invert(
-    denoise: DenoiseFn,  # (x_t, t, cond) -> x0
-    schedule: Schedule,  # alpha and sigma
-    x: Data,  # x at times[0]: a picture
-    times: Tensor,  # (n + 1,) rising: the sampler's times, flipped
-    cond: Cond | None = None,  # condition
-    *,
-    rounds: int = 0,  # of correction a step; 0 is plain DDIM inversion
-    solver: Solver = ddim,  # whose steps the corrections undo
-) -> Iterator[Data]:  # every x_t; the last is the noise
-    "Walk from data up to the noise that leads there: `*_, x = invert(...)` (Song et al. 2021)."
-    times = check_walk(schedule, x, times, 1)
-    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
-        raise ValueError(f'rounds is {rounds!r}, expected a whole number, 0 or more')
-    return walk(denoise, partial(rise, schedule, rounds=rounds, solver=solver), x, times, cond)
-
-# %% ../nbs/45_editing.ipynb #slerp
-def slerp(
-    x: Data,  # noise
-    y: Data,  # other noise of the same shape
-    weight: float | Tensor,  # 0 gives x, 1 gives y
-) -> Data:  # noise of a length between theirs
-    "Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985)."
-    if x.shape != y.shape:
-        raise ValueError(f'y has shape {tuple(y.shape)}, expected that of x, {tuple(x.shape)}')
-    length = lambda v: v.flatten(1).norm(dim=1)
-    cosine = (x * y).flatten(1).sum(1) / (length(x) * length(y))
-    angle = match_dims(torch.acos(cosine.clamp(-1, 1)).clamp_min(1e-6), x)  # at 0 the arc is the line
-    return (torch.sin((1 - weight) * angle) * x + torch.sin(weight * angle) * y) / torch.sin(angle)
-
 # %% ../nbs/45_editing.ipynb #measured-law
 def measured_law(
     law: GaussianMixture,  # of x0
@@ -322,3 +276,49 @@ def pigdm(
         return conjugate_gradients(lambda v: r2 * measure(back(v)) + std**2 * v, misfit, rounds)
 
     return steer(denoise, schedule, y, measure, weigh)
+
+# %% ../nbs/45_editing.ipynb #rise
+def rise(
+    schedule: Schedule, denoise: DenoiseFn, x: Data, s: Tensor, t: Tensor, cond: Cond | None = None, *,
+    rounds: int = 0,  # of correction towards the exact inverse of a step of the solver
+    solver: Solver = ddim,  # the step to be undone; it must take no noise
+) -> Data:  # x_t
+    "Climb from x_s to the noisier x_t (Song et al. 2021, section 4.3); with rounds, until a step down leads back to x_s."
+    alpha_s, sigma_s, alpha_t, sigma_t = schedule.alpha(s), schedule.sigma(s), schedule.alpha(t), schedule.sigma(t)
+    # without noise eps is 0 / 0; the flow leaves smooth data with eps = 0
+    y = ddim(schedule, denoise, x, s, t, cond) if sigma_s.all() else match_dims(alpha_t / alpha_s, x) * x
+    gain = (alpha_t**2 + sigma_t**2) / (alpha_s * alpha_t + sigma_s * sigma_t)  # 1 / the step's slope for unit variance
+    for _ in range(rounds):
+        y = y + match_dims(gain, x) * (x - solver(schedule, denoise, y, t, s, cond))
+    return y
+
+# %% ../nbs/45_editing.ipynb #invert
+def invert(
+    denoise: DenoiseFn,  # (x_t, t, cond) -> x0
+    schedule: Schedule,  # alpha and sigma
+    x: Data,  # x at times[0]: a picture
+    times: Tensor,  # (n + 1,) rising: the sampler's times, flipped
+    cond: Cond | None = None,  # condition
+    *,
+    rounds: int = 0,  # of correction a step; 0 is plain DDIM inversion
+    solver: Solver = ddim,  # whose steps the corrections undo
+) -> Iterator[Data]:  # every x_t; the last is the noise
+    "Walk from data up to the noise that leads there: `*_, x = invert(...)` (Song et al. 2021)."
+    times = check_walk(schedule, x, times, 1)
+    if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 0:
+        raise ValueError(f'rounds is {rounds!r}, expected a whole number, 0 or more')
+    return walk(denoise, partial(rise, schedule, rounds=rounds, solver=solver), x, times, cond)
+
+# %% ../nbs/45_editing.ipynb #slerp
+def slerp(
+    x: Data,  # noise
+    y: Data,  # other noise of the same shape
+    weight: float | Tensor,  # 0 gives x, 1 gives y
+) -> Data:  # noise of a length between theirs
+    "Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985)."
+    if x.shape != y.shape:
+        raise ValueError(f'y has shape {tuple(y.shape)}, expected that of x, {tuple(x.shape)}')
+    length = lambda v: v.flatten(1).norm(dim=1)
+    cosine = (x * y).flatten(1).sum(1) / (length(x) * length(y))
+    angle = match_dims(torch.acos(cosine.clamp(-1, 1)).clamp_min(1e-6), x)  # at 0 the arc is the line
+    return (torch.sin((1 - weight) * angle) * x + torch.sin(weight * angle) * y) / torch.sin(angle)

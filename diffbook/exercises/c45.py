@@ -32,7 +32,7 @@ add(
     cases=lambda g: (*picture(g), *levels(g)),
     truth=put_back,
     mistakes={
-        'You put the picture back clean. Beside a noisy rest it is like no x_s of the training: noise it to level s first.': lambda x, k, e, m, *l: (
+        'You put the picture back clean. Beside a noisy rest it is like no x_s of the training: noise it to level s first.': lambda x, k, e, m, *levels: (
             torch.where(m, k, x)
         ),
         'You noised the picture to level t, where the step began. The step has arrived at s.': lambda x, k, e, m, at, st, a, s: (
@@ -127,7 +127,7 @@ add(
     truth=rise,
     mistakes={
         'You asked the denoiser about x_s at the level of t. The state has the noise of level s: ask at sigma_s.': rise_late,
-        'That is x_s again. Split it into estimate and noise at level s, and mix the two at level t.': lambda d, x, *l: x,
+        'That is x_s again. Split it into estimate and noise at level s, and mix the two at level t.': lambda d, x, *levels: x,
         'You scaled the estimate up to level t and left the noise out.': lambda d, x, a, s, at, st: at * d(x, s),
         'You mixed in the noise of level s; level t has sigma_t.': lambda d, x, a, s, at, st: at * d(x, s) + s * (x - a * d(x, s)) / s,
     },

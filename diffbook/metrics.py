@@ -255,4 +255,6 @@ def compare(
     for end, x in (('', f), ('_floor', o)):
         report[f'frechet{end}'], report[f'kernel{end}'] = frechet_distance(x, r), kernel_distance(x, r)
         report[f'precision{end}'], report[f'recall{end}'] = precision_recall(r, x)
+    if report['frechet_floor'] < 1e-9:  # rounding: never so near for different images
+        raise ValueError('the two real sets hold the same images, so the floor is 0; expected other real images')
     return report | {'frechet_ratio': report['frechet'] / report['frechet_floor']}

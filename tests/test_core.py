@@ -91,6 +91,7 @@ def test_generators_differ_by_every_argument():
     assert torch.equal(torch.randn(3, generator=generator(5, 'x', 2)), torch.randn(3, generator=generator(5, 'x', 2)))
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize('seed', [True, 1.5, '3', None])
 def test_a_seed_is_an_integer(seed):
     with pytest.raises(ValueError, match='expected an integer'):

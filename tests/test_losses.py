@@ -331,6 +331,7 @@ def test_drawn_times_have_their_law(draw, law):
     assert stats.kstest(t, law).pvalue > 1e-6
 
 
+@pytest.mark.bad_input
 @pytest.mark.parametrize('call, words', [
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.tensor(5.0), torch.ones(3, 2)), r't has shape \(\), expected \(3,\)'),
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.ones(2), torch.ones(3, 2)), r't has shape \(2,\), expected \(3,\)'),

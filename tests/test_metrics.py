@@ -241,6 +241,7 @@ def test_compare_puts_a_floor_beside_every_number():
 # --- errors
 
 CLOUD, IMAGES = torch.randn(5, 3), torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
+DRAWN = draw_shapes(16, 28).images[:, :1]
 
 
 @pytest.mark.parametrize(
@@ -259,6 +260,8 @@ CLOUD, IMAGES = torch.randn(5, 3), torch.zeros(4, 1, 28, 28, dtype=torch.uint8)
         (lambda: features(torch.zeros(4, 3, 28, 28, dtype=torch.uint8)), r'expected \(n, 1, h, w\)'),
         (lambda: features(IMAGES[:0]), 'at least 1'),
         (lambda: compare(IMAGES, IMAGES[:3], IMAGES), '4 samples need as many real images twice, got 3 and 4'),
+        (lambda: compare(DRAWN[:8], DRAWN[8:], DRAWN[8:]), 'the two real sets hold the same images'),
+        (lambda: compare(DRAWN[:8], DRAWN[8:], DRAWN[8:].flip(0)), 'the two real sets hold the same images'),
         (lambda: zoo_entry('resnet'), "model is 'resnet', expected one of classifier"),
     ],
 )

@@ -303,6 +303,34 @@ MUTANTS = {
         '(got - order).abs() <= 0.1', '(got - order).abs() <= 1.1',
         'test_samplers.py::test_check_solver_rejects[euler-2]',
     ),
+    # text
+    'leftmost pair first, not by rank': (
+        'home-made encoders: merges applied as they are met', 'text.py',
+        'new, i = heapq.heappop(queue)',
+        'new, i = queue.pop(min(range(len(queue)), key=lambda k: queue[k][1]))',
+        'test_text.py::test_merging_is_a_replay_in_the_order_of_learning',
+    ),
+    'the end of a word forgotten': (
+        'vocabularies read without </w>', 'text.py',
+        'ids[-1] += 256', 'ids[-1] += 0',
+        'test_text.py::test_merging_is_a_replay_in_the_order_of_learning',
+    ),
+    'pairs counted without the frequency of words': (
+        'byte-pair training on a set of words', 'text.py',
+        'times = Counter(word for text in texts for word in words(text))',
+        'times = dict.fromkeys((word for text in texts for word in words(text)), 1)',
+        'test_text.py::test_each_merge_is_the_most_frequent_pair',
+    ),
+    'silent truncation': (
+        'diffusers#9763: a prompt is cut without a word', 'text.py',
+        'warnings.warn(self._cut(ids, cut), stacklevel=2)', 'pass',
+        'test_text.py::test_truncation_says_what_is_lost',
+    ),
+    'mask without the end token': (
+        'pooling reads the end token, the mask hides it', 'text.py',
+        'return ends.cumsum(1) - ends == 0', 'return ids != self.end',
+        'test_text.py::test_the_mask_ends_with_the_first_end',
+    ),
 }  # fmt: skip
 
 

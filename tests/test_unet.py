@@ -196,7 +196,7 @@ REFUSED = {
     'length of the mask': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 6).bool())), r'cond.mask has shape \(1, 6\), expected \(1, 7\)'),
     'kind of the mask': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 7))), 'cond.mask holds torch.float32, expected torch.bool'),
     'size of the image beside': (lambda: make('beside')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(img=torch.zeros(1, 1, 8, 8))), r'cond.img has shape \(1, 1, 8, 8\), expected \(1, 1, 16, 16\)'),
-    'tokens and no heads': (lambda: UNet(channels=(16,), blocks=(1,), heads=(0, 0), seq_dim=4), 'seq_dim=4 with heads=\\(0, 0\\): no stage'),
+    'tokens and no heads': (lambda: UNet(channels=(16,), blocks=(1,), heads=(0, 0), seq_dim=4), 'seq_dim=4, and no stage has heads'),
     'a negative width': (lambda: UNet(cond_dim=-1), 'cond_dim=-1'),
     'a sequence': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 4, 3))), 'cond holds seq'),
     'width of the condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 4))), r'cond.vec has shape \(1, 4\), expected \(1, 3\)'),

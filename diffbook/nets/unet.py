@@ -68,9 +68,8 @@ class UNet(nn.Module):
         super().__init__()
         _check_levels(channels, blocks, heads, groups)
         _check_rest(in_channels, patch, dropout, down_pad)
-        _check_conditions(cond_dim, seq_dim, img_channels, heads)
         self.in_channels, self.patch = in_channels, patch
-        self.cond_dim, self.seq_dim, self.img_channels = cond_dim, seq_dim, img_channels
+        self._take_conditions(cond_dim, seq_dim, img_channels, any(heads))
         self._add_walk(list(zip(channels, blocks, heads)), heads[-1], down_pad, (groups, eps, dropout, scale_shift, seq_dim))
         self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, eps)
         self._add_told({'dim': channels[0], 'shift': freq_shift, 'cos_first': cos_first})
@@ -214,12 +213,14 @@ def _check_rest(in_channels: int, patch: int, dropout: float, down_pad: tuple[in
     if tuple(down_pad) not in ((1, 1), (0, 1)):
         raise ValueError(f'down_pad={down_pad}, expected (1, 1) or (0, 1)')
 
-# %% ../../nbs/22_unet.ipynb #check-conditions
-def _check_conditions(cond_dim: int, seq_dim: int, img_channels: int, heads: tuple[int, ...]) -> None:
+# %% ../../nbs/22_unet.ipynb #take-conditions
+@patch
+def _take_conditions(self: UNet, cond_dim: int, seq_dim: int, img_channels: int, heads: bool) -> None:
     if min(cond_dim, seq_dim, img_channels) < 0:
         raise ValueError(f'cond_dim={cond_dim}, seq_dim={seq_dim}, img_channels={img_channels}: expected 0 or more')
-    if seq_dim and not any(heads):
-        raise ValueError(f'seq_dim={seq_dim} with heads={heads}: no stage has heads that could read the tokens')
+    if seq_dim and not heads:
+        raise ValueError(f'seq_dim={seq_dim}, and no stage has heads that could read the tokens')
+    self.cond_dim, self.seq_dim, self.img_channels = cond_dim, seq_dim, img_channels
 
 # %% ../../nbs/22_unet.ipynb #names
 NAMES = {  # diffusers' UNet2DModel and UNet2DConditionModel -> ours

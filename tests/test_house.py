@@ -455,6 +455,34 @@ def test_site_puts_equation_numbers_at_the_margin():
     assert list(finish_site.problems('x.html', page)) and not list(finish_site.problems('x.html', done))
 
 
+FRESH = (
+    '<meta name="generator" content="quarto-1.5.57"><title>2&nbsp; B – x</title><span class="chapter-number">2</span>'
+    '<figcaption>Figure&nbsp;2.1: see</figcaption><a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>4.2</span></a>'
+)
+
+
+def test_site_of_another_quarto_is_refused_before_a_page_is_changed():
+    from tools import finish_site
+
+    assert not list(finish_site.strange('b.html', FRESH))
+    finish_site.refuse_strange({'b.html': FRESH}, ['b.html'])
+    for old, new in [
+        ('<title>2&nbsp; ', '<title>2. '),
+        ('class="chapter-number"', 'class="number-of-chapter"'),
+        ('Figure&nbsp;2.1', 'Figure 2.1'),
+        ('Figure&nbsp;<span>4.2', 'Fig. <span>4.2'),
+        ('<figcaption>', '<p id="eq-b-a"></p><figcaption>'),
+    ]:
+        page = FRESH.replace(old, new).replace('1.5.57', '1.9.1')
+        with pytest.raises(
+            SystemExit, match=r'written for the HTML of Quarto 1.5.57; these pages were made by quarto-1.9.1'
+        ) as said:
+            finish_site.refuse_strange({'b.html': page}, ['b.html'])
+        assert 'b.html: ' in str(said.value)
+    with pytest.raises(SystemExit, match='b.html is missing'):
+        finish_site.refuse_strange({}, ['b.html'])
+
+
 def test_rules_and_documents_use_the_same_numbers():
     "CONTRIBUTING tells authors what the rules check."
     text = read('CONTRIBUTING.md')

@@ -14,6 +14,21 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 KINDS = 'Figure|Table|Equation|Section|Chapter|Listing'
+# Where Quarto 1.5 writes a chapter's number: (what it is, the mark of such a place, the place with the number in it).
+PLACES = [
+    (
+        'chapter numbers in titles and the sidebar',
+        'class=.chapter-number.',
+        r"""(<span class=.chapter-number.>)(\d+)(</span>)""",
+    ),
+    ("the chapter's number in the title of the page", '<title>', r'(<title>)(\d+)(&nbsp; )'),
+    ('numbers of captions', '<figcaption', rf'(<figcaption[^>]*>\s*(?:<p>)?(?:{KINDS})&nbsp;)(\d+)(\.\d+)'),
+    (
+        'numbers of references',
+        'class="quarto-xref"',
+        rf'(class="quarto-xref"[^>]*>(?:<span>)?(?:{KINDS})(?:&nbsp;| )(?:<span>)?)(\d+)(\.\d+|</span>)',
+    ),
+]
 
 
 def chapter_numbers(chapters):
@@ -30,13 +45,7 @@ def renumber(page, numbers):
     def mapped(m):
         return m[1] + numbers.get(m[2], m[2]) + m[3]
 
-    for pattern in (
-        r"""(<span class=.chapter-number.>)(\d+)(</span>)""",
-        r'(<title>)(\d+)(&nbsp; )',
-        rf'(<figcaption[^>]*>\s*(?:<p>)?(?:{KINDS})&nbsp;)(\d+)(\.\d+)',
-        rf'(class="quarto-xref"[^>]*>(?:{KINDS})&nbsp;<span>)(\d+)(\.\d+|</span>)',
-        rf'(class="quarto-xref"[^>]*><span>(?:{KINDS})(?:&nbsp;| ))(\d+)(\.\d+|</span>)',
-    ):
+    for _, _, pattern in PLACES:
         page = re.sub(pattern, mapped, page)
     return EQUATION.sub(lambda m: equation(m, numbers), page)
 
@@ -54,6 +63,29 @@ def equation(m, numbers):
     end = re.sub(r'\\qquad\(\d+\.\d+\)', '', end)
     label = f'<span class="eq-number">({numbers.get(chapter, chapter)}.{number})</span>'
     return f'<span id="{id}" class="equation"><span class="formula">{formula}{end}</span>{label}</span>'
+
+
+def strange(name, page):
+    "Where a page of a chapter, fresh from Quarto, does not look as this file expects."
+    if 'class="equation"' in page:
+        yield f'{name}: it was finished before; build the site anew'
+    for what, mark, pattern in (*PLACES, ('numbers of equations', 'id="eq-', EQUATION)):
+        there, found = len(re.findall(mark, page)), len(re.findall(pattern, page))
+        if there != found or (not there and what.startswith(('chapter', 'the chapter'))):
+            yield f'{name}: {what}: {there} places, and {found} of them as Quarto 1.5 writes them'
+
+
+def refuse_strange(pages, chapters):
+    "Stop before anything is written if Quarto's pages have another form."
+    wrong = [
+        line for name in chapters for line in (strange(name, pages[name]) if name in pages else [f'{name} is missing'])
+    ]
+    if wrong:
+        made = sorted({m for page in pages.values() for m in re.findall(r'name="generator" content="([^"]+)"', page)})
+        sys.exit('\n'.join([
+            'The pages are not what tools/finish_site.py expects, and none was changed.',
+            f'It was written for the HTML of Quarto 1.5.57; these pages were made by {", ".join(made) or "something unknown"}.',
+            'Use that version, or change PLACES and EQUATION there.', *wrong[:20]]))  # fmt: skip
 
 
 def problems(name, page):
@@ -85,10 +117,14 @@ def broken_links(folder):
 
 
 def main(folder):
-    numbers = chapter_numbers(yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']['chapters'])
+    chapters = yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']['chapters']
+    numbers = chapter_numbers(chapters)
+    pages = {path.name: path.read_text(encoding='utf-8') for path in folder.glob('*.html')}
+    names = [c for part in chapters if isinstance(part, dict) for c in part['chapters']]
+    refuse_strange(pages, [f'{Path(c).stem[3:]}.html' for c in names])
     wrong = []
     for path in sorted(folder.glob('*.html')):
-        page = renumber(path.read_text(encoding='utf-8'), numbers)
+        page = renumber(pages[path.name], numbers)
         path.write_text(page, encoding='utf-8')
         wrong += problems(path.name, page)
     search = folder / 'search.json'

@@ -214,10 +214,11 @@ class ImageEmbeddings(nn.Module):
 
     def __init__(self, size: int, patch: int, channels: int, width: int):
         super().__init__()
-        self.class_embedding = nn.Parameter(width**-0.5 * torch.randn(width))
+        self.class_embedding = nn.Parameter(torch.empty(width))
         self.patch_embedding = nn.Conv2d(channels, width, patch, stride=patch, bias=False)
         self.position_embedding = nn.Embedding((size // patch) ** 2 + 1, width)
-        nn.init.normal_(self.position_embedding.weight, std=width**-0.5)
+        for p in (self.class_embedding, self.position_embedding.weight):
+            nn.init.normal_(p, std=width**-0.5)
 
     def forward(self, images: Tensor) -> Tensor:  # (b, c, h, w) -> (b, 1 + n, d)
         patches = self.patch_embedding(images).flatten(2).transpose(1, 2)

@@ -1,0 +1,126 @@
+"""Graders of the chapter on CLIP."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diffbook.exercise import add
+
+
+def _pairs(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    image, text = (F.normalize(torch.randn(6, 4, generator=g, dtype=torch.float64)) for _ in range(2))
+    return image, text, torch.rand((), generator=g, dtype=torch.float64) * 2 + 0.5
+
+
+def _logits(image: Tensor, text: Tensor, log_scale: Tensor) -> Tensor:
+    return log_scale.exp() * image @ text.T
+
+
+def _both(logits: Tensor, reduction: str = 'mean', shift: int = 0) -> Tensor:
+    right = (torch.arange(len(logits)) + shift) % len(logits)
+    return (
+        F.cross_entropy(logits, right, reduction=reduction) + F.cross_entropy(logits.T, right, reduction=reduction)
+    ) / 2
+
+
+def _one(logits: Tensor) -> Tensor:
+    return F.cross_entropy(logits, torch.arange(len(logits)))
+
+
+add(
+    '41-1',
+    'Give the contrastive loss of a batch of unit vectors.',
+    cases=_pairs,
+    truth=lambda image, text, log_scale: _both(_logits(image, text, log_scale)),
+    mistakes={
+        'The scale is stored as its logarithm: take the exponential.': lambda i, t, s: _both(s * i @ t.T),
+        'log_scale is the log of the INVERSE temperature: multiply by its exponential, do not divide.': (
+            lambda i, t, s: _both(i @ t.T / s.exp())
+        ),
+        'The scale is missing.': lambda i, t, s: _both(i @ t.T),
+        'Only the images ask. The texts ask too: the same with the transposed logits, then the mean of both.': (
+            lambda i, t, s: _one(_logits(i, t, s))
+        ),
+        'Only the texts ask. The images ask too: the same with the transposed logits, then the mean of both.': (
+            lambda i, t, s: _one(_logits(i, t, s).T)
+        ),
+        'The mean of the two directions, not their sum.': lambda i, t, s: 2 * _both(_logits(i, t, s)),
+        'The mean over the batch, not the sum.': lambda i, t, s: _both(_logits(i, t, s), 'sum'),
+        'The right answers are one off: pair i stands on the diagonal.': lambda i, t, s: _both(
+            _logits(i, t, s), shift=1
+        ),
+    },
+)
+
+
+def _texts(g: torch.Generator) -> tuple[Tensor, Tensor, int]:
+    "Texts that end early, padded with the end token; some other token is larger than it."
+    n, length, end = 5, 8, 20
+    tokens = torch.randint(0, 20, (n, length), generator=g)
+    tokens[:, 1] = 30
+    place = torch.randint(2, length - 2, (n,), generator=g)
+    tokens = torch.where(torch.arange(length) >= place[:, None], end, tokens)
+    return torch.randn(n, length, 3, generator=g, dtype=torch.float64), tokens, end
+
+
+def _at(states: Tensor, place: Tensor) -> Tensor:
+    return states[torch.arange(len(states)), place]
+
+
+def _first(tokens: Tensor, end: int) -> Tensor:
+    return (tokens == end).int().argmax(1)
+
+
+def _mean_before(states: Tensor, tokens: Tensor, end: int) -> Tensor:
+    there = (torch.arange(tokens.shape[1]) <= _first(tokens, end)[:, None]).double()[..., None]
+    return (states * there).sum(1) / there.sum(1)
+
+
+add(
+    '41-2',
+    'Give the state of each text at its first end token.',
+    cases=_texts,
+    truth=lambda states, tokens, end: _at(states, _first(tokens, end)),
+    mistakes={
+        'That is the last place, which is padding: its state is of no use.': lambda states, tokens, end: states[:, -1],
+        'That is the mean over all places, padding included.': lambda states, tokens, end: states.mean(1),
+        'That is the mean of the states up to the end; CLIP takes the state AT the end, which has read all before it.': _mean_before,
+        'That is the largest token: right for published CLIP, whose end is the last of the vocabulary, not in general.': (
+            lambda states, tokens, end: _at(states, tokens.argmax(1))
+        ),
+        'One place too early: the state before the end token has not seen that the text ends.': (
+            lambda states, tokens, end: _at(states, _first(tokens, end) - 1)
+        ),
+        'That is the first place: under a causal mask it has seen nothing but the start token.': lambda states, tokens, end: (
+            states[:, 0]
+        ),
+    },
+)
+
+
+def _noisy(g: torch.Generator) -> tuple[Tensor, Tensor, int]:
+    alpha_bar = torch.rand((), generator=g, dtype=torch.float64) * 0.8 + 0.1
+    return alpha_bar.sqrt(), (1 - alpha_bar).sqrt(), int(torch.randint(16, 1024, (1,), generator=g))
+
+
+add(
+    '41-3',
+    'Give the signal-to-noise ratio of one coordinate of a unit vector of d numbers under diffusion.',
+    cases=_noisy,
+    truth=lambda alpha, sigma, d: alpha**2 / (d * sigma**2),
+    mistakes={
+        'That is the ratio for data of unit variance; a coordinate of a unit vector has variance 1 / d.': (
+            lambda alpha, sigma, d: (alpha / sigma) ** 2
+        ),
+        'A coordinate has standard deviation 1 / sqrt(d), so variance 1 / d: square it.': (
+            lambda alpha, sigma, d: (alpha / sigma) ** 2 / math.sqrt(d)
+        ),
+        'The ratio is of variances: square alpha and sigma.': lambda alpha, sigma, d: alpha / (d * sigma),
+        'The signal is the smaller for more numbers, not the larger: divide by d.': lambda alpha, sigma, d: (
+            d * (alpha / sigma) ** 2
+        ),
+        'alpha is the signal scale already, not alpha_bar.': lambda alpha, sigma, d: alpha / (d * sigma**2),
+    },
+)

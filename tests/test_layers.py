@@ -6,7 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diffbook.nets.layers import CrossAttention, Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, sinusoids, zero
+from diffbook.nets.layers import (
+    CrossAttention,
+    Downsample,
+    ResBlock,
+    SelfAttention,
+    TransformerBlock,
+    Upsample,
+    sinusoids,
+    zero,
+)
 
 DOUBLE = torch.float64
 

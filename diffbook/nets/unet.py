@@ -67,8 +67,7 @@ class UNet(nn.Module):
     ):
         super().__init__()
         _check_levels(channels, blocks, heads, groups)
-        _check_rest(in_channels, patch, dropout, down_pad)
-        self.in_channels, self.patch = in_channels, patch
+        self._take_image(in_channels, patch, dropout, down_pad)
         self._take_conditions(cond_dim, seq_dim, img_channels, any(heads))
         self._add_walk(list(zip(channels, blocks, heads)), heads[-1], down_pad, (groups, eps, dropout, scale_shift, seq_dim))
         self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, eps)
@@ -206,12 +205,14 @@ def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tup
         if h < 0 or (h and c % h):
             raise ValueError(f'heads={heads}: {h} heads cannot share {c} channels equally')
 
-# %% ../../nbs/22_unet.ipynb #check-rest
-def _check_rest(in_channels: int, patch: int, dropout: float, down_pad: tuple[int, int]) -> None:
+# %% ../../nbs/22_unet.ipynb #take-image
+@patch
+def _take_image(self: UNet, in_channels: int, patch: int, dropout: float, down_pad: tuple[int, int]) -> None:
     if in_channels < 1 or patch < 1 or not 0 <= dropout <= 1:
         raise ValueError(f'in_channels={in_channels}, patch={patch}, dropout={dropout}: expected 1 or more, 1 or more, a share of 1')
     if tuple(down_pad) not in ((1, 1), (0, 1)):
         raise ValueError(f'down_pad={down_pad}, expected (1, 1) or (0, 1)')
+    self.in_channels, self.patch = in_channels, patch
 
 # %% ../../nbs/22_unet.ipynb #take-conditions
 @patch

@@ -331,6 +331,43 @@ MUTANTS = {
         'return ends.cumsum(1) - ends == 0', 'return ids != self.end',
         'test_text.py::test_the_mask_ends_with_the_first_end',
     ),
+    # conditions: layers, U-Net, conditioner
+    'mask upside down': (
+        'True means hidden in torch.nn.MultiheadAttention, seen in scaled_dot_product_attention', 'nets/layers.py',
+        '(mask | ~some)[:, None, None]', '(~mask | ~some)[:, None, None]',
+        'test_layers.py::test_lookup_is_what_it_says',
+    ),
+    'padding with a score of zero': (
+        'e**0 is one: the filling outvotes the words', 'nets/layers.py',
+        'masked_fill(hidden, -math.inf)', 'masked_fill(hidden, 0.0)',
+        'test_layers.py::test_weights_are_those_of_the_answer',
+    ),
+    'softmax over the queries': (
+        'attention from memory', 'nets/layers.py',
+        'torch.softmax(scores, -1).masked_fill(hidden, 0.0)', 'torch.softmax(scores, -2).masked_fill(hidden, 0.0)',
+        'test_layers.py::test_weights_are_those_of_the_answer',
+    ),
+    'the mask not handed on': (
+        'pipelines that attend to padding by accident', 'nets/unet.py',
+        'self.attn(h, cond.seq, cond.mask) if self.reads', 'self.attn(h, cond.seq) if self.reads',
+        'test_unet.py::test_padding_of_the_tokens_changes_nothing',
+    ),
+    'the condition dropped field by field': (
+        'half a condition is none that sampling asks for', 'conditioning.py',
+        'match_dims(lost, a).bool()', 'match_dims(torch.rand(len(a), generator=generator) < p, a).bool()',
+        'test_conditioning.py::test_drop_takes_whole_examples',
+    ),
+    'the condition dropped for a whole batch': (
+        'one coin for the batch', 'conditioning.py',
+        'torch.rand(len(first), generator=generator, device=source) < p',
+        'torch.rand(1, generator=generator, device=source).expand(len(first)) < p',
+        'test_conditioning.py::test_drop_takes_whole_examples',
+    ),
+    'a frozen tower in training mode': (
+        'requires_grad_(False) does not stop dropout', 'conditioning.py',
+        'self.tower.train(mode and not self.frozen)', 'self.tower.train(mode)',
+        'test_conditioning.py::test_a_frozen_tower_is_left_alone',
+    ),
 }  # fmt: skip
 
 

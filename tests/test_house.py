@@ -455,6 +455,18 @@ def test_site_puts_equation_numbers_at_the_margin():
     assert list(finish_site.problems('x.html', page)) and not list(finish_site.problems('x.html', done))
 
 
+def test_site_lets_wide_figures_scroll(tmp_path):
+    from tools import finish_site
+
+    for name, size in {'wide.png': (900, 300), 'square.png': (300, 300)}.items():
+        (tmp_path / name).write_bytes(
+            b'\x89PNG\r\n\x1a\n' + bytes(4) + b'IHDR' + b''.join(v.to_bytes(4, 'big') for v in size)
+        )
+    wide, square, gone = (f'<img src="{n}.png" class="img-fluid figure-img">' for n in ('wide', 'square', 'gone'))
+    page = finish_site.let_wide_figures_scroll(f'<p>{wide}{square}{gone}</p>', tmp_path)
+    assert page == f'<p><span class="wide-figure">{wide}</span>{square}{gone}</p>'
+
+
 FRESH = (
     '<meta name="generator" content="quarto-1.5.57"><title>2&nbsp; B – x</title><span class="chapter-number">2</span>'
     '<figcaption>Figure&nbsp;2.1: see</figcaption><a href="./d.html#fig-x" class="quarto-xref">Figure&nbsp;<span>4.2</span></a>'

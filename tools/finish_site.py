@@ -65,6 +65,18 @@ def equation(m, numbers):
     return f'<span id="{id}" class="equation"><span class="formula">{formula}{end}</span>{label}</span>'
 
 
+def let_wide_figures_scroll(page, folder):
+    "Wrap figures of several panels side by side, which a phone would shrink until nothing can be read."
+
+    def wrapped(m):
+        path = folder / m[1]
+        head = path.read_bytes()[:24] if path.suffix == '.png' and path.exists() else bytes(24)
+        width, height = int.from_bytes(head[16:20], 'big'), int.from_bytes(head[20:24], 'big')
+        return f'<span class="wide-figure">{m[0]}</span>' if width > 2.1 * height > 0 else m[0]
+
+    return re.sub(r'<img src="([^"]+)" class="img-fluid figure-img"[^>]*>', wrapped, page)
+
+
 def strange(name, page):
     "Where a page of a chapter, fresh from Quarto, does not look as this file expects."
     if 'class="equation"' in page:
@@ -124,7 +136,7 @@ def main(folder):
     refuse_strange(pages, [f'{Path(c).stem[3:]}.html' for c in names])
     wrong = []
     for path in sorted(folder.glob('*.html')):
-        page = renumber(pages[path.name], numbers)
+        page = let_wide_figures_scroll(renumber(pages[path.name], numbers), folder)
         path.write_text(page, encoding='utf-8')
         wrong += problems(path.name, page)
     search = folder / 'search.json'

@@ -314,6 +314,8 @@ def train(
 
     Example: `diffbook train --data fashion-mnist --out runs/mine --minutes 20`
 
+    With captions: `diffbook train --data shapes --text --out runs/text --minutes 15`
+
     Writes the averaged model (model.safetensors, config.json), training.csv, and checkpoints/ from which --resume continues bit for bit.
     """
     if steps is not None and minutes is not None:
@@ -443,7 +445,9 @@ def sample(
 
     Example: `diffbook sample fashion-mnist --n 64 --seed 1 --out garments.png`
 
-    A model that reads text takes --prompt, and any model takes --image, alone or with --mask.
+    A model that reads text takes a prompt: `diffbook sample shapes --prompt "a small red circle above a big blue square" --guidance 3 --n 16 --out out.png`
+
+    Any model takes --image to redo a picture, and with --mask only where that is white.
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)

@@ -43,8 +43,8 @@ def start_from(
     "Noise a picture up to an intermediate time of the grid (Meng et al. 2022, SDEdit)."
     times = cut_times(times, strength)
     eps = noise(x0, times[0])
-    x = match_dims(schedule.sigma(times[0]), x0) * eps if strength == 1 else schedule.perturb(x0, eps, times[0])
-    return x, times
+    x = schedule.perturb(x0, eps, times[0])
+    return (match_dims(schedule.sigma(times[0]), x0) * eps if strength == 1 else x), times
 
 # %% ../nbs/45_editing.ipynb #as-mask
 def as_mask(
@@ -69,7 +69,7 @@ def put_back(
     schedule: Schedule,  # alpha and sigma
     x: Data,  # x_t
     t: Tensor,  # now
-    known: Data,  # the clean picture, one for all or one for each of x
+    known: Tensor,  # the clean picture, (b, ...) or (1, ...)
     mask: Tensor,  # True where it is known
     noise: NoiseFn = seeded_noise(0, 'known'),  # what it is noised with
 ) -> Data:  # x_t with the known region of the picture, as noisy as the rest
@@ -82,7 +82,7 @@ def put_back(
 # %% ../nbs/45_editing.ipynb #inpaint
 def inpaint(
     solver: Solver,  # the step rule, such as ancestral
-    known: Data,  # the clean picture, one for all or one for each sample
+    known: Tensor,  # the clean picture, (b, ...) or (1, ...)
     mask: Tensor,  # True where the picture is known and stays
     *,
     noise: NoiseFn = seeded_noise(0, 'known'),  # what the known region is noised with
@@ -144,7 +144,7 @@ def repaint(
     schedule: Schedule,  # alpha and sigma
     x: Data,  # x at times[0]
     times: Tensor,  # (n + 1,) falling
-    known: Data,  # the clean picture
+    known: Tensor,  # the clean picture, (b, ...) or (1, ...)
     mask: Tensor,  # True where it is known and stays
     cond: Cond | None = None,  # condition
     *,

@@ -27,6 +27,7 @@ from diffbook.editing import (
 )
 from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.exercise import EXERCISES, check
+from diffbook.guidance import guide
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
@@ -389,6 +390,17 @@ def test_steering_keeps_examples_apart_and_hands_cond_on(method):
     assert_close(run(x, y, t)[2:3], run(x[2:3], y[2:3], t[2]), rtol=1e-10, atol=1e-10)
     assert all(c is cond for c in seen)
     assert not run(x, y, t).requires_grad
+
+
+@pytest.mark.parametrize('method', (dps, pigdm))
+def test_a_guided_denoiser_may_be_steered(method):
+    "The condition reaches both halves of guidance, and the gradient goes through their difference."
+    base, y, x, t = mixture().denoise(COSINE), draw(4, 2), draw(4, 3), torch.tensor(0.4).double()
+    cond, null = Cond(vec=0.3 * torch.ones(4, 3).double()), Cond(vec=torch.zeros(4, 3).double())
+    guided = guide(lambda x, t, c: base(x + c.vec, t), null, 2.5)
+    by_hand = lambda x, t, c: base(x, t) + 2.5 * (base(x + 0.3, t) - base(x, t))
+    got, want = (method(f, COSINE, y, lambda x: x[:, :2], 0.5)(x, t, cond) for f in (guided, by_hand))
+    assert_close(got, want, rtol=1e-9, atol=1e-9)
 
 
 # Networks

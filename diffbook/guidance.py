@@ -26,7 +26,7 @@ def classifier_guide(
     denoise: DenoiseFn,  # without the condition
     log_prob: Callable[[Tensor, Tensor, Cond | None], Tensor],  # (x_t, t, cond) -> log p(c | x_t), (b,): a classifier of noisy data
     schedule: Schedule,  # alpha and sigma
-    scale: float = 1.0,  # 0 is unconditional, 1 is Bayes' rule, more is sharper
+    scale: float | Tensor = 1.0,  # 0 is unconditional, 1 is Bayes' rule, more is sharper
 ) -> DenoiseFn:  # guided
     "Add the gradient of a noisy classifier at x_t to a denoiser's estimate (Dhariwal and Nichol 2021)."
 
@@ -160,7 +160,7 @@ def langevin(
     return corrected
 
 # %% ../nbs/43_guidance.ipynb #weight
-def step_weight(schedule: Schedule, t: Tensor, s: Tensor, x: Data, moved: Data, *parts: tuple[Data, float]) -> Tensor:
+def step_weight(schedule: Schedule, t: Tensor, s: Tensor, x: Data, moved: Data, *parts: tuple[Data, float | int]) -> Tensor:
     "Sum the powers of ancestral kernels: for each estimate of x0 its log-density of `moved` given x, times its exponent."
     a, b, std = (match_dims(v, x.double()) for v in schedule.posterior(t, s))
     if std == 0:
@@ -178,7 +178,7 @@ def resample(x: Data, log_weight: Tensor, start: float = 0.5) -> Data:
 def feynman_kac(
     denoise: DenoiseFn,  # trained with and without its condition
     null: Cond,  # no condition
-    scale: float,  # 1 is off
+    scale: float | int,  # 1 is off
     schedule: Schedule,  # alpha and sigma
     x: Data,  # noise at times[0]: one population of particles
     times: Tensor,  # (n + 1,) falling, fine
@@ -194,7 +194,7 @@ def feynman_kac(
             x0, away = ask_both(denoise, null, x, t, cond)
             used = extrapolate(x0, away, as_time(drive))
             moved = ancestral(schedule, lambda *_: used, x, t, s, noise=noise)
-            log_weight = log_weight + step_weight(schedule, t, s, x, moved, (x0, scale), (away, 1 - scale), (used, -1))
+            log_weight = log_weight + step_weight(schedule, t, s, x, moved, (x0, scale), (away, 1 - scale), (used, -1.0))
             x = moved
             if log_weight.softmax(0).square().sum() * len(x) > 2:  # half of the particles carry the weight
                 x, log_weight = resample(x, log_weight), torch.zeros_like(log_weight)
@@ -289,11 +289,11 @@ def cfg_plus_plus(
     return schedule.perturb(extrapolate(x0, away, as_time(lam)), schedule.eps(x, away, t), s)
 
 # %% ../nbs/43_guidance.ipynb #cfgpp-convention
-def lambda_to_scale(lam: float | Tensor, schedule: Schedule, t: Time, s: Time) -> Tensor:
+def lambda_to_scale(lam: float | Tensor, schedule: Schedule, t: Tensor | float, s: Tensor | float) -> Tensor:
     "Turn CFG++'s lambda into the scale that makes the same DDIM step from t to s."
     return lam / -torch.expm1((schedule.log_snr(t) - schedule.log_snr(s)) / 2)
 
 
-def scale_to_lambda(scale: float | Tensor, schedule: Schedule, t: Time, s: Time) -> Tensor:
+def scale_to_lambda(scale: float | Tensor, schedule: Schedule, t: Tensor | float, s: Tensor | float) -> Tensor:
     "Turn a scale into the lambda of CFG++ that makes the same DDIM step from t to s."
     return scale * -torch.expm1((schedule.log_snr(t) - schedule.log_snr(s)) / 2)

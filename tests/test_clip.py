@@ -160,6 +160,16 @@ def test_info_nce_is_two_classifications(scale):
         column = [math.exp(scale * (a[j] @ b[i]).item()) for j in range(7)]
         total -= math.log(row[i] / sum(row)) / 14 + math.log(column[i] / sum(column)) / 14
     assert info_nce(a, b, math.log(scale)).item() == pytest.approx(total, rel=1e-12)
+    assert info_nce(a, b, torch.tensor(scale, dtype=torch.float64).log()).item() == pytest.approx(total, rel=1e-12)
+
+
+def test_autocast_does_not_round_the_logits():
+    a, b = unit(32, 8, 0).float(), unit(32, 8, 1).float()
+    with torch.autocast('cpu', torch.bfloat16):
+        assert (a @ b.T).dtype == torch.bfloat16
+        assert info_nce(a, b, math.log(100)).item() == pytest.approx(
+            info_nce(a.double(), b.double(), math.log(100)).item(), rel=1e-5
+        )
 
 
 def test_info_nce_knows_its_limits():
@@ -184,7 +194,10 @@ def test_the_scale_stops_at_100_and_can_come_back():
 
 def test_a_tiny_clip_learns_its_pairs():
     torch.manual_seed(0)
-    clip, (images, tokens) = CLIP(TextTower(20, 7, 16, 1, 2, end=END), ImageTower(6, 3, 16, 1, 2, channels=2), 8), pairs(6)
+    clip, (images, tokens) = (
+        CLIP(TextTower(20, 7, 16, 1, 2, end=END), ImageTower(6, 3, 16, 1, 2, channels=2), 8),
+        pairs(6),
+    )
     trainer = Trainer(clip, clip_loss, lr=5e-3, warmup=5, device='cpu')
     losses = [trainer.update((images.float(), tokens)).loss.item() for _ in range(60)]
     assert losses[-1] < 0.1 < losses[0]

@@ -81,7 +81,7 @@ def ask_both(
     t: Time,  # time
     cond: Cond | None,  # the condition
     k: Tensor | None = None,  # examples to ask without condition; all by default
-) -> tuple[Data, Data]:  # x0 of all with their condition; x0 of k without
+) -> tuple[Data, Tensor]:  # x0 of all with their condition; x0 of k without
     "Ask a denoiser with and without the condition in one call."
     k = torch.arange(len(x)) if k is None else k
     both = denoise(torch.cat([x, x[k]]), t if t.ndim == 0 else torch.cat([t, t[k]]), join_cond(cond, null, k))

@@ -146,7 +146,6 @@ def test_answers_are_not_swapped():
 
 
 BAD = {
-    'no null': (lambda: guide(net, None, 2.0), 'expected a Cond'),
     'empty null': (lambda: guide(net, Cond(), 2.0), 'holds something'),
     'scale nan': (lambda: guide(net, NULL, math.nan), 'scale is nan'),
     'scale of two axes': (lambda: guide(net, NULL, torch.ones(6, 1)), 'one for each example'),

@@ -389,6 +389,39 @@ MUTANTS = {
         '~read_mask(mask, image, given, side)', 'read_mask(mask, image, given, side)',
         'test_cli.py::test_what_the_mask_protects_stays',
     ),
+    # guidance
+    'guidance with the printed sign': (
+        'labml#177: s eps_c + (s - 1) eps_0', 'guidance.py',
+        'return away + match_dims(scale, x0) * (x0 - away)',
+        'return match_dims(scale, x0) * x0 + match_dims(scale - 1, x0) * away',
+        'test_guidance.py::test_one_call_that_asks_for_no_more_than_it_needs',
+    ),
+    'three of four channels guided': (
+        'DiT, models.py', 'guidance.py',
+        'return x0.index_copy(0, k, rule(x0[k], away, pick(scale), pick(t)))',
+        'return torch.cat([x0.index_copy(0, k, rule(x0[k], away, pick(scale), pick(t)))[:, :3], x0[:, 3:]], 1)',
+        'test_guidance.py::test_guidance_is_the_same_in_every_prediction',
+    ),
+    'gradient of the classifier at the estimate': (
+        'guided-diffusion#112: where is the gradient taken?', 'guidance.py',
+        'at = x.detach().requires_grad_()', 'at = denoise(x, t, cond).detach().requires_grad_()',
+        'test_guidance.py::test_a_classifier_guides_as_no_classifier_does',
+    ),
+    'scale for w': (
+        'diffusers#5882: is a guidance of 3 a 3 or a 4?', 'guidance.py',
+        '    return scale - 1', '    return scale',
+        'test_guidance.py::test_conventions_come_back',
+    ),
+    'guided where it should be asked without': (
+        'halves of the batch swapped', 'guidance.py',
+        'return both[: len(x)], both[len(x) :]', 'return both[len(x) :], both[: len(x)]',
+        'test_guidance.py::test_answers_are_not_swapped',
+    ),
+    'CFG++ with the guided noise': (
+        'then it is plain guidance again', 'guidance.py',
+        'schedule.eps(x, away, t), s)', 'schedule.eps(x, x0, t), s)',
+        'test_guidance.py::test_cfg_plus_plus_is_the_published_step',
+    ),
 }  # fmt: skip
 
 

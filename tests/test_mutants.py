@@ -422,6 +422,38 @@ MUTANTS = {
         'schedule.eps(x, away, t), s)', 'schedule.eps(x, x0, t), s)',
         'test_guidance.py::test_cfg_plus_plus_is_the_published_step',
     ),
+    # editing
+    'the known region put back clean': (
+        'inpainting that never looks right at the seam', 'editing.py',
+        'schedule.perturb(known, noise(x, t), t), x)', 'known, x)',
+        'test_editing.py::test_put_back_is_as_noisy_as_the_rest',
+    ),
+    'the known region noised to the time before': (
+        'RePaint reimplementations, off by one', 'editing.py',
+        'tie(x, t), t, s, cond), s)', 'tie(x, t), t, s, cond), t)',
+        'test_editing.py::test_known_noise_is_that_of_the_time_reached',
+    ),
+    'DPS with the gradient at the estimate': (
+        'a gradient that does not go through the denoiser', 'editing.py',
+        '(seen * pull.detach()).sum(), x)', '(seen * pull.detach()).sum(), x0)',
+        'test_editing.py::test_dps_takes_the_gradient_at_the_noisy_state',
+    ),
+    'inversion asks at the wrong time': (
+        'Stability-AI generative-models PR#226: index for timestep', 'editing.py',
+        'y = ddim(schedule, denoise, x, s, t, cond) if',
+        'y = ddim(schedule, lambda x, u, c: denoise(x, t, c), x, s, t, cond) if',
+        'test_editing.py::test_the_denoiser_is_asked_about_the_state_at_its_own_time',
+    ),
+    'inversion with the roles of the times exchanged': (
+        'diffusers PR#5145: golden numbers had blessed it', 'editing.py',
+        'y = ddim(schedule, denoise, x, s, t, cond) if', 'y = ddim(schedule, denoise, x, t, s, cond) if',
+        'test_editing.py::test_with_one_data_point_a_rise_stays_on_the_straight_path',
+    ),
+    'the same noise in every round of RePaint': (
+        'a seed set inside the loop', 'editing.py',
+        "noise(f'{purpose} {k}' if k else purpose)", 'noise(purpose)',
+        'test_editing.py::test_every_round_of_repaint_has_its_own_noise',
+    ),
 }  # fmt: skip
 
 

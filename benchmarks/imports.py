@@ -2,9 +2,9 @@
 
     python -m benchmarks.imports --out benchmarks/results/imports.json
 
-Every import happens in a fresh process. The processes take turns (ABCCBA...), so that a machine that grows slower
-slows all of them. What is measured inside the process is the processor's time and the clock's, from before the import
-to after it; the start of Python itself is not counted. The first round, which fills the disk cache, is not counted either.
+Every case runs in fresh processes, which take turns (ABCCBA...). A process imports torch first and then the case, so
+that both are timed on the same machine in the same second; the ratio is that of the two together to torch alone.
+The processor's time is measured, which other programs disturb little; the start of Python itself is not counted.
 """
 import argparse
 import json
@@ -17,28 +17,30 @@ from importlib.metadata import version
 from pathlib import Path
 
 CASES = {
-    'import torch': 'import torch',
-    'import diffbook': 'import torch, diffbook',
+    'import diffbook': 'import diffbook',
     'sampling, as in the README': 'from diffbook import core, exact, samplers, schedules',
     'training a U-Net': 'from diffbook import losses, predictions, schedules, training; from diffbook.nets import unet',
     'data and metrics': 'from diffbook import data, metrics',
     'figures (matplotlib)': 'from diffbook import plots',
     'the command line': 'from diffbook import cli',
 }
-CHILD = 'import time; c, w = time.process_time(), time.perf_counter()\n{}\nprint(time.process_time() - c, time.perf_counter() - w)'
+CHILD = """
+import sys, time
+a = time.process_time()
+import torch
+b, there = time.process_time(), set(sys.modules)
+{}
+c = time.process_time()
+print(b - a, c - a, *(m for m in {} if m in sys.modules and m not in there))
+"""
 HEAVY = ('matplotlib', 'torchvision', 'PIL', 'typer', 'diffusers', 'transformers', 'scipy', 'IPython', 'nbdev')
 
 
 def measure(code):
-    "Seconds of processor and clock that an import takes in a fresh process."
-    out = subprocess.run([sys.executable, '-c', CHILD.format(code)], capture_output=True, text=True, check=True).stdout
-    return [float(v) for v in out.split()]
-
-
-def heavy(code):
-    "Which heavy libraries an import brings along, of those that torch does not bring itself."
-    show = f'import sys\n{code}\nprint(*(m for m in {HEAVY} if m in sys.modules))'
-    return subprocess.run([sys.executable, '-c', show], capture_output=True, text=True, check=True).stdout.split()
+    "Processor seconds for torch, for torch and then `code`, and which heavy libraries `code` brings along."
+    out = subprocess.run([sys.executable, '-c', CHILD.format(code, HEAVY)], capture_output=True, text=True, check=True).stdout
+    torch, both, *heavy = out.split()
+    return float(torch), float(both), heavy
 
 
 def summary(values):
@@ -49,21 +51,18 @@ def summary(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='a .json file')
-    parser.add_argument('--rounds', type=int, default=8, help='measured alternations')
+    parser.add_argument('--rounds', type=int, default=5, help='processes for each case')
     args = parser.parse_args()
     load, times = os.getloadavg()[0], {name: [] for name in CASES}
-    for i in range(args.rounds + 1):
-        for name in list(CASES)[:: 1 if i % 2 else -1]:
-            seconds = measure(CASES[name])
-            if i:
-                times[name].append(seconds)
-    rows, plain = {}, times['import torch']
-    for name, pairs in times.items():
-        processor, clock = zip(*pairs)
+    for i in range(args.rounds):
+        for name in list(CASES)[:: -1 if i % 2 else 1]:
+            times[name].append(measure(CASES[name]))
+    rows = {}
+    for name, measured in times.items():
+        torch, both, heavy = zip(*measured)
         rows[name] = {
-            'processor seconds': summary(processor), 'clock seconds': summary(clock),
-            'of import torch, processor': summary([a / b[0] for a, b in zip(processor, plain)]),
-            'brings along': heavy(CASES[name]), 'code': CASES[name],
+            'of import torch': summary([b / a for a, b in zip(torch, both)]), 'torch, seconds': summary(torch),
+            'more, seconds': summary([b - a for a, b in zip(torch, both)]), 'brings along': heavy[0], 'code': CASES[name],
         }  # fmt: skip
     about = {
         'command': f'python -m benchmarks.imports --rounds {args.rounds}', 'python': platform.python_version(), 'torch': version('torch'),
@@ -71,7 +70,7 @@ def main():
     }  # fmt: skip
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
-    print(json.dumps({name: row['of import torch, processor'] for name, row in rows.items()}, indent=1))
+    print(json.dumps({name: row['of import torch'] for name, row in rows.items()}, indent=1))
 
 
 if __name__ == '__main__':

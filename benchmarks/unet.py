@@ -43,7 +43,7 @@ def diffusers_net(blocks, **config):
 
 def equal_parameters():
     "Name -> (net, function of x and t), or None where the peer is absent; all within 5 % of each other, about 2.6 million parameters."
-    net = UNet(1, channels=(40, 136), blocks=(1, 1), heads=(0, 0, 4))
+    net = UNet(1, channels=(56, 128), blocks=(1, 1), heads=(0, 0, 4))
     nets = {'diffbook UNet': (net, net)}
     try:
         peer = diffusers_net(PLAIN, **PEER)

@@ -454,6 +454,37 @@ MUTANTS = {
         "noise(f'{purpose} {k}' if k else purpose)", 'noise(purpose)',
         'test_editing.py::test_every_round_of_repaint_has_its_own_noise',
     ),
+    # CLIP
+    'pairs out of step': (
+        'torchcfm#117: labels ignored in pairing', 'nets/clip.py',
+        'pairs = torch.arange(len(logits), device=logits.device)', 'pairs = torch.arange(len(logits), device=logits.device).roll(1)',
+        'test_clip.py::test_info_nce_is_two_classifications',
+    ),
+    'temperature without its exponential': (
+        'a learned scale read as it is stored', 'nets/clip.py',
+        'scale = log_scale.exp() if', 'scale = log_scale if',
+        'test_clip.py::test_info_nce_is_two_classifications',
+    ),
+    'one side of the contrastive loss twice': (
+        'images look for texts, and again', 'nets/clip.py',
+        'F.cross_entropy(logits.T, pairs)', 'F.cross_entropy(logits, pairs)',
+        'test_clip.py::test_info_nce_is_two_classifications',
+    ),
+    'unit length over the batch': (
+        'DALLE2-pytorch#60: what scale an embedding has', 'nets/clip.py',
+        'self.text_projection(self.text_model(tokens)[1]), dim=-1)', 'self.text_projection(self.text_model(tokens)[1]), dim=0)',
+        'test_clip.py::test_examples_of_a_batch_do_not_mix',
+    ),
+    'pooling over the padding': (
+        'mean of all states in place of the end token', 'nets/clip.py',
+        'pooled = states[torch.arange(len(tokens), device=tokens.device), self.end_of(tokens)]', 'pooled = states.mean(1)',
+        'test_clip.py::test_what_stands_behind_the_end_changes_nothing',
+    ),
+    'a text tower that sees ahead': (
+        'the causal mask forgotten', 'nets/clip.py',
+        'is_causal=causal)', 'is_causal=False)',
+        'test_clip.py::test_a_state_sees_no_later_token',
+    ),
 }  # fmt: skip
 
 

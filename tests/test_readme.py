@@ -55,3 +55,7 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
                 rate = row['training, images a second']['median']
                 low, high = gain['quartiles']
                 assert f'| {row["parameters"]:,} | {rate:.0f} | {gain["median"]:.2f} | {low:.2f} to {high:.2f} |' in text
+    (losses,) = (v for k, v in json.loads((ROOT / 'benchmarks/results/unet-loss.json').read_text(encoding='utf-8')).items() if k != 'about')
+    means = [f'{row["mean"]:.3f}' for row in losses.values()]
+    assert "{} with the book's net, {} with diffusers' and {} with the third".format(*means) in text
+    assert len({row['parameters'] for row in losses.values()} - {row['parameters'] for row in speed['equal parameters'].values()}) == 0

@@ -622,14 +622,15 @@ def wrong_direction(module, source):
 
 
 def looks_ahead(module, source, book):
-    "Imports of a module from chapters that come later. Graders may use anything up to their own chapter."
-    owner = book.owner.get(module)
+    "Imports of a module from chapters that come later. Graders may use anything up to their own chapter, and `exercise`."
+    owner, grader = book.owner.get(module), module.startswith('exercises.')
     for name in imports_of(source):
         other = book.owner.get(name)
         ahead = (
             other
             and owner
-            and (other.number > owner.number or (other.name > owner.name and not module.startswith('exercises.')))
+            and not (grader and name == 'exercise')
+            and (other.number > owner.number or (other.name > owner.name and not grader))
         )
         if ahead:
             yield f'diffbook/{module.replace(".", "/")}.py, of {owner.name}, imports {name} of {other.name}'

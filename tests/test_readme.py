@@ -47,6 +47,9 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
     judged = [last[k] for k in ('precision', 'recall', 'precision_floor', 'recall_floor')]
     assert '| {:.2f}, {:.2f} | {:.2f}, {:.2f} |'.format(*judged) in text
     assert f'| {100 * last["copies"]:.2f} % |' in text
+    for row in json.loads((ROOT / 'diffbook/zoo/shapes/report.json').read_text(encoding='utf-8'))['rows']:
+        shares = f'{row["all"]:.1%} ({row["low"]:.1%} to {row["high"]:.1%}) | {row["bag"]:.0%} | {row["without_text"]:.1%} | {row["real"]:.0%}'
+        assert f'| {row["set"]} | {row["n"]} | {shares} |' in text
     speed = json.loads((ROOT / 'benchmarks/results/unet-speed.json').read_text(encoding='utf-8'))
     for part in ('equal parameters', 'same weights'):
         for name, row in speed[part].items():

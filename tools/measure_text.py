@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from diffbook.core import noise
-from diffbook.data import caption_agrees, draw_split, from_model, read_shapes
+from diffbook.data import caption_agrees, draw_split, from_model, read_caption, read_shapes
 from diffbook.guidance import guide
 from diffbook.samplers import clip_x0, ddim, sample, uniform_times
 from diffbook.training import find_model, load
@@ -46,10 +46,18 @@ def draw(model, captions: list[str], scale: float, steps: int, seed: int, size: 
     return torch.cat(pictures)
 
 
+def same_bag(text: str, scene: list[int]) -> bool:
+    "Whether a picture shows the shapes and the colours that a caption names, whichever belongs to which."
+    found = [scene[k : k + 2] for k in (1, 5, 9) if scene[k] >= 0]
+    said = [thing[:2] for thing in read_caption(text).things]
+    return all(sorted(thing[k] for thing in found) == sorted(thing[k] for thing in said) for k in (0, 1))
+
+
 def shares(captions: list[str], pictures: torch.Tensor) -> dict[str, float]:
     "Give the share of pictures that are right, fact by fact, and of all facts the 95 % interval (Wilson)."
-    right = caption_agrees(captions, read_shapes(pictures))
-    row = {fact: ok.double().mean().item() for fact, ok in right.items()}
+    labels = read_shapes(pictures)
+    row = {fact: ok.double().mean().item() for fact, ok in caption_agrees(captions, labels).items()}
+    row['bag'] = sum(map(same_bag, captions, labels.tolist())) / len(captions)
     n, p, z = len(captions), row['all'], 1.96
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return {'n': n} | row | {'low': (middle - half) / (1 + z * z / n), 'high': (middle + half) / (1 + z * z / n)}
@@ -58,8 +66,8 @@ def shares(captions: list[str], pictures: torch.Tensor) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('model', help='a folder, or a name in the zoo')
-    parser.add_argument('--n', type=int, default=400, help='captions of each set')
-    parser.add_argument('--scale', type=float, default=2.0, help='of guidance')
+    parser.add_argument('--n', type=int, default=256, help='captions of each set')
+    parser.add_argument('--scale', type=float, default=3.0, help='of guidance')
     parser.add_argument('--scales', type=float, nargs='*', default=[1.0, 1.5, 2.0, 3.0, 5.0, 8.0], help='measured on two objects')
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--seed', type=int, default=0)

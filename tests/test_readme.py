@@ -50,6 +50,9 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
     for row in json.loads((ROOT / 'diffbook/zoo/shapes/report.json').read_text(encoding='utf-8'))['rows']:
         shares = f'{row["all"]:.1%} ({row["low"]:.1%} to {row["high"]:.1%}) | {row["bag"]:.0%} | {row["without_text"]:.1%} | {row["real"]:.0%}'
         assert f'| {row["set"]} | {row["n"]} | {shares} |' in text
+    first = json.loads((ROOT / 'diffbook/zoo/shapes/first-run.json').read_text(encoding='utf-8'))['rows']
+    shares = [f'{first[k]["all"]:.1%}' for k in (0, 3, 1)]
+    assert 'one object was right in {}, a new kind in {} and two objects in {} (`first-run.json`)'.format(*shares) in text
     speed = json.loads((ROOT / 'benchmarks/results/unet-speed.json').read_text(encoding='utf-8'))
     for part in ('equal parameters', 'same weights'):
         for name, row in speed[part].items():

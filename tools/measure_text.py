@@ -9,8 +9,8 @@ states is there. Writes report.json beside the model, and gallery.safetensors: t
 import argparse
 import json
 import math
-import os
 import time
+from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
@@ -20,7 +20,7 @@ from diffbook.core import noise
 from diffbook.data import caption_agrees, draw_split, from_model, read_caption, read_shapes
 from diffbook.guidance import guide
 from diffbook.samplers import clip_x0, ddim, sample, uniform_times
-from diffbook.training import find_model, load
+from diffbook.training import find_model, load, write_file
 
 SETS = {  # name -> (split, how many objects)
     'one object': ('new scenes', (1,)),
@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument('--scales', type=float, nargs='*', default=[1.0, 1.5, 2.0, 3.0, 5.0, 8.0], help='measured on two objects')
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', type=Path, help='the report alone goes to this file, and no gallery is written')
     parser.add_argument('--dry', action='store_true', help='print, write nothing')
     a = parser.parse_args()
     folder = find_model(a.model)
@@ -97,11 +98,9 @@ def main() -> None:
     }  # fmt: skip
     if a.dry:
         return
-    gallery = {'failures': torch.stack([picture for _, picture in wrong])}
-    save_file(gallery, folder / 'gallery.safetensors')
-    part = folder / 'report.part'
-    part.write_text(json.dumps(report, indent=1) + '\n')
-    os.replace(part, folder / 'report.json')
+    if a.out is None:
+        save_file({'failures': torch.stack([picture for _, picture in wrong])}, folder / 'gallery.safetensors')
+    write_file(a.out or folder / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

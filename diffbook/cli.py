@@ -263,8 +263,8 @@ def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
         deep = max(shape[1:]) > 48
         levels = dict(channels=(width, 2 * width, 4 * width), blocks=(1, 1, 2), heads=(0, 0, 4, 4)) if deep else dict(
             channels=(width, 2 * width), blocks=(1, 1), heads=(0, 4, 4))  # fmt: skip
-        net = UNet(shape[0], groups=8, seq_dim=tower.width, **levels)
-        return Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower, frozen=images.name.startswith('shapes')))
+        net = UNet(shape[0], groups=8, cond_dim=tower.width, seq_dim=tower.width, **levels)
+        return Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower, pooled=True, frozen=images.name.startswith('shapes')))
 
 
 def text_objective(model: 'Conditional', batch: Any, generator: 'torch.Generator') -> 'Tensor':

@@ -3,6 +3,7 @@
     python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist
     python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist --device cuda --batch 512 --steps 20000
     python tools/train_zoo.py shapes --out runs/shapes
+    python tools/train_zoo.py emoji --out runs/emoji    # reads with runs/clip-emoji-seed1, which tools/train_clip.py makes
 
 Order of the data, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
 when the same command is given again. Writes checkpoints to OUT/checkpoints, one line of OUT/log.csv every 50 updates,
@@ -19,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from diffbook.conditioning import Conditional, TextConditioner, drop
-from diffbook.core import Cond, build
+from diffbook.core import build
 from diffbook.data import batches, draw_split, load_data, to_model
 from diffbook.losses import Denoiser, diffusion_loss, stratified_draw
 from diffbook.nets.unet import UNet
@@ -71,8 +72,7 @@ def text_model(clip: str) -> Conditional:
 def shapes_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     "Images, and the tokens of captions of which a fifth leaves something out."
     world = draw_split(100_000, 32, 'train', seed, brief=0.2)
-    tokens, end = model.conditioner.tokenizer(world.captions), model.conditioner.tokenizer.end
-    return world.images, tokens[:, : (tokens == end).int().argmax(1).max() + 1]  # nothing but padding lies behind
+    return world.images, model.conditioner.tokenizer(world.captions)
 
 
 def emoji_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -88,10 +88,7 @@ def tamed(schedule: Schedule, t: torch.Tensor) -> torch.Tensor:
 def text_loss(model: Conditional, batch: tuple[torch.Tensor, torch.Tensor], generator: torch.Generator) -> torch.Tensor:
     "The weighted error of x0; one caption in ten is dropped."
     x0, tokens = to_model(batch[0]), batch[1]
-    with torch.no_grad():
-        null = model.null(len(x0))
-        null = Cond(null.vec, null.seq[:, : tokens.shape[1]], null.mask[:, : tokens.shape[1]])
-        cond = drop(model.condition(tokens), null, 0.1, generator)
+    cond = drop(model.condition(tokens), model.null(len(x0)), 0.1, generator)
     t = middling(model.schedule, len(x0), generator, 0.6).to(x0.device)  # what is drawn is decided at high noise
     eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
     return diffusion_loss(model.denoiser, x0, t, eps, cond, tamed)

@@ -303,8 +303,18 @@ def test_what_the_mask_protects_stays(reader, tmp_path):
 
 
 def test_models_without_text_take_pictures_too(trained, tmp_path):
-    path = photo(tmp_path / 'p.png', (8, 8))
-    run('sample', trained, '--n', 2, '--steps', 4, '--image', path, '--strength', 0.5, '--out', tmp_path / 'x.png')
+    "Half of the way leaves something of the picture; the whole way forgets it."
+    files = [photo(tmp_path / f'{k}.png', (8, 8), colour) for k, colour in enumerate([(200, 60, 30), (20, 90, 240)])]
+
+    def redone(strength):
+        for k, file in enumerate(files):
+            run('sample', trained, '--n', 2, '--steps', 4, '--image', file, '--strength', strength, '--out', tmp_path / f'out{k}.png')
+        return [(tmp_path / f'out{k}.png').read_bytes() for k in range(2)]
+
+    first, second = redone(0.5)
+    assert first != second
+    first, second = redone(1.0)
+    assert first == second
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Editing: masks and grids on every schedule, what replacement converges to, exact inverses, and posteriors in closed form."""
 
 from functools import partial
-from importlib import import_module
 
 import pytest
 import torch
@@ -26,7 +25,6 @@ from diffbook.editing import (
     start_from,
 )
 from diffbook.exact import GaussianMixture, reference_mixture
-from diffbook.exercise import EXERCISES, check
 from diffbook.guidance import guide
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
@@ -432,21 +430,3 @@ def test_a_sample_is_the_same_alone_and_in_a_batch(model):
     mask[:, :, 4:] = True
     run = lambda x, start: list(repaint(model, COSINE, x, uniform_times(COSINE, 3), photo, mask, rounds=2, noise=partial(seeded_noise, 5, start=start)))[-1]
     assert_close(run(x, 0)[2:], run(x[2:], 2), rtol=1e-4, atol=1e-4)
-
-
-# Exercises
-
-import_module('diffbook.exercises.c45')
-MISTAKES = [(id, message) for id in sorted(EXERCISES) if id.startswith('45-') for message in EXERCISES[id].mistakes]
-
-
-@pytest.mark.parametrize('id, message', MISTAKES)
-def test_exercises_know_their_mistakes(id, message):
-    "Each known mistake is named, and the truth is right."
-    assert check(id, EXERCISES[id].truth)
-    verdict = check(id, EXERCISES[id].mistakes[message])
-    assert not verdict and verdict.message == message
-
-
-def test_four_exercises_are_graded():
-    assert {id for id, _ in MISTAKES} == {'45-1', '45-2', '45-3', '45-4'}

@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from torch.testing import assert_close
 
 from diffbook.core import Cond, noise
 from diffbook.exact import GaussianMixture
-from diffbook.exercise import EXERCISES, check
 from diffbook.guidance import (
     APG,
     ask_both,
@@ -488,17 +486,3 @@ def test_karras_times_walk_at_zero_noise_is_finite():
         assert torch.isfinite(x).all()
     *_, (x, log_weight) = feynman_kac(net, NULL, 3.0, plain, 80 * X, karras_times(plain, 5), C)
     assert torch.isfinite(x).all() and torch.isfinite(log_weight).all()
-
-
-# Exercises
-
-import_module('diffbook.exercises.c43')
-MISTAKES = [(id, message) for id in sorted(EXERCISES) if id.startswith('43-') for message in EXERCISES[id].mistakes]
-
-
-@pytest.mark.parametrize('id, message', MISTAKES)
-def test_exercises_know_their_mistakes(id, message):
-    "Each known mistake is named, and the truth is right."
-    assert check(id, EXERCISES[id].truth)
-    verdict = check(id, EXERCISES[id].mistakes[message])
-    assert not verdict and verdict.message == message

@@ -1,7 +1,6 @@
 """Samplers: grids on every schedule, errors at the edge, and conformance functions that reject what is broken."""
 
 from functools import partial
-from importlib import import_module
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from torch.testing import assert_close
 
 from diffbook.core import Cond, noise, seeded_noise
 from diffbook.exact import reference_mixture
-from diffbook.exercise import EXERCISES, check
 from diffbook.samplers import (
     ancestral,
     check_denoiser,
@@ -379,21 +377,3 @@ def test_check_denoiser_accepts_the_oracle(name):
     x = LAW.sample(6, torch.Generator().manual_seed(0))
     for dtype in (torch.float32, torch.float64):
         check_denoiser(LAW.denoise(SCHEDULES[name]), SCHEDULES[name], x.to(dtype), Cond(vec=torch.ones(6, 1)))
-
-
-# Exercises
-
-import_module('diffbook.exercises.c30')
-MISTAKES = [(id, message) for id in sorted(EXERCISES) if id.startswith('30-') for message in EXERCISES[id].mistakes]
-
-
-@pytest.mark.parametrize('id, message', MISTAKES)
-def test_exercises_know_their_mistakes(id, message):
-    "Each known mistake is named, and the truth is right."
-    assert check(id, EXERCISES[id].truth)
-    verdict = check(id, EXERCISES[id].mistakes[message])
-    assert not verdict and verdict.message == message
-
-
-def test_four_exercises_are_graded():
-    assert {id for id, _ in MISTAKES} == {'30-1', '30-2', '30-3', '30-4'}

@@ -96,17 +96,11 @@ def new_model(shape: tuple[int, int, int], width: int, seed: int) -> 'Denoiser':
 
 
 def objective(denoiser: 'Denoiser', batch: Any, generator: 'torch.Generator') -> 'Tensor':
-    "Give the loss of a batch of images in bytes: one time in each slice of [t_min, t_max], and fresh noise."
-    import torch
-
+    "Give the loss of a batch of images in bytes."
     from diffbook.data import to_model
-    from diffbook.losses import diffusion_loss
+    from diffbook.losses import training_loss
 
-    x0, schedule = to_model(batch), denoiser.schedule
-    u = torch.rand(len(x0), generator=generator, device=generator.device, dtype=torch.float32).double()
-    t = schedule.t_min + (schedule.t_max - schedule.t_min) * (torch.arange(len(x0), device=u.device) + u) / len(x0)
-    eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
-    return diffusion_loss(denoiser, x0, t, eps)
+    return training_loss(denoiser, to_model(batch), generator)
 
 
 def describe_shape(about: dict[str, Any], model: 'Denoiser', size: int | None) -> tuple[int, int, int]:
@@ -268,23 +262,12 @@ def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
 
 
 def text_objective(model: 'Conditional', batch: Any, generator: 'torch.Generator') -> 'Tensor':
-    "Give the loss of images and the tokens of their captions; one caption in ten is dropped."
-    import torch
-
-    from diffbook.conditioning import drop
+    "Give the loss of images in bytes and the tokens of their captions; one caption in ten is dropped."
+    from diffbook.conditioning import conditional_loss
     from diffbook.data import to_model
-    from diffbook.losses import diffusion_loss, stratified_draw
+    from diffbook.losses import clipped_snr
 
-    x0, tokens = to_model(batch[0]), batch[1]
-    cond = drop(model.condition(tokens), model.null(len(x0)), 0.1, generator)
-    t = stratified_draw(model.schedule, len(x0), generator).to(x0.device)
-    eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
-    return diffusion_loss(model.denoiser, x0, t, eps, cond, tamed_snr)
-
-
-def tamed_snr(schedule: Any, t: 'Tensor') -> 'Tensor':
-    "Weigh the error of x0 by the signal-to-noise ratio, held between 1 and 20."
-    return schedule.log_snr(t).exp().clamp(1, 20)
+    return conditional_loss(model, (to_model(batch[0]), batch[1]), generator, weight=clipped_snr)
 
 
 # Commands

@@ -49,7 +49,7 @@ def train(args: argparse.Namespace) -> tuple:
     from tqdm import tqdm
 
     from diffbook.data import batches, to_model
-    from diffbook.losses import Denoiser, diffusion_loss, stratified_draw
+    from diffbook.losses import Denoiser, clipped_snr, training_loss
     from diffbook.nets.unet import UNet
     from diffbook.predictions import predict_x0
     from diffbook.schedules import CosineSchedule
@@ -59,13 +59,8 @@ def train(args: argparse.Namespace) -> tuple:
     torch.manual_seed(args.seed)  # the first weights
     model = Denoiser(UNet(**NET), CosineSchedule(), predict_x0)
 
-    def weight(schedule: CosineSchedule, t: torch.Tensor) -> torch.Tensor:
-        return torch.exp(schedule.log_snr(t)).clamp(1, 20)  # the signal-to-noise ratio, tamed at both ends
-
     def loss(model: Denoiser, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        x0 = to_model(batch)
-        t = stratified_draw(model.schedule, len(x0), generator)
-        return diffusion_loss(model, x0, t, torch.randn(x0.shape, generator=generator), weight=weight)
+        return training_loss(model, to_model(batch), generator, weight=clipped_snr)
 
     trainer = Trainer(model, loss, lr=3e-3, warmup=100, total=args.steps, ema=0.995, seed=args.seed, device='cpu')
     losses, start = [], time.monotonic()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Weight', 'scaled_time', 'quarter_log_noise', 'table_index', 'unit_input', 'Denoiser', 'diffusion_loss', 'weight_for',
-           'plain_weight', 'elbo_weight', 'vdm_weight', 'min_snr', 'uniform_draw', 'stratified_draw',
-           'logit_normal_draw', 'log_normal_draw']
+           'plain_weight', 'elbo_weight', 'vdm_weight', 'min_snr', 'clipped_snr', 'uniform_draw', 'stratified_draw',
+           'logit_normal_draw', 'log_normal_draw', 'training_loss']
 
 # %% ../nbs/21_losses.ipynb #imports
 import math
@@ -147,6 +147,13 @@ def min_snr(schedule: Schedule, t: Time, gamma: float = 5.0) -> Tensor:
         raise ValueError(f'gamma is {gamma}, expected a positive number')
     return torch.exp(schedule.log_snr(t)).clamp(max=gamma)
 
+# %% ../nbs/21_losses.ipynb #clipped-code
+def clipped_snr(schedule: Schedule, t: Time, low: float = 1.0, high: float = 20.0) -> Tensor:
+    "Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022)."
+    if not 0 < low <= high:
+        raise ValueError(f'low is {low} and high {high}, expected 0 < low <= high')
+    return torch.exp(schedule.log_snr(t)).clamp(low, high)
+
 # %% ../nbs/21_losses.ipynb #place
 def _place(schedule: Schedule, u: Tensor) -> Tensor:
     "The time a share u in (0, 1] of the way to t_max; for a table a whole step in 1..T."
@@ -178,3 +185,18 @@ def log_normal_draw(schedule: Schedule, b: int, generator: torch.Generator, *, m
     z = torch.randn(b, generator=generator, device=generator.device, dtype=torch.float64)
     t = schedule.time_at(-2 * (mean + std * z))
     return t.round().clamp(1, schedule.t_max) if isinstance(schedule, DiscreteSchedule) else t
+
+# %% ../nbs/21_losses.ipynb #training-loss
+def training_loss(
+    denoiser: Denoiser,  # network, schedule and prediction
+    x0: Data,  # (b, ...) clean data
+    generator: torch.Generator,  # of times and noise
+    cond: Cond | None = None,  # condition
+    *,
+    draw: Callable[[Schedule, int, torch.Generator], Tensor] = stratified_draw,  # of the times
+    weight: Weight | None = None,
+) -> Tensor:  # (b,) loss of each example
+    "Draw times and noise for a batch and give its loss. Ho et al. 2020, algorithm 1."
+    t = draw(denoiser.schedule, len(x0), generator).to(x0.device)
+    eps = torch.randn(x0.shape, generator=generator, device=generator.device, dtype=x0.dtype).to(x0.device)
+    return diffusion_loss(denoiser, x0, t, eps, cond, weight)

@@ -6,10 +6,18 @@ import torch
 from torch import nn
 
 import diffbook.exercises.c42  # noqa: F401
-from diffbook.conditioning import ClassConditioner, Conditional, Conditioner, ImageConditioner, TextConditioner, drop
+from diffbook.conditioning import (
+    ClassConditioner,
+    Conditional,
+    Conditioner,
+    ImageConditioner,
+    TextConditioner,
+    conditional_loss,
+    drop,
+)
 from diffbook.core import REGISTRY, Cond, build, describe, generator
 from diffbook.exercise import EXERCISES, check
-from diffbook.losses import Denoiser, diffusion_loss
+from diffbook.losses import Denoiser, clipped_snr, diffusion_loss, training_loss, uniform_draw
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
@@ -183,6 +191,22 @@ def test_gradients_reach_the_row_of_no_class_by_the_dropped_examples_only():
     counts = conditioner.table.weight.grad[:, 0]
     kept = (cond.vec != conditioner.table.weight[2]).all(1)
     assert counts.sum() == 64 and counts[2] == (~kept).sum() and counts[0] == kept[::2].sum()
+
+
+@pytest.mark.parametrize('p', [0.0, 1.0])
+def test_loss_is_that_of_the_condition_or_of_none(p):
+    "Of a model that hears, for no layer of it is zero; p decides which condition, and nothing else."
+    own, source = model('class'), generator(0, 'weights')
+    for weight in own.denoiser.parameters():
+        nn.init.normal_(weight, std=0.2, generator=source)
+    x0, labels = torch.randn(3, 1, 8, 16, generator=generator(0, 'x0')), MAKE['class'][2]
+    got = conditional_loss(own, (x0, labels), generator(1, 'loss'), p=p, draw=uniform_draw, weight=clipped_snr)
+    g = generator(1, 'loss')
+    torch.rand(3, generator=g)  # the throws of drop
+    conds = [own.condition(labels), own.null(3)]
+    want = [training_loss(own.denoiser, x0, source, c, draw=uniform_draw, weight=clipped_snr) for source, c in zip((g.clone_state(), g), conds)]
+    torch.testing.assert_close(got, want[int(p)])
+    assert (want[0] - want[1]).abs().min() > 1e-4
 
 
 def test_every_conditioner_is_registered():

@@ -12,6 +12,7 @@ from diffbook.elbo import beta_variance, elbo_terms, posterior_variance
 from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.losses import (
     Denoiser,
+    clipped_snr,
     diffusion_loss,
     elbo_weight,
     log_normal_draw,
@@ -22,6 +23,7 @@ from diffbook.losses import (
     scaled_time,
     stratified_draw,
     table_index,
+    training_loss,
     uniform_draw,
     unit_input,
     vdm_weight,
@@ -153,6 +155,15 @@ def test_min_snr_equals_the_formulas_of_diffusers():
         torch.testing.assert_close(weight_for(prediction, min_snr)(TABLE, index + 1.0), want, rtol=2e-3, atol=0)  # float32 table
 
 
+def test_clipped_snr_is_the_larger_error_below_its_cap():
+    "Salimans and Ho: max(||x0 error||^2, ||noise error||^2), as long as neither is capped."
+    t = torch.arange(0.01, 1.0, 0.01, dtype=torch.float64)
+    schedule = CosineSchedule()
+    noise_error = (schedule.alpha(t) / schedule.sigma(t)) ** 2  # of an x0 that is off by one
+    torch.testing.assert_close(clipped_snr(schedule, t, high=1e9), noise_error.clamp(min=1))
+    torch.testing.assert_close(clipped_snr(schedule, t, low=1e-9, high=5.0), min_snr(schedule, t))
+
+
 def test_edm_weight():
     sigma = torch.logspace(-2, 1.9, 30, dtype=torch.float64)
     want = (sigma**2 + 0.49) / (0.7 * sigma) ** 2
@@ -251,6 +262,15 @@ def test_half_precision_is_averaged_in_single():
     torch.testing.assert_close(half.double(), exact, rtol=0.05, atol=0.02)
 
 
+def test_training_loss_draws_its_times_then_its_noise():
+    denoiser, x0, cond = Denoiser(Recorder(), TABLE, predict_v), noise(0, 'x0', 0, range(5), (2, 3)), Cond(vec=torch.ones(5, 1))
+    got = training_loss(denoiser, x0, generator(1, 'draws'), cond, draw=uniform_draw, weight=min_snr)
+    g = generator(1, 'draws')
+    t = uniform_draw(TABLE, 5, g)
+    eps = torch.randn(x0.shape, generator=g, dtype=x0.dtype)
+    assert torch.equal(got, diffusion_loss(denoiser, x0, t, eps, cond, min_snr)) and denoiser.net.seen[2] is cond
+
+
 def test_weight_multiplies_each_example():
     denoiser = Denoiser(Recorder(), TABLE, predict_v)
     x0, eps = noise(0, 'weight', 0, range(4), (2, 3)).unbind(1)
@@ -341,6 +361,7 @@ def test_drawn_times_have_their_law(draw, law):
     (lambda: elbo_weight(TABLE, torch.tensor([3.0, 2.5])), 't is 2.5, expected whole times from 1 to 1000'),
     (lambda: elbo_weight(TABLE, torch.tensor(0.0)), 't is 0, expected whole times from 1 to 1000'),
     (lambda: min_snr(TABLE, torch.tensor(3.0), gamma=0.0), 'gamma is 0.0, expected a positive number'),
+    (lambda: clipped_snr(TABLE, torch.tensor(3.0), low=2.0, high=1.0), 'low is 2.0 and high 1.0, expected 0 < low <= high'),
     (lambda: unit_input(-1.0), 'sigma_data is -1.0, expected a positive number'),
     (lambda: weight_for(predict_x0, vdm_weight)(CosineSchedule(), torch.tensor(0.0)), 'the weight is not finite at t = 0'),
 ])

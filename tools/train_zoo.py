@@ -4,6 +4,7 @@
     python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist --device cuda --batch 512 --steps 20000
     python tools/train_zoo.py shapes --out runs/shapes
     python tools/train_zoo.py emoji --out runs/emoji    # reads with runs/clip-emoji-seed1, which tools/train_clip.py makes
+    python tools/train_zoo.py emoji-64 --out runs/emoji-64    # pixels of 64 x 64
 
 Order of the data, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
 when the same command is given again. Writes checkpoints to OUT/checkpoints, one line of OUT/log.csv every 50 updates,
@@ -13,19 +14,20 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from diffbook.conditioning import Conditional, TextConditioner, drop
+from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
 from diffbook.data import batches, draw_split, load_data, to_model
-from diffbook.losses import Denoiser, diffusion_loss, stratified_draw
+from diffbook.losses import Denoiser, clipped_snr, stratified_draw, training_loss
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v, predict_x0
-from diffbook.schedules import CosineSchedule, Schedule
+from diffbook.schedules import CosineSchedule, Schedule, ShiftedSchedule
 from diffbook.training import Trainer, load, read_model, save
 
 
@@ -57,9 +59,7 @@ def garment_model() -> Denoiser:
 
 
 def garment_loss(model: Denoiser, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    x0 = to_model(images)
-    t = middling(model.schedule, len(x0), generator).to(x0.device)
-    return diffusion_loss(model, x0, t, torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device))
+    return training_loss(model, to_model(images), generator, draw=middling)
 
 
 def text_model(clip: str) -> Conditional:
@@ -80,18 +80,22 @@ def emoji_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.T
     return pictures.images, model.conditioner.tokenizer(pictures.captions)
 
 
-def tamed(schedule: Schedule, t: torch.Tensor) -> torch.Tensor:
-    "The signal-to-noise ratio as a weight on the error of x0, tamed at both ends."
-    return torch.exp(schedule.log_snr(t)).clamp(1, 20)
+def emoji_model(channels: int, patch: int, schedule: Schedule) -> Conditional:
+    "A model that reads captions of emoji on a grid of 16 x 16, of latents or of squares of pixels: the same work for each."
+    clip = 'runs/clip-emoji-seed1'
+    tokenizer, tower = build(read_model(clip)[0]['about']['tokenizer']), load(clip).text_model
+    net = UNet(channels, channels=(40, 80), blocks=(1, 1), heads=(0, 4, 4), patch=patch, cond_dim=tower.width, seq_dim=tower.width)
+    return Conditional(Denoiser(net, schedule, predict_x0), TextConditioner(tokenizer, tower, pooled=True))
+
+
+def emoji_pixels(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    pictures = load_data('emoji', 'train', root, size=64)
+    return pictures.images, model.conditioner.tokenizer(pictures.captions)
 
 
 def text_loss(model: Conditional, batch: tuple[torch.Tensor, torch.Tensor], generator: torch.Generator) -> torch.Tensor:
-    "The weighted error of x0; one caption in ten is dropped."
-    x0, tokens = to_model(batch[0]), batch[1]
-    cond = drop(model.condition(tokens), model.null(len(x0)), 0.1, generator)
-    t = middling(model.schedule, len(x0), generator, 0.6).to(x0.device)  # what is drawn is decided at high noise
-    eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
-    return diffusion_loss(model.denoiser, x0, t, eps, cond, tamed)
+    "Look most at high noise, where it is decided what is drawn."
+    return conditional_loss(model, (to_model(batch[0]), batch[1]), generator, draw=partial(middling, centre=0.6), weight=clipped_snr)
 
 
 RECIPES = {
@@ -100,6 +104,7 @@ RECIPES = {
     ),
     'shapes': Recipe(lambda: text_model('clip-shapes'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
     'emoji': Recipe(lambda: text_model('runs/clip-emoji-seed1'), emoji_data, text_loss, 'emoji', (3, 32, 32), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
+    'emoji-64': Recipe(lambda: emoji_model(3, 4, ShiftedSchedule(CosineSchedule(), 2.0)), emoji_pixels, text_loss, 'emoji', (3, 64, 64), 5000, 32, lr=1.5e-3, ema=0.999, bf16=True),
 }
 
 

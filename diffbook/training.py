@@ -641,7 +641,7 @@ def find_model(
     raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
 
 # %% ../nbs/23_training.ipynb #load-model
-PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet', 'text', 'nets.clip', 'conditioning')  # modules that register what models are made of
+PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet', 'text', 'nets.clip', 'nets.vae', 'conditioning')  # modules that register what models are made of
 
 
 def load(path: str | Path) -> nn.Module:  # from a folder or the name of a model in the zoo; in eval mode, on the CPU

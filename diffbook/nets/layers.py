@@ -72,14 +72,16 @@ class ResBlock(nn.Module):
 def forward(
     self: ResBlock,
     x: Tensor,  # (b, c_in, h, w)
-    told: Tensor,  # (b, signals)
+    told: Tensor | None = None,  # (b, signals); None: nothing to say, as in a net without noise levels
 ) -> Tensor:  # (b, c_out, h, w)
-    h, told = self.conv1(F.silu(self.norm1(x))), told[:, :, None, None]
-    if self.scale_shift:
-        scale, shift = told.chunk(2, dim=1)
+    h = self.conv1(F.silu(self.norm1(x)))
+    if told is None:
+        h = self.norm2(h)
+    elif self.scale_shift:
+        scale, shift = told[:, :, None, None].chunk(2, dim=1)
         h = torch.addcmul(shift, self.norm2(h), 1 + scale)
     else:
-        h = self.norm2(h + told)
+        h = self.norm2(h + told[:, :, None, None])
     return self.skip(x) + self.conv2(self.dropout(F.silu(h)))
 
 # %% ../../nbs/22_layers.ipynb #attention

@@ -8,7 +8,7 @@ __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS'
            'Dataset', 'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard',
            'spiral', 'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
            'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root', 'fetch_data', 'read_idx',
-           'read_image', 'read_folder', 'load_data']
+           'read_image', 'read_folder', 'load_data', 'Column', 'Shards', 'write_shards', 'read_shards']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
@@ -27,7 +27,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -35,7 +35,9 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy
+import safetensors.torch
 import torch
+from fastcore.basics import patch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -114,24 +116,24 @@ def batch_indices(
 
 # %% ../nbs/03_data.ipynb #batches
 def batches(
-    x: Tensor | tuple[Tensor, ...] | Dataset,  # examples along the first axis
+    x: 'Tensor | Column | tuple[Tensor | Column, ...] | Dataset | Shards',  # examples along the first axis
     batch_size: int,  # examples a step
     seed: int = 0,  # the run
     start_step: int = 0,  # where to begin
-) -> Iterator[Tensor | tuple[Tensor, ...]]:  # endless; a data set yields (images, labels) or images
+) -> Iterator[Tensor | tuple[Tensor, ...]]:  # endless; a data set yields (images, labels) or images, shards a tuple of all columns
     "Yield shuffled batches for ever, in an order that depends on seed and step alone."
     if isinstance(x, Dataset):
         x = x.images if x.labels is None else (x.images, x.labels)
-    parts = (x,) if isinstance(x, Tensor) else tuple(x)
+    parts = x if isinstance(x, (tuple, list)) else (x,)
     n = len(parts[0]) if parts and parts[0].ndim else 0
     if n == 0 or any(len(p) != n for p in parts):
         raise ValueError(f'batches need examples of one number, got {[tuple(p.shape) for p in parts]}')
     if batch_size < 1 or start_step < 0:
         raise ValueError(f'batch_size is {batch_size} and start_step {start_step}, expected at least 1 and 0')
-    return _batches(x, parts, n, batch_size, seed, start_step)
+    return _batches(parts is x, tuple(parts), n, batch_size, seed, start_step)
 
 # %% ../nbs/03_data.ipynb #batches-loop
-def _batches(x: Tensor | tuple, parts: tuple[Tensor, ...], n: int, batch_size: int, seed: int, step: int) -> Iterator:
+def _batches(many: bool, parts: tuple, n: int, batch_size: int, seed: int, step: int) -> Iterator:
     epoch = step * batch_size // n
     line = _shuffled(n, seed, epoch)[step * batch_size - epoch * n :]
     while True:
@@ -140,7 +142,7 @@ def _batches(x: Tensor | tuple, parts: tuple[Tensor, ...], n: int, batch_size: i
             line = torch.cat([line, _shuffled(n, seed, epoch)])
         index, line = line[:batch_size], line[batch_size:]
         index = index.to(parts[0].device)
-        yield parts[0][index] if isinstance(x, Tensor) else tuple(p[index] for p in parts)
+        yield tuple(p[index] for p in parts) if many else parts[0][index]
 
 # %% ../nbs/03_data.ipynb #toys
 def two_moons(
@@ -992,3 +994,232 @@ def load_data(
     if Path(name).is_dir():
         return read_folder(name, size or 64)
     raise ValueError(f'data set is {name!r}, expected shapes, {", ".join(SOURCES)}, or a folder of images')
+
+# %% ../nbs/03_data.ipynb #shard-kinds
+_KINDS = {  # the format's word -> how numpy maps it, and what it is in torch
+    'F64': ('<f8', torch.float64), 'F32': ('<f4', torch.float32), 'F16': ('<f2', torch.float16), 'BF16': ('<i2', torch.bfloat16),
+    'I64': ('<i8', torch.int64), 'I32': ('<i4', torch.int32), 'I16': ('<i2', torch.int16), 'I8': ('|i1', torch.int8),
+    'U8': ('|u1', torch.uint8), 'BOOL': ('|b1', torch.bool),
+}  # fmt: skip
+_WORDS = {kind: word for word, (_, kind) in _KINDS.items()}
+
+
+def _map_tensors(path: Path) -> dict[str, tuple[str, numpy.ndarray]]:
+    "The tensors of a safetensors file by name, each with its kind, as windows on the file: nothing is read but the header."
+    size = path.stat().st_size
+    try:
+        whole = numpy.memmap(path, numpy.uint8, 'r')
+        head = 8 + int.from_bytes(whole[:8].tobytes(), 'little')
+        entries = {k: v for k, v in json.loads(whole[8:head].tobytes()).items() if k != '__metadata__'}
+        places = {name: (e['dtype'], tuple(e['shape']), [head + end for end in e['data_offsets']]) for name, e in entries.items()}
+        return {name: (word, whole[a:b].view(_KINDS[word][0]).reshape(shape)) for name, (word, shape, (a, b)) in places.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path}, of {size} bytes, is no safetensors file, or is damaged: {type(error).__name__} {error}') from error
+
+# %% ../nbs/03_data.ipynb #column
+class Column:
+    "Give rows that lie in files; those that are asked for are copied, and no others."
+
+    def __init__(
+        self,
+        parts: Sequence[numpy.ndarray],  # windows on the shards, in order
+        dtype: torch.dtype,  # of the rows
+    ):
+        self.parts, self.dtype, self.device = parts, dtype, torch.device('cpu')
+        self.ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+        self.shape = torch.Size((int(self.ends[-1]), *parts[0].shape[1:]))
+        self.ndim = len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+# %% ../nbs/03_data.ipynb #column-rows
+@patch
+def __getitem__(
+    self: Column,
+    index: slice | Tensor,  # which rows: a slice, or int64 positions from 0
+) -> Tensor:  # those rows, in that order
+    "Copy some rows into memory."
+    if isinstance(index, slice):
+        index = torch.arange(*index.indices(len(self)))
+    if index.dtype != torch.int64 or index.ndim != 1:
+        raise ValueError(f'positions are {index.dtype} of shape {tuple(index.shape)}, expected int64 of shape (b,)')
+    if len(index) and not 0 <= index.min() <= index.max() < len(self):
+        raise IndexError(f'positions run from {index.min()} to {index.max()}, expected 0 to {len(self) - 1}')
+    rows, shard = torch.empty(len(index), *self.shape[1:], dtype=self.dtype), torch.bucketize(index, self.ends, right=True)
+    for k in shard.unique().tolist():
+        here = shard == k
+        inside = index[here] - (self.ends[k] - len(self.parts[k]))
+        rows[here] = torch.from_numpy(self.parts[k][inside.numpy()]).view(self.dtype)
+    return rows
+
+# %% ../nbs/03_data.ipynb #shards-class
+@dataclass(frozen=True)
+class Shards:
+    "Hold columns of equal length that lie on disk; a row is one entry of each, and `batches` streams rows."
+
+    columns: dict[str, Column]
+    about: dict[str, object]  # what the writer had to say
+    device = torch.device('cpu')
+    ndim = 1
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self),))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, index: str | slice | Tensor) -> 'Column | tuple[Tensor, ...]':
+        if not isinstance(index, str):
+            return tuple(column[index] for column in self.columns.values())
+        if index not in self.columns:
+            raise ValueError(f'there is no column {index!r}, expected one of {", ".join(self.columns)}')
+        return self.columns[index]
+
+# %% ../nbs/03_data.ipynb #write-whole
+_SHARD = re.compile(r'rows-\d{9}-[0-9a-f]{32}\.safetensors')
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    "Write a file so that it is there whole or not at all."
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with part.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(error.errno, f'{error.strerror}; {len(content):,} bytes were to be written', str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+# %% ../nbs/03_data.ipynb #portion
+def _checked_portion(portion: Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    "One portion of rows as it will be stored."
+    shapes = {name: tuple(v.shape) for name, v in portion.items()}
+    if not shapes or not all(shapes.values()) or len({shape[0] for shape in shapes.values()}) != 1:
+        raise ValueError(f'a portion holds {shapes or "nothing"}, expected columns with one number of rows')
+    stored = {k: (v.to(dtype) if dtype and v.is_floating_point() else v).detach().cpu() for k, v in portion.items()}
+    for name, value in stored.items():
+        if value.dtype not in _WORDS:
+            raise ValueError(f'{name} is {value.dtype}, expected one of {", ".join(str(kind) for kind in _WORDS)}')
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f'{name} holds a number that is not finite in {value.dtype}')
+    return stored
+
+# %% ../nbs/03_data.ipynb #regroup
+def _regroup(portions: Iterable[Mapping[str, Tensor]], rows: int, dtype: torch.dtype | None) -> Iterator[dict[str, Tensor]]:
+    "Cut portions of any size anew into pieces of `rows` rows; the last may be shorter. No more than a piece and a portion is held."
+    kinds, waiting = None, {}
+    for portion in portions:
+        portion = _checked_portion(portion, dtype)
+        found = {name: (v.dtype, tuple(v.shape[1:])) for name, v in portion.items()}
+        if found != (kinds := kinds or found):
+            raise ValueError(f'a portion holds {found}, expected {kinds} as before')
+        waiting = {name: torch.cat([waiting[name], v]) if waiting else v for name, v in portion.items()}
+        while len(next(iter(waiting.values()))) >= rows:
+            yield {name: v[:rows] for name, v in waiting.items()}
+            waiting = {name: v[rows:].clone() for name, v in waiting.items()}
+    if waiting and len(next(iter(waiting.values()))):
+        yield waiting
+
+# %% ../nbs/03_data.ipynb #write-shards
+def write_shards(
+    folder: str | Path,  # made if need be; a set that lies there already stays whole until the new one is
+    portions: Iterable[Mapping[str, Tensor]],  # rows of named columns, such as one batch after another
+    *,
+    rows: int = 4096,  # of a shard
+    dtype: torch.dtype | None = None,  # of the floating-point columns; None: as they come
+    about: Mapping[str, object] | None = None,  # plain data that a reader may want to know
+) -> Shards:  # the set, opened
+    "Store rows in memory-mapped files, one piece after the other, and at last an index of them."
+    folder, text = Path(folder), json.dumps(dict(about or {}), allow_nan=False)
+    if rows < 1:
+        raise ValueError(f'rows is {rows}, expected at least 1')
+    folder.mkdir(parents=True, exist_ok=True)
+    before, shards = {p.name for p in folder.iterdir() if _SHARD.fullmatch(p.name)}, []
+    try:
+        columns = {}
+        for piece in _regroup(portions, rows, dtype):
+            columns = {name: {'dtype': _WORDS[v.dtype], 'shape': list(v.shape[1:])} for name, v in piece.items()}
+            shards.append(_write_shard(folder, sum(shard['rows'] for shard in shards), piece))
+        if not shards:
+            raise ValueError('there is no row to write')
+        index = {'format': 1, 'rows': sum(shard['rows'] for shard in shards), 'columns': columns, 'shards': shards, 'about': json.loads(text)}
+        _write_whole(folder / 'index.json', (json.dumps(index, indent=1) + '\n').encode())
+    except BaseException:
+        _remove(folder, {shard['file'] for shard in shards} - before)
+        raise
+    _remove(folder, before - {shard['file'] for shard in shards})
+    return read_shards(folder, verify=False)
+
+# %% ../nbs/03_data.ipynb #write-shard
+def _write_shard(folder: Path, first: int, piece: dict[str, Tensor]) -> dict[str, object]:
+    "Write one shard; the entry for the index."
+    content = safetensors.torch.save({name: v.contiguous() for name, v in piece.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f'rows-{first:09d}-{digest[:32]}.safetensors'
+    _write_whole(folder / name, content)
+    return {'file': name, 'rows': len(next(iter(piece.values()))), 'bytes': len(content), 'sha256': digest}
+
+
+def _remove(folder: Path, names: set[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+# %% ../nbs/03_data.ipynb #read-index
+def _read_index(path: Path) -> dict:
+    "An index whose every entry makes sense."
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is not there: the folder holds no shards, or the writing of them did not come to its end')
+    try:
+        index = json.loads(path.read_text(encoding='utf-8'))
+        known = index.keys() == {'format', 'rows', 'columns', 'shards', 'about'} and index['format'] == 1
+        shards = [(_SHARD.fullmatch(s['file']), s['rows'] > 0, s['bytes'] > 0, len(s['sha256']) == 64) for s in index['shards']]
+        columns = [(c['dtype'] in _KINDS, all(n >= 0 for n in c['shape'])) for c in index['columns'].values()]
+        sound = known and shards and columns and all(map(all, shards + columns)) and sum(s['rows'] for s in index['shards']) == index['rows']
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f'{path} is no index of shards, or is damaged: {type(error).__name__} {error}') from error
+    if not sound:
+        raise ValueError(f'{path} is no index of shards, or is damaged: its entries do not fit each other')
+    return index
+
+# %% ../nbs/03_data.ipynb #open-shard
+def _open_shard(path: Path, entry: dict, columns: dict[str, dict], verify: bool) -> dict[str, numpy.ndarray]:
+    "Windows on the columns of one shard, refusing a file that is not the one the index means."
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is not there: the index names it')
+    if (size := path.stat().st_size) != entry['bytes']:
+        raise ValueError(f'{path} has {size} bytes, expected {entry["bytes"]}: it was cut short, or is another file')
+    if verify and (found := _file_digest(path)) != entry['sha256']:
+        raise ValueError(f'{path} has sha256 {found}, expected {entry["sha256"]}: it is damaged, or is another file')
+    tensors = _map_tensors(path)
+    found = {name: (word, part.shape) for name, (word, part) in tensors.items()}
+    want = {name: (c['dtype'], (entry['rows'], *c['shape'])) for name, c in columns.items()}
+    if found != want:
+        raise ValueError(f'{path} holds {found}, expected {want}')
+    return {name: part for name, (_, part) in tensors.items()}
+
+
+def _file_digest(path: Path) -> str:
+    "The sha256 of a file, read in pieces."
+    total = hashlib.sha256()
+    with path.open('rb') as file:
+        while piece := file.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()
+
+# %% ../nbs/03_data.ipynb #read-shards
+def read_shards(
+    folder: str | Path,  # where write_shards wrote
+    *,
+    verify: bool = True,  # read every byte once, to compare digests
+) -> Shards:
+    "Open a set of shards: files are mapped, and rows are read when they are asked for."
+    folder = Path(folder)
+    index = _read_index(folder / 'index.json')
+    opened = [_open_shard(folder / entry['file'], entry, index['columns'], verify) for entry in index['shards']]
+    columns = {name: Column([shard[name] for shard in opened], _KINDS[c['dtype']][1]) for name, c in index['columns'].items()}
+    return Shards(columns, index['about'])

@@ -3,6 +3,7 @@
     python tools/train_clip.py --zoo
     python tools/train_clip.py --seed 1 --out runs/clip-shapes-judge
     python tools/train_clip.py --data emoji --seed 1 --out runs/clip-emoji-judge
+    python tools/train_clip.py --data near-misses --zoo    # goes on from clip-shapes
 
 Weights and data order are functions of the seed, so a run that stops goes on from its last checkpoint when the same
 command is given again. Writes checkpoints to OUT/checkpoints, OUT/log.csv, and at the end the averaged model in half
@@ -16,18 +17,17 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+from runs import run, spent
 from train_classifier import ZOO, pin
 
-from diffbook.core import describe
-from diffbook.data import Dataset, batches, draw_split, load_data, to_model
+from diffbook.core import build, describe
+from diffbook.data import FIELDS, Dataset, batches, draw_near_misses, draw_split, load_data, to_model
 from diffbook.nets.clip import CLIP, ImageTower, TextTower, clip_loss, retrieval
 from diffbook.text import Tokenizer, train_merges
-from diffbook.training import Trainer, save
+from diffbook.training import Trainer, load, read_model, save
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,18 @@ class Recipe:
     text: dict
     image: dict
     shift: int = 0  # move training pictures by up to so many pixels
+    family: int = 1  # so many pictures in a row stay together in a batch
+    start: str = ''  # begin with the weights and the tokenizer of this model
 
 
 def shapes(split: str, n: int, seed: int, root: str | None) -> Dataset:
     "Training captions leave something out one time in five, so that short prompts are nothing new."
     train = split == 'train'
     return draw_split(n, 32, split, seed if train else 1_000_000 + seed, brief=0.2 if train else 0.0)
+
+
+def near_misses(split: str, n: int, seed: int, root: str | None) -> Dataset:
+    return draw_near_misses(n // 4, 32, 'train', seed) if split == 'train' else shapes(split, n, seed, root)
 
 
 def emoji(split: str, n: int, seed: int, root: str | None) -> Dataset:
@@ -60,6 +66,7 @@ SMALL = {'width': 128, 'layers': 3, 'heads': 4, 'hidden': 256}
 RECIPES = {
     'shapes': Recipe(shapes, ('new scenes', 'new kinds'), 32, 60_000, 256, 64, 800, SMALL, SMALL | {'patch': 8}),
     'emoji': Recipe(emoji, ('train', 'test'), 32, 0, 1500, 100, 1200, SMALL, SMALL | {'patch': 8}, 3),
+    'near-misses': Recipe(near_misses, ('new scenes', 'new kinds'), 32, 160_000, 0, 64, 1600, SMALL, SMALL | {'patch': 8}, family=4, start='clip-shapes'),
 }  # fmt: skip
 
 
@@ -74,7 +81,7 @@ def shifted(images: torch.Tensor, most: int, generator: torch.Generator) -> torc
 
 def loss_of(recipe: Recipe) -> Callable:
     def loss(clip: CLIP, batch: tuple[torch.Tensor, torch.Tensor], generator: torch.Generator) -> torch.Tensor:
-        images, tokens = batch
+        images, tokens = (part.flatten(0, 1) if recipe.family > 1 else part for part in batch)
         if recipe.shift:
             images = shifted(images, recipe.shift, generator)
         return clip_loss(clip, (to_model(images), tokens), generator)
@@ -99,24 +106,28 @@ def count(clip: CLIP, tokenizer: Tokenizer, data: Dataset, among: int) -> dict:
     return {'n': n, 'among': among, 'image_to_text': round(to_text, 4), 'text_to_image': round(to_image, 4)}
 
 
-def run(trainer: Trainer, stream, steps: int, folder: Path, log: Path) -> None:
-    "Make the updates that are left; log time by the clock and by the processor."
-    kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
-    kept = [line for line in kept if int(line.partition(',')[0]) <= trainer.step]
-    before = [float(v) for v in kept[-1].split(',')[2:4]] if kept else [0.0, 0.0]
-    begun, losses = (time.time() - before[0], time.process_time() - before[1]), []
-    with log.open('w') as file, tqdm(total=steps, initial=trainer.step, unit='step') as bar:
-        print('step,pairs,seconds,processor_seconds,loss,scale,rate', *kept, sep='\n', file=file, flush=True)
-        for step in trainer.fit(islice(stream, max(0, steps - trainer.step)), folder, every=500):
-            losses.append(step.loss)
-            bar.update()
-            if step.step % 25 == 0:
-                mean, scale = torch.stack(losses).mean().item(), trainer.model.logit_scale.exp().item()
-                clock = f'{time.time() - begun[0]:.0f},{time.process_time() - begun[1]:.0f}'
-                pairs = step.step * trainer.settings['batch']
-                print(f'{step.step},{pairs},{clock},{mean:.5f},{scale:.3f},{step.lr:.3e}', file=file, flush=True)
-                bar.set_postfix(loss=f'{mean:.4f}', scale=f'{scale:.1f}')
-                losses = []
+def tells_apart(clip: CLIP, tokenizer: Tokenizer, n: int, seed: int) -> dict:
+    "Count how often a picture prefers its own caption to that of a near miss never seen, by what differs between the two."
+    pairs = draw_near_misses(n, 32, 'new scenes', 1_000_000 + seed, k=4, objects=(2,))
+    images, texts = (v.reshape(n, 4, -1) for v in vectors(clip.eval(), pairs, shortest(tokenizer(pairs.captions), tokenizer.end)))
+    prefers = (images[:, :1] * texts[:, :1]).sum(2) > (images[:, :1] * texts[:, 1:]).sum(2)
+    things = pairs.labels[:, 1:9].reshape(n, 4, 2, 4)
+    differ = things[:, 1:] != things[:, :1]
+    both, fields = differ.any(3).all(2), differ[..., :3].any(2)  # in both things; shape, colour, size of any
+    places = (things[:, 1:, :, :3] == things[:, :1].flip(2)[..., :3]).flatten(2).all(2)
+    kinds = {'places exchanged': places} | {f'{name}s exchanged': both & ~places & fields[..., k] for k, name in enumerate(FIELDS[:3])}
+    kinds |= {f'another {name}': ~both & fields[..., k] for k, name in enumerate(FIELDS[:3])}
+    return {kind: {'n': int(which.sum()), 'right': round(prefers[which].double().mean().item(), 4)} for kind, which in kinds.items()}
+
+
+def begin(recipe: Recipe, train: Dataset, seed: int) -> tuple[Tokenizer, CLIP]:
+    "Make a tokenizer and an untrained model, or take those of a model."
+    if recipe.start:
+        return build(read_model(recipe.start)[0]['about']['tokenizer']), load(recipe.start).float()
+    tokenizer = Tokenizer(train_merges(train.captions, recipe.merges), context=32)
+    torch.manual_seed(seed)  # the first weights
+    text = TextTower(tokenizer.vocab_size, tokenizer.context, **recipe.text, end=tokenizer.end)
+    return tokenizer, CLIP(text, ImageTower(recipe.size, **recipe.image), 64)
 
 
 def main() -> None:
@@ -143,36 +154,34 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     begun = time.process_time()
     train = recipe.data('train', images, a.seed, a.data_root)
-    tokenizer = Tokenizer(train_merges(train.captions, recipe.merges), context=32)
+    tokenizer, clip = begin(recipe, train, a.seed)
     tokens = shortest(tokenizer(train.captions), tokenizer.end)
-    torch.manual_seed(a.seed)  # the first weights
-    text = TextTower(tokenizer.vocab_size, tokenizer.context, **recipe.text, end=tokenizer.end)
-    clip = CLIP(text, ImageTower(recipe.size, **recipe.image), 64)
+    examples = (train.images, tokens)
+    if recipe.family > 1:
+        examples = tuple(part.unflatten(0, (-1, recipe.family)) for part in examples)
     trainer = Trainer(clip, loss_of(recipe), lr=a.lr, warmup=100, total=steps, weight_decay=0.01, seed=a.seed, device=a.device)
     trainer.settings |= {'recipe': name, 'batch': a.batch, 'images': len(train)}
     trainer.resume(out / 'checkpoints')
-    run(trainer, batches((train.images, tokens), a.batch, a.seed, trainer.step), steps, out / 'checkpoints', out / 'log.csv')
-    clip = trainer.ema.model.cpu()
-    counts = {split: count(clip, tokenizer, recipe.data(split, 4096, a.seed, a.data_root), recipe.among) for split in recipe.tests}
+    stream = batches(examples, a.batch // recipe.family, a.seed, trainer.step)
+    run(trainer, stream, steps, out, 'pairs', 25, scale=lambda: clip.logit_scale.exp().item())
+    seconds, processor = spent(out)
+    averaged = trainer.ema.model.cpu()
+    counts = {split: count(averaged, tokenizer, recipe.data(split, 4096, a.seed, a.data_root), recipe.among) for split in recipe.tests}
     print(json.dumps(counts, indent=1))
-    facts = {'data': train.name, 'images': len(train), 'size': recipe.size, 'parameters': sum(p.numel() for p in clip.parameters())}
+    facts = {'data': train.name, 'images': len(train), 'size': recipe.size, 'parameters': sum(p.numel() for p in averaged.parameters())}
     facts |= {'steps': steps, 'batch': a.batch, 'pairs': steps * a.batch, 'seed': a.seed, 'rate': a.lr, 'retrieval': counts}
-    facts |= {'seconds': int(line_of(out, 2)), 'processor_seconds': int(line_of(out, 3)), 'threads': a.threads}
+    facts |= {'seconds': seconds, 'processor_seconds': processor, 'threads': a.threads}
+    if a.data != 'emoji':
+        facts |= {'near_misses': tells_apart(averaged, tokenizer, 2048, a.seed), 'start': recipe.start}
     facts |= {'processors': os.cpu_count(), 'device': trainer.device.type, 'torch': torch.__version__.split('+')[0]}
     print(f'{time.process_time() - begun:.0f} processor seconds in all')
     folder = ZOO / name if a.zoo else out
-    save(folder, clip, facts | {'tokenizer': describe(tokenizer)}, torch.float16)
+    save(folder, averaged, facts | {'tokenizer': describe(tokenizer)}, torch.float16)
     (folder / 'report.json').write_text(json.dumps(facts, indent=1) + '\n')
     if a.zoo:
         (folder / 'log.csv').write_text((out / 'log.csv').read_text())
         command = f'python tools/train_clip.py --data {a.data} --steps {steps} --batch {a.batch} --lr {a.lr} --seed {a.seed} --zoo'
         pin(name, f'{name}/model.safetensors', command=command, report=f'{name}/report.json', log=f'{name}/log.csv')
-
-
-def line_of(out: Path, column: int) -> float:
-    "The last entry of a column of the log."
-    last = (out / 'log.csv').read_text().split()[-1].split(',')
-    return float(last[column]) if last[0].isdigit() else 0.0
 
 
 if __name__ == '__main__':

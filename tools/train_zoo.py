@@ -11,15 +11,13 @@ when the same command is given again. Writes checkpoints to OUT/checkpoints, one
 and at the end the model of the zoo: OUT/model.safetensors (averaged weights, half precision) and OUT/config.json.
 """
 import argparse
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
+from runs import run, spent
 
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
@@ -118,25 +116,6 @@ def forward_flops(model: Denoiser, shape: tuple[int, ...]) -> int:
     return counter.get_total_flops()
 
 
-def run(trainer: Trainer, stream: Iterator, steps: int, folder: Path, log: Path) -> None:
-    "Make the updates that are left."
-    kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
-    kept = [line for line in kept if int(line.partition(',')[0]) <= trainer.step]
-    before = [float(v) for v in kept[-1].split(',')[2:4]] if kept else [0.0, 0.0]
-    begun, cpu, losses = time.time() - before[0], time.process_time() - before[1], []
-    with log.open('w') as file, tqdm(total=steps, initial=trainer.step, unit='step') as bar:
-        print('step,images,seconds,processor_seconds,loss,rate', *kept, sep='\n', file=file, flush=True)
-        for step in trainer.fit(islice(stream, max(0, steps - trainer.step)), folder, every=1000):
-            losses.append(step.loss)
-            bar.update()
-            if step.step % 50 == 0:
-                mean = torch.stack(losses).mean().item()
-                images = step.step * trainer.settings['batch']
-                print(f'{step.step},{images},{time.time() - begun:.0f},{time.process_time() - cpu:.0f},{mean:.5f},{step.lr:.3e}', file=file, flush=True)
-                bar.set_postfix(loss=f'{mean:.4f}')
-                losses = []
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=RECIPES)
@@ -165,13 +144,13 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     trainer.resume(out / 'checkpoints')
     stream = batches(recipe.data(model, a.data_root, a.seed), batch, a.seed, trainer.step)
-    run(trainer, stream, steps, out / 'checkpoints', out / 'log.csv')
+    run(trainer, stream, steps, out, 'images')
     model = trainer.ema.model.cpu()
-    seconds, processor = (float(v) for v in (out / 'log.csv').read_text().split()[-1].split(',')[2:4]) if steps >= 50 else (0.0, 0.0)
+    seconds, processor = spent(out)
     forward = forward_flops(model, recipe.shape)
     about = {'data': recipe.data_name, 'shape': list(recipe.shape), 'parameters': sum(p.numel() for p in model.parameters())}
     about |= {'steps': steps, 'images': steps * batch, 'batch': batch, 'seed': a.seed, 'rate': lr, 'ema': ema, 'start': a.start}
-    about |= {'forward_flops': forward, 'training_flops': 3 * forward * steps * batch, 'seconds': round(seconds), 'processor_seconds': round(processor)}
+    about |= {'forward_flops': forward, 'training_flops': 3 * forward * steps * batch, 'seconds': seconds, 'processor_seconds': processor}
     about |= {'device': trainer.device.type, 'threads': torch.get_num_threads(), 'torch': torch.__version__.split('+')[0]}
     save(out, model, about, torch.float16)
 

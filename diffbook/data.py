@@ -7,8 +7,9 @@ __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS'
            'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'EMOJI_STYLES', 'SOURCES', 'MAX_PIXELS',
            'Dataset', 'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard',
            'spiral', 'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
-           'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root', 'fetch_data', 'read_idx',
-           'read_image', 'read_folder', 'load_data', 'Column', 'Shards', 'write_shards', 'read_shards']
+           'draw_near_misses', 'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root',
+           'fetch_data', 'read_idx', 'read_image', 'read_folder', 'load_data', 'Column', 'Shards', 'write_shards',
+           'read_shards']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
@@ -250,6 +251,15 @@ def _kinds(u: Tensor) -> Tensor:
     three = three + (three >= torch.maximum(one, two))
     return torch.stack([one, two, three], 1)
 
+# %% ../nbs/03_data.ipynb #somewhere
+def _somewhere(things: Tensor, u: Tensor) -> Tensor:
+    "Middle and radius (n, 3, 3) of the objects (n, 3, 4), each at a place in its cell that `u` (n, 9) picks."
+    cell, size = things[..., 3], things[..., 2]
+    low, high = torch.tensor(list(SIZES.values()), dtype=torch.float64)[size].unbind(-1)
+    place = torch.stack([cell % 3, cell // 3], 2) / 4 + 0.25 + JITTER * (2 * u[:, :6].reshape(-1, 3, 2) - 1)
+    radius = low + (high - low) * u[:, 6:]
+    return torch.cat([place, radius[..., None]], 2).float()
+
 # %% ../nbs/03_data.ipynb #scenes
 def _scenes(n: int, seed: int, start: int, objects: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     "Labels (n, 13), and middle and radius of each object (n, 3, 3)."
@@ -261,11 +271,8 @@ def _scenes(n: int, seed: int, start: int, objects: tuple[int, ...]) -> tuple[Te
     kind, size = _kinds(u[:, 2:5]), (2 * u[:, 5:8]).long()
     things = torch.stack([kind // len(COLOURS), kind % len(COLOURS), size, cell], 2)
     things = torch.where(cell[..., None] < 0, -1, things)
-    low, high = torch.tensor(list(SIZES.values()), dtype=torch.float64)[size].unbind(-1)
-    place = torch.stack([cell % 3, cell // 3], 2) / 4 + 0.25 + JITTER * (2 * u[:, 8:14].reshape(n, 3, 2) - 1)
-    radius = low + (high - low) * u[:, 14:17]
     ground = (u[:, 17:18] * len(BACKGROUNDS)).long()
-    return torch.cat([ground, things.flatten(1)], 1), torch.cat([place, radius[..., None]], 2).float()
+    return torch.cat([ground, things.flatten(1)], 1), _somewhere(things, u[:, 8:17])
 
 # %% ../nbs/03_data.ipynb #cover
 def _cover(shape: Tensor, place: Tensor, size: int) -> Tensor:
@@ -432,6 +439,77 @@ def draw_split(
         captions += _captions(scene[keep], first + keep, seed, brief)
         first += 2048
     return Dataset(torch.cat(images), torch.cat(labels), tuple(captions), f'shapes, {split}', COLUMNS)
+
+# %% ../nbs/03_data.ipynb #exchange
+def _exchange(things: Tensor, a: Tensor, b: Tensor, fields: tuple[int, ...]) -> Tensor:
+    "Give objects `a` and `b` (n,) of each scene (n, 3, 4) each other's fields."
+    row, one, two, field = torch.arange(len(things))[:, None], a[:, None], b[:, None], torch.tensor(fields)
+    out = things.clone()
+    out[row, one, field], out[row, two, field] = things[row, two, field], things[row, one, field]
+    return out
+
+
+def _change(things: Tensor, a: Tensor, field: int, number: int, u: Tensor) -> Tensor:
+    "Give object `a` (n,) of each scene another value, of `number`, in one field."
+    row, out = torch.arange(len(things)), things.clone()
+    out[row, a, field] = (out[row, a, field] + 1 + (u * (number - 1)).long()) % number
+    return out
+
+# %% ../nbs/03_data.ipynb #variants
+def _variants(labels: Tensor, u: Tensor) -> Tensor:
+    "All near misses (n, 8, 13) of scenes that `u` (n, 5) picks; some are no scene of their own, see _family."
+    things = labels[:, 1:].reshape(-1, 3, 4)
+    count = (things[..., 0] >= 0).sum(1)
+    a = (u[:, 0] * count).long()
+    b = (a + 1) % count
+    found = [_exchange(things, a, b, fields) for fields in ((0, 1, 2), (0,), (1,), (2,))]
+    found += [_change(things, a, k, number, u[:, 1 + k]) for k, number in enumerate((len(SHAPES), len(COLOURS), len(SIZES)))]
+    moved = _change(things, a, 3, len(CELLS), u[:, 4])
+    found.append(torch.where((count == 1)[:, None, None], moved, things))
+    return torch.cat([labels[:, None, :1].expand(-1, len(found), 1), torch.stack(found, 1).flatten(2)], 2)
+
+# %% ../nbs/03_data.ipynb #family
+def _odd(scenes: Tensor) -> Tensor:
+    "Which of some scenes (n, m, 13) are the same as one before them, or hold two things of one shape and colour."
+    twice = (scenes[:, :, None] == scenes[:, None]).all(3).tril(-1).any(2)
+    kind = len(COLOURS) * scenes[..., 1::4] + scenes[..., 2::4]  # (n, m, 3), negative where there is nothing
+    return twice | ((kind == kind.roll(1, 2)) & (kind >= 0)).any(2)
+
+
+def _family(labels: Tensor, split: int, k: int, seed: int, first: int) -> Tensor:
+    "Scenes (m, k, 13): those of `labels` that have k - 1 near misses in their part, and these."
+    u = uniform(seed, 'near misses', 0, range(first, first + len(labels)), (13,))
+    every = torch.cat([labels[:, None], _variants(labels, u[:, :5])], 1)  # (n, 9, 13)
+    good = (scene_split(every.flatten(0, 1)).reshape(every.shape[:2]) == split) & ~_odd(every)
+    like = u[:, 5:] + torch.tensor([1.0, 0.3, 0.3, 0.3, 0, 0, 0, 0.1])  # changed places first: they are learned last
+    best = like.masked_fill(~good[:, 1:], -1).topk(k - 1, 1).indices + 1
+    family = torch.cat([torch.zeros_like(best[:, :1]), best], 1)
+    return every.gather(1, family[..., None].expand(-1, -1, every.shape[2]))[good.gather(1, family).all(1)]
+
+# %% ../nbs/03_data.ipynb #near-misses
+def draw_near_misses(
+    n: int,  # families
+    size: int = 32,  # height and width in pixels
+    split: str = 'train',  # one of SPLITS
+    seed: int = 0,  # which world
+    *,
+    k: int = 4,  # scenes of a family, 2 to 4
+    objects: tuple[int, ...] = (1, 2, 2, 2, 3, 3),  # how many objects an image may hold; a number may stand twice
+) -> Dataset:  # n * k images, family after family
+    "Draw families of scenes: the first is any, the others differ from it in one point."
+    if split not in SPLITS or not 2 <= k <= 4:
+        raise ValueError(f'split is {split!r} and k {k}, expected one of {", ".join(SPLITS)} and 2 to 4')
+    _check_drawing(n, size, 0, objects)
+    families, found, first = [], 0, 0
+    while found < n:
+        scenes, _ = _scenes(2048, seed, first, tuple(objects))
+        families.append(_family(scenes, SPLITS.index(split), k, seed, first)[: n - found])
+        found, first = found + len(families[-1]), first + 2048
+    labels = torch.cat(families).flatten(0, 1)
+    index = torch.arange(len(labels))
+    place = _somewhere(labels[:, 1:].reshape(-1, 3, 4), uniform(seed, 'near places', 0, index, (9,)))
+    images = torch.cat([_paint(a, b, size) for a, b in zip(labels.split(2048), place.split(2048))])
+    return Dataset(images, labels, tuple(_captions(labels, index, seed)), f'near misses, {split}', COLUMNS)
 
 # %% ../nbs/03_data.ipynb #read-parts
 def _quarters(cover: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ from diffbook.data import (
     caption,
     caption_agrees,
     data_root,
+    draw_near_misses,
     draw_shapes,
     draw_split,
     fetch_data,
@@ -355,6 +356,46 @@ def test_a_part_is_the_world_without_the_others(split):
 def test_draw_split_refuses(kwargs):
     with pytest.raises(ValueError, match='expected'):
         draw_split(**kwargs)
+
+
+@pytest.mark.parametrize('split', SPLITS)
+def test_near_misses_differ_in_one_point(split):
+    "One object with one other value, or two objects that exchanged values; all in one part, no two alike."
+    near = draw_near_misses(300, 8, split, seed=2)
+    assert (scene_split(near.labels) == SPLITS.index(split)).all()
+    scenes = near.labels.reshape(300, 4, 13)
+    things, ground = scenes[..., 1:].reshape(300, 4, 3, 4), scenes[..., 0]
+    assert (ground == ground[:, :1]).all()
+    seen = set()
+    for family in things.tolist():
+        assert len({str(scene) for scene in family}) == 4
+        for scene in family:
+            there = [thing for thing in scene if thing[0] >= 0]
+            assert len({tuple(thing[:2]) for thing in there}) == len(there)
+        for scene in family[1:]:
+            moved = [(a, b) for a, b in zip(family[0], scene) if a != b]
+            fields = [k for k in range(4) if any(a[k] != b[k] for a, b in moved)]
+            if len(moved) == 1:
+                assert len(fields) == 1
+            else:
+                (a, b), (c, d) = moved  # what one has in these fields, the other had
+                assert all(a[k] == d[k] and b[k] == c[k] for k in fields) and (len(fields) == 1 or a[:3] == d[:3])
+            seen.add((len(moved), *(fields if len(moved) == 1 else fields[:1])))
+    rare = {(1, 3)} if split == 'new kinds' else set()  # a single thing of a new kind has too few near misses
+    assert {(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 1), (2, 2)} - rare <= seen
+
+
+def test_near_misses_are_functions_of_their_index():
+    many, few = draw_near_misses(40, 16, seed=1), draw_near_misses(7, 16, seed=1)
+    assert torch.equal(many.images[:28], few.images) and many.captions[:28] == few.captions
+    pairs = draw_near_misses(7, 32, seed=1, k=2, objects=(2,))
+    assert torch.equal(read_shapes(pairs.images), pairs.labels) and len(pairs) == 14
+
+
+@pytest.mark.parametrize('kwargs', [{'n': 0}, {'n': 3, 'split': 'test'}, {'n': 3, 'k': 1}, {'n': 3, 'k': 5}, {'n': 3, 'objects': (4,)}])
+def test_draw_near_misses_refuses(kwargs):
+    with pytest.raises(ValueError, match='expected'):
+        draw_near_misses(**kwargs)
 
 
 # --- captions read

@@ -487,8 +487,8 @@ def published_places(
     "Fill the table of names for `vae`."
     ours, found = vae.state_dict(), {}
     last, most = int(math.log2(vae.factor)), len(vae.decoder.level0)
-    for (theirs, own), l, n in itertools.product(NAMES.items(), range(last + 1), range(max(most, 2))):
-        words = {'l': l, 'n': n, 'next': l + 1, 'last': last}
+    for (theirs, own), level, n in itertools.product(NAMES.items(), range(last + 1), range(max(most, 2))):
+        words = {'l': level, 'n': n, 'next': level + 1, 'last': last}
         inside = INSIDE if '.resnets.' in theirs or '.attentions.' in theirs else {'': ''}
         for (their_part, our_part), p in itertools.product(inside.items(), ('weight', 'bias')):
             part, _, which = our_part.rstrip(']').partition('[')

@@ -214,7 +214,7 @@ REFUSED = {
     'another block': (lambda: published_arguments({**PUBLISHED, 'down_block_types': ['DownBlock2D', 'SkipDownBlock2D']}), 'expected mirrored'),
     'a way up that does not mirror': (lambda: published_arguments({**PUBLISHED, 'up_block_types': ['UpBlock2D', 'AttnUpBlock2D']}), 'expected mirrored'),
     'values of other levels': (lambda: published_arguments({**READING, 'attention_head_dim': [1, 2, 3]}), r'attention_head_dim is \[1, 2, 3\], expected one value or one for each of 2 levels'),
-    'a class beside the text': (lambda: published_arguments({**READING, 'num_class_embeds': 1000}), 'num_class_embeds is 1000, expected None'),
+    'another kind of class': (lambda: published_arguments({**READING, 'class_embed_type': 'timestep'}), "class_embed_type is 'timestep', expected None"),
     'two layers a block': (lambda: published_arguments({**READING, 'transformer_layers_per_block': [1, 2]}), r'transformer_layers_per_block is \[1, 2\], expected 1'),
     'another padding': (lambda: published_arguments({'downsample_padding': 2}), 'downsample_padding is 2'),
 }

@@ -184,6 +184,25 @@ def test_names_and_shapes_of_stable_diffusion(name):
     load_published(ours, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()})
 
 
+@pytest.mark.parametrize('reads', [False, True])
+def test_classes_agree(reads):
+    "A table of classes is a linear layer that is told one-hot vectors."
+    torch.manual_seed(0)
+    config = {'block_out_channels': (8, 16), 'down_block_types': ('DownBlock2D',) * 2, 'up_block_types': ('UpBlock2D',) * 2}
+    config |= {'norm_num_groups': 4, 'num_class_embeds': 7, 'layers_per_block': 1, 'in_channels': 3, 'out_channels': 3}
+    if reads:
+        config |= {'cross_attention_dim': 6, 'down_block_types': ('CrossAttnDownBlock2D', 'DownBlock2D'), 'up_block_types': ('UpBlock2D', 'CrossAttnUpBlock2D'), 'attention_head_dim': 2}
+    theirs, ours = pair(config, scale=1.0)
+    x, t, labels = torch.randn(3, 3, 8, 8, dtype=torch.float64), torch.tensor([0.0, 31.0, 937.0]), torch.tensor([6, 0, 3])
+    seq = torch.randn(3, 4, 6, dtype=torch.float64) if reads else None
+    cond = Cond(vec=torch.nn.functional.one_hot(labels, 7).double(), seq=seq)
+    with torch.no_grad():
+        want = theirs(x, t, *([seq] if reads else []), class_labels=labels).sample
+        torch.testing.assert_close(ours(x, t, cond), want, atol=1e-9, rtol=0)
+        assert (want - theirs(x, t, *([seq] if reads else []), class_labels=labels.flip(0)).sample).abs().max() > 1e-3
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters()) + 32  # a bias, zero
+
+
 @pytest.mark.slow
 def test_stable_diffusion_agrees():
     "Version 1.5 at its full size, a small picture and random weights, in double precision: about 14 GB of memory."

@@ -4,8 +4,10 @@
 
 # %% auto #0
 __all__ = ['DIFFUSERS', 'KINDS', 'FLOATS', 'Places', 'TOKENIZERS', 'SPACINGS', 'TABLES', 'PREDICTIONS', 'STEPPING', 'SCHEDULERS',
-           'UNHEARD', 'read_tensors', 'Kind', 'Published', 'read_published', 'fill', 'load_unet', 'load_text_encoder',
-           'load_clip', 'load_tokenizer', 'NoisePlan', 'load_schedule']
+           'UNHEARD', 'ORIGINAL_UNET', 'WITHIN_UNET', 'ORIGINAL_VAE', 'WITHIN_VAE', 'ORIGINAL_TEXT', 'WITHIN_TEXT',
+           'SINGLE', 'read_tensors', 'Kind', 'Published', 'read_published', 'fill', 'load_unet', 'load_vae',
+           'load_text_encoder', 'load_clip', 'load_tokenizer', 'NoisePlan', 'load_schedule', 'unet_config',
+           'vae_config', 'text_config', 'plan_config', 'published_tensors', 'save_published', 'save_pipeline']
 
 # %% ../nbs/52_pretrained.ipynb #imports
 import json
@@ -22,13 +24,15 @@ from torch import Tensor, nn
 # %% ../nbs/52_pretrained.ipynb #imports-own
 from .losses import Denoiser, table_index
 from .nets import unet as unets
+from .nets import vae as vaes
 from .nets.clip import ACTIVATIONS, CLIP, ImageTower, TextTower, tower_arguments
-from .nets.unet import UNet
+from .nets.unet import CLASSES, OLD_NAMES, UNet, as_ours
+from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps, predict_v, predict_x0
 from .samplers import positive
 from .schedules import DiscreteSchedule, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
 from .text import LETTERS, SPECIAL, Tokenizer, _padding, clip_tokenizer
-from .training import PICKLES, _fit_names
+from .training import PICKLES, _fit_names, _make_folder, _refuse_nan, write_file
 
 # %% ../nbs/52_pretrained.ipynb #read-json
 def _read_json(file: Path) -> dict:
@@ -233,7 +237,7 @@ def fill(
 ) -> nn.Module:  # the same, in eval mode
     "Put published tensors into a model: as they lie in the file where one is one of ours, copied where we keep several in one."
     own, parts, state = model.state_dict(), {}, {}
-    tensors = {k: _as_ours(v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}
+    tensors = {k: as_ours(k, v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}
     _fit_names(tensors, {k: own[at][rows] for k, (at, rows) in places.items()}, where)
     dtype = _common_dtype(tensors, where, dtype)
     for name, (at, rows) in places.items():
@@ -254,11 +258,6 @@ def _join(pieces: list[tuple[slice, str]], tensors: Mapping[str, Tensor], shape:
         whole[rows] = _checked(tensors[name], name, where, dtype)
     return whole
 
-
-def _as_ours(value: Tensor, own: Tensor) -> Tensor:
-    "A convolution with a kernel of one pixel is a linear layer: `proj_in` comes as either."
-    return value[..., 0, 0] if own.ndim == 2 and value.shape[2:] == (1, 1) else value
-
 # %% ../nbs/52_pretrained.ipynb #load-unet
 def load_unet(
     source: str | Path,  # folder of the U-Net or of the model, name of the Hub, or a single .safetensors file
@@ -273,7 +272,18 @@ def load_unet(
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     "Older files have other names of the parts of attention."
-    return {'.'.join(unets.OLD_NAMES.get(word, word) for word in k.split('.')): v for k, v in tensors.items()}
+    return {'.'.join(OLD_NAMES.get(word, word) for word in k.split('.')): v for k, v in tensors.items()}
+
+# %% ../nbs/52_pretrained.ipynb #load-vae
+def load_vae(
+    source: str | Path,  # folder of the VAE or of the model, name of the Hub, or a single .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    config: Mapping[str, object] | None = None,  # what a single file does not say, in diffusers' words
+) -> AutoencoderKL:  # in eval mode
+    "Read a published VAE (diffusers' AutoencoderKL, or that of Stable Diffusion's single file)."
+    found = read_published(source, 'vae', config)
+    vae = _build(AutoencoderKL, vaes.published_arguments, found)
+    return fill(vae, _renamed(found.tensors), vaes.published_places(vae), found.where, dtype)
 
 # %% ../nbs/52_pretrained.ipynb #build-empty
 def _build(make: Callable, arguments: Callable, found: Published) -> nn.Module:
@@ -349,8 +359,9 @@ def _find_tokenizer(source: str | Path, folder: str) -> Path:
             return where
     if Path(source).is_dir():
         raise FileNotFoundError(f'{source} holds no {folder}/ with merges.txt or tokenizer.json, and neither file itself')
-    where = _find(source, Kind(folder, 'tokenizer_config.json', None))
-    return where
+    if Path(source).is_file():
+        raise ValueError(f'{source} is a file, and holds no tokenizer; expected a folder with merges.txt or tokenizer.json')
+    return _find(source, Kind(folder, 'tokenizer_config.json', None))
 
 # %% ../nbs/52_pretrained.ipynb #from-json
 def _from_json(where: Path, context: int) -> Tokenizer:
@@ -462,6 +473,338 @@ def _one_of(c: Mapping, key: str, known: Mapping, default: str):
         raise ValueError(f'{key} is {c[key]!r}; supported here: {", ".join(known)}')
     return known[c.get(key, default)]
 
-# %% ../nbs/52_pretrained.ipynb #single-later
-def _read_single(file: Path, part: str, config: Mapping) -> Published:
-    raise ValueError(f'{file}: single files are not read yet')
+# %% ../nbs/52_pretrained.ipynb #original-unet
+ORIGINAL_UNET = {  # the first code of Stable Diffusion -> diffusers; of two that fit, the later one holds
+    'time_embed.0': 'time_embedding.linear_1',
+    'time_embed.2': 'time_embedding.linear_2',
+    'input_blocks.{i}.0': 'down_blocks.{level}.resnets.{n}',
+    'input_blocks.{i}.1': 'down_blocks.{level}.attentions.{n}',
+    'input_blocks.{next}.0': 'down_blocks.{level}.downsamplers.0',
+    'input_blocks.0.0': 'conv_in',
+    'middle_block.0': 'mid_block.resnets.0',
+    'middle_block.1': 'mid_block.attentions.0',
+    'middle_block.2': 'mid_block.resnets.1',
+    'output_blocks.{j}.0': 'up_blocks.{level}.resnets.{n}',
+    'output_blocks.{j}.1': 'up_blocks.{level}.attentions.{n}',
+    'output_blocks.{last}.{after}': 'up_blocks.{level}.upsamplers.0',
+    'out.0': 'conv_norm_out',
+    'out.2': 'conv_out',
+}
+WITHIN_UNET = {  # within one of these
+    'in_layers.0': 'norm1', 'in_layers.2': 'conv1', 'emb_layers.1': 'time_emb_proj', 'out_layers.0': 'norm2', 'out_layers.3': 'conv2',
+    'skip_connection': 'conv_shortcut', 'op': 'conv',
+}  # fmt: skip
+
+# %% ../nbs/52_pretrained.ipynb #original-vae
+ORIGINAL_VAE = {  # names that are missing here are the same
+    'encoder.down.{level}.block.{n}': 'encoder.down_blocks.{level}.resnets.{n}',
+    'encoder.down.{level}.downsample': 'encoder.down_blocks.{level}.downsamplers.0',
+    'encoder.mid.block_1': 'encoder.mid_block.resnets.0',
+    'encoder.mid.attn_1': 'encoder.mid_block.attentions.0',
+    'encoder.mid.block_2': 'encoder.mid_block.resnets.1',
+    'encoder.norm_out': 'encoder.conv_norm_out',
+    'decoder.mid.block_1': 'decoder.mid_block.resnets.0',
+    'decoder.mid.attn_1': 'decoder.mid_block.attentions.0',
+    'decoder.mid.block_2': 'decoder.mid_block.resnets.1',
+    'decoder.up.{level}.block.{n}': 'decoder.up_blocks.{mirror}.resnets.{n}',
+    'decoder.up.{level}.upsample': 'decoder.up_blocks.{mirror}.upsamplers.0',
+    'decoder.norm_out': 'decoder.conv_norm_out',
+}
+WITHIN_VAE = {'nin_shortcut': 'conv_shortcut', 'norm': 'group_norm', 'q': 'to_q', 'k': 'to_k', 'v': 'to_v', 'proj_out': 'to_out.0'}
+
+# %% ../nbs/52_pretrained.ipynb #original-text
+ORIGINAL_TEXT = {  # OpenCLIP -> transformers
+    'positional_embedding': 'embeddings.position_embedding.weight',
+    'token_embedding': 'embeddings.token_embedding',
+    'transformer.resblocks.{n}': 'encoder.layers.{n}',
+    'ln_final': 'final_layer_norm',
+}
+WITHIN_TEXT = {
+    'ln_1': 'layer_norm1', 'ln_2': 'layer_norm2', 'mlp.c_fc': 'mlp.fc1', 'mlp.c_proj': 'mlp.fc2', 'attn.out_proj': 'self_attn.out_proj',
+    'attn.q': 'self_attn.q_proj', 'attn.k': 'self_attn.k_proj', 'attn.v': 'self_attn.v_proj',
+}  # fmt: skip
+
+# %% ../nbs/52_pretrained.ipynb #filled
+def _filled(table: Mapping[str, str], words: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    "Fill the words of a table of names in all ways."
+    return {theirs.format(**w): name.format(**w) for theirs, name in table.items() for w in words}
+
+
+def _translated(name: str, blocks: Mapping[str, str], within: Mapping[str, str]) -> str:
+    "Translate the longest beginning that the table knows, and what stands within it; what is not known stays."
+    words = name.split('.')
+    for n in range(len(words), 0, -1):
+        if (head := '.'.join(words[:n])) in blocks:
+            inner, _, parameter = '.'.join(words[n:]).rpartition('.')
+            return '.'.join(filter(None, (blocks[head], within.get(inner, inner), parameter)))
+    return name
+
+# %% ../nbs/52_pretrained.ipynb #single-unet
+def _single_unet(tensors: Mapping[str, Tensor], said: Mapping) -> tuple[dict, dict[str, Tensor]]:  # configuration, tensors by diffusers' names
+    "Read off the shapes what the configuration of a U-Net would say; heads are as in Stable Diffusion 1 (8) and 2 (64 channels each)."
+    levels = [[]]
+    for i in range(1, len(tensors)):
+        if f'input_blocks.{i}.0.op.weight' in tensors:
+            levels.append([])
+        elif f'input_blocks.{i}.0.out_layers.3.weight' in tensors:
+            levels[-1].append(i)
+    count, width = len(levels[0]), lambda i: len(tensors[f'input_blocks.{i}.0.out_layers.3.weight'])
+    channels, reads = [width(level[0]) for level in levels], [f'input_blocks.{level[0]}.1.proj_in.weight' in tensors for level in levels]
+    seq_dim = next(v.shape[1] for k, v in tensors.items() if k.endswith('attn2.to_k.weight'))
+    config = {
+        '_class_name': 'UNet2DConditionModel', 'block_out_channels': channels, 'layers_per_block': count, 'cross_attention_dim': seq_dim,
+        'in_channels': tensors['input_blocks.0.0.weight'].shape[1], 'out_channels': len(tensors['out.2.weight']),
+        'down_block_types': ['CrossAttnDownBlock2D' if r else 'DownBlock2D' for r in reads],
+        'up_block_types': ['CrossAttnUpBlock2D' if r else 'UpBlock2D' for r in reversed(reads)],
+        'attention_head_dim': 8 if seq_dim == 768 else [max(c // 64, 1) for c in channels],
+    }  # fmt: skip
+    step, last = count + 1, len(levels) - 1
+    words = [dict(level=k, n=n, i=k * step + n + 1, next=(k + 1) * step, j=k * step + n, last=k * step + count, after=1 + reads[last - k])
+             for k in range(last + 1) for n in range(step)]  # fmt: skip
+    blocks = _filled(ORIGINAL_UNET, words)
+    return config | dict(said), {_translated(k, blocks, WITHIN_UNET): v for k, v in tensors.items()}
+
+# %% ../nbs/52_pretrained.ipynb #single-vae
+def _single_vae(tensors: Mapping[str, Tensor], said: Mapping) -> tuple[dict, dict[str, Tensor]]:
+    levels = 1 + max(int(k.split('.')[2]) for k in tensors if k.startswith('encoder.down.'))
+    blocks = 1 + max(int(k.split('.')[4]) for k in tensors if k.startswith('encoder.down.0.block.'))
+    config = {
+        '_class_name': 'AutoencoderKL', 'in_channels': tensors['encoder.conv_in.weight'].shape[1], 'out_channels': len(tensors['decoder.conv_out.weight']),
+        'block_out_channels': [len(tensors[f'encoder.down.{k}.block.0.conv1.weight']) for k in range(levels)], 'layers_per_block': blocks,
+        'latent_channels': tensors['decoder.conv_in.weight'].shape[1], 'scaling_factor': 0.18215,
+        'down_block_types': ['DownEncoderBlock2D'] * levels, 'up_block_types': ['UpDecoderBlock2D'] * levels,
+    }  # fmt: skip
+    names = _filled(ORIGINAL_VAE, [dict(level=k, n=n, mirror=levels - 1 - k) for k in range(levels) for n in range(blocks + 1)])
+    return config | dict(said), {_translated(k, names, WITHIN_VAE): v for k, v in tensors.items()}
+
+# %% ../nbs/52_pretrained.ipynb #single-text
+def _single_text(tensors: Mapping[str, Tensor], said: Mapping) -> tuple[dict, dict[str, Tensor]]:
+    "Stable Diffusion 1 keeps CLIP in transformers' names, 2 keeps OpenCLIP, of which it does not use the last block."
+    if any(k.startswith('transformer.text_model.') for k in tensors):
+        found = {k.removeprefix('transformer.'): v for k, v in tensors.items()}
+        short = {k.removeprefix('text_model.'): v for k, v in found.items()}
+        activation = 'quick_gelu'
+    else:
+        found = short = _open_clip({k.removeprefix('model.'): v for k, v in tensors.items()})
+        activation = 'gelu'
+    width = short['embeddings.token_embedding.weight'].shape[1]
+    config = {
+        'architectures': ['CLIPTextModel'], 'hidden_size': width, 'intermediate_size': len(short['encoder.layers.0.mlp.fc1.weight']),
+        'num_hidden_layers': 1 + max(int(k.split('.')[2]) for k in short if k.startswith('encoder.layers.')),
+        'num_attention_heads': max(width // 64, 1), 'hidden_act': activation, 'eos_token_id': 2,
+        'vocab_size': len(short['embeddings.token_embedding.weight']),
+        'max_position_embeddings': len(short['embeddings.position_embedding.weight']),
+    }  # fmt: skip
+    return config | dict(said), found
+
+# %% ../nbs/52_pretrained.ipynb #open-clip
+def _open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    "OpenCLIP's text tower in transformers' names, up to the last block but one: what Stable Diffusion 2 was trained to read."
+    count = 1 + max(int(k.split('.')[2]) for k in tensors if k.startswith('transformer.resblocks.'))
+    unread = (f'transformer.resblocks.{count - 1}.', 'text_projection', 'logit_scale', 'attn_mask')
+    names, found = _filled(ORIGINAL_TEXT, [dict(n=n) for n in range(count)]), {}
+    for name, value in tensors.items():
+        if name.startswith(unread):
+            continue
+        block, fused, p = name.partition('attn.in_proj_')
+        parts = zip(('q', 'k', 'v'), value.chunk(3)) if fused else [(None, value)]
+        found |= {_translated(f'{block}attn.{which}.{p}' if which else name, names, WITHIN_TEXT): v for which, v in parts}
+    return found
+
+# %% ../nbs/52_pretrained.ipynb #read-single
+SINGLE = {  # part -> how its names begin in a single file, a name that tells it, and who reads it
+    'unet': ('model.diffusion_model.', 'input_blocks.0.0.weight', _single_unet),
+    'vae': ('first_stage_model.', 'decoder.up.0.block.0.conv1.weight', _single_vae),
+    'text_encoder': ('cond_stage_model.', 'token_embedding.weight', _single_text),
+}
+
+
+def _read_single(file: Path, part: str, said: Mapping) -> Published:
+    "Read one part of a checkpoint that holds a whole Stable Diffusion, or that part alone, in the names of its first code."
+    tensors = read_tensors([file])
+    if part == 'scheduler':
+        return Published(_single_schedule(tensors, file) | dict(said), {}, file)
+    begin, telltale, read = SINGLE.get(part, ('', '', None))
+    own = {k.removeprefix(begin): v for k, v in tensors.items() if k.startswith(begin)}
+    if read is None or not (own or telltale in tensors):
+        raise ValueError(f'{file} holds no {part} in the names of Stable Diffusion ({begin}...); for another layout give the folder with its config.json')
+    own = own or {k: v for k, v in tensors.items() if not k.startswith(('loss.', 'model_ema.'))}
+    try:
+        return Published(*read(own, said), file)
+    except (IndexError, KeyError, StopIteration, ValueError) as error:
+        raise ValueError(f'{file}: its {part} is not built as that of Stable Diffusion; not found: {error}') from error
+
+# %% ../nbs/52_pretrained.ipynb #single-schedule
+def _single_schedule(tensors: Mapping[str, Tensor], file: Path) -> dict:
+    "Stable Diffusion's scheduler. Version 2 comes with two predictions, which no shape tells apart."
+    widths = {v.shape[1] for k, v in tensors.items() if k.endswith('attn2.to_k.weight')}
+    config = {'_class_name': 'DDIMScheduler', 'beta_schedule': 'scaled_linear', 'beta_start': 0.00085, 'beta_end': 0.012,
+              'clip_sample': False, 'set_alpha_to_one': False, 'steps_offset': 1, 'prediction_type': 'epsilon'}  # fmt: skip
+    return config if widths == {768} else config | {'prediction_type': f'not said by {file.name}: set prediction_type in config'}
+
+# %% ../nbs/52_pretrained.ipynb #unet-config
+def unet_config(
+    net: UNet,
+) -> dict[str, object]:  # in diffusers' words
+    "Describe a U-Net as diffusers does; refuse one that it does not have."
+    a, levels = net.arguments, len(net.arguments['channels'])
+    reads, heads = a['seq_dim'] > 0, a['heads']
+    word, attends = 'CrossAttn' if reads else 'Attn', [h > 0 for h in heads]
+    wide = {c // h for c, h in zip((*a['channels'], a['channels'][-1]), heads) if h} or {8}
+    config = {
+        '_class_name': 'UNet2DConditionModel' if reads else 'UNet2DModel', 'in_channels': a['in_channels'] + a['img_channels'],
+        'out_channels': a['out_channels'] or a['in_channels'], 'block_out_channels': list(a['channels']), 'norm_num_groups': a['groups'], 'norm_eps': a['eps'],
+        'layers_per_block': a['blocks'][0] if len(set(a['blocks'])) == 1 else list(a['blocks']),
+        'down_block_types': [f'{word if h else ""}DownBlock2D' for h in attends[:levels]],
+        'up_block_types': [f'{word if h else ""}UpBlock2D' for h in reversed(attends[:levels])],
+        'downsample_padding': a['down_pad'][0], 'freq_shift': a['freq_shift'], 'flip_sin_to_cos': a['cos_first'], 'num_class_embeds': a['cond_dim'] or None,
+    }  # fmt: skip
+    if reads:
+        config |= {'cross_attention_dim': a['seq_dim'], 'attention_head_dim': [h or heads[-1] for h in heads[:levels]], 'use_linear_projection': True}
+    else:
+        config |= {'attention_head_dim': None if set(heads) <= {0, 1} else min(wide), 'add_attention': attends[-1], 'dropout': a['dropout']}
+    _same_arguments(unets.published_arguments(config), a, net)
+    return config
+
+# %% ../nbs/52_pretrained.ipynb #same-arguments
+def _same_arguments(read: Mapping, own: Mapping, model: nn.Module) -> None:
+    "Refuse what would come back changed."
+    plain = lambda v: tuple(v) if isinstance(v, (list, tuple)) else v  # noqa: E731
+    for key, value in own.items():
+        back = read.get(key, 0 if key in ('seq_dim', 'img_channels', 'cond_dim') else value)
+        if key == 'out_channels' and value is None:
+            value = own['in_channels']
+        if plain(back) != plain(value):
+            raise ValueError(f'{key} is {value!r}; in the published layout a {type(model).__name__} like this one can only have {back!r}')
+
+# %% ../nbs/52_pretrained.ipynb #vae-config
+def vae_config(
+    vae: AutoencoderKL,
+) -> dict[str, object]:  # in diffusers' words
+    "Describe a VAE as diffusers does; refuse one that it does not have."
+    a, levels = vae.arguments, len(vae.arguments['channels'])
+    if not isinstance(a['scale'], (int, float)) or not isinstance(a['shift'], (int, float)):
+        raise ValueError(f'scale is {a["scale"]} and shift {a["shift"]}; the published layout has one number for all channels')
+    config = {
+        '_class_name': 'AutoencoderKL', 'in_channels': a['in_channels'], 'out_channels': a['out_channels'], 'block_out_channels': list(a['channels']),
+        'layers_per_block': a['blocks'], 'latent_channels': a['latent_channels'], 'norm_num_groups': a['groups'], 'scaling_factor': a['scale'],
+        'shift_factor': a['shift'] or None, 'mid_block_add_attention': a['attention'], 'use_quant_conv': a['mix'], 'use_post_quant_conv': a['mix'],
+        'down_block_types': ['DownEncoderBlock2D'] * levels, 'up_block_types': ['UpDecoderBlock2D'] * levels,
+    }  # fmt: skip
+    _same_arguments({'eps': 1e-6} | vaes.published_arguments(config), a, vae)
+    return config
+
+# %% ../nbs/52_pretrained.ipynb #text-config
+def text_config(
+    tower: TextTower,
+) -> dict[str, object]:  # in transformers' words
+    "Describe a text tower as transformers does."
+    a = tower.arguments
+    activation = next((name for name, f in ACTIVATIONS.items() if f is a['activation']), None)
+    if activation is None:
+        raise ValueError(f'activation is {a["activation"]}, expected {" or ".join(ACTIVATIONS)}')
+    return {
+        'architectures': ['CLIPTextModelWithProjection' if a['dim'] else 'CLIPTextModel'], 'model_type': 'clip_text_model', 'vocab_size': a['vocab_size'],
+        'max_position_embeddings': a['context'], 'hidden_size': a['width'], 'num_hidden_layers': a['layers'], 'num_attention_heads': a['heads'],
+        'intermediate_size': a['hidden'] or 4 * a['width'], 'hidden_act': activation, 'layer_norm_eps': a['eps'],
+        'eos_token_id': 2 if a['end'] is None else a['end'], 'projection_dim': a['dim'] or 512,
+    }  # fmt: skip
+
+# %% ../nbs/52_pretrained.ipynb #plan-config
+def plan_config(
+    plan: NoisePlan,
+) -> dict[str, object]:  # in diffusers' words
+    "Describe a plan as a scheduler of diffusers: the table is written out."
+    prediction = next((name for name, f in PREDICTIONS.items() if f is plan.prediction), None)
+    if prediction is None or not isinstance(plan.schedule, DiscreteSchedule) or plan.last not in (0.0, 1.0):
+        raise ValueError(f'prediction is {plan.prediction}, schedule {type(plan.schedule).__name__}, last {plan.last}: expected one of {", ".join(PREDICTIONS)}, a DiscreteSchedule, and 0 or 1')
+    return {
+        '_class_name': 'DDIMScheduler', 'num_train_timesteps': len(plan.schedule.betas), 'trained_betas': plan.schedule.betas.tolist(),
+        'prediction_type': prediction, 'timestep_spacing': plan.spacing, 'steps_offset': plan.offset, 'set_alpha_to_one': plan.last == 0,
+        'clip_sample': plan.clip is not None, 'clip_sample_range': plan.clip or 1.0,
+    }  # fmt: skip
+
+# %% ../nbs/52_pretrained.ipynb #published-tensors
+def published_tensors(
+    model: UNet | AutoencoderKL | TextTower,
+) -> dict[str, Tensor]:  # by published name
+    "Give a model's tensors in the published names and forms."
+    own = model.state_dict()
+    if isinstance(model, TextTower):
+        return {k if k.startswith('text_projection') else f'text_model.{k}': v for k, v in own.items()}
+    if isinstance(model, UNet) and model.cond and model.cond.bias.count_nonzero():
+        raise ValueError('cond has a bias that is not zero, so what it is told is no class; the published layout knows classes only')
+    places = (unets if isinstance(model, UNet) else vaes).published_places(model)
+    return {name: own[at][rows].mT if name == CLASSES else own[at][rows] for name, (at, rows) in places.items()}
+
+# %% ../nbs/52_pretrained.ipynb #save-published
+def save_published(
+    folder: str | Path,  # of this part; made if need be
+    part: UNet | AutoencoderKL | TextTower | Tokenizer | NoisePlan,
+    dtype: torch.dtype | None = None,  # of the stored weights; None: as they are
+    config: Mapping[str, object] | None = None,  # settings to add, such as sample_size
+) -> None:
+    "Write one part in the published layout: diffusers and transformers read the folder."
+    folder, more = Path(folder), dict(config or {})
+    if isinstance(part, Tokenizer):
+        return _save_tokenizer(_make_folder(folder), part, more)
+    if isinstance(part, NoisePlan):
+        return _write_json(_make_folder(folder) / 'scheduler_config.json', plan_config(part) | more)
+    describe = {UNet: unet_config, AutoencoderKL: vae_config, TextTower: text_config}.get(type(part))
+    if describe is None:
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, AutoencoderKL, TextTower, Tokenizer or NoisePlan')
+    said = describe(part) | more
+    tensors = {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in published_tensors(part).items()}
+    _refuse_nan(tensors)
+    _write_tensors(_make_folder(folder) / ('model.safetensors' if isinstance(part, TextTower) else f'{DIFFUSERS}.safetensors'), tensors)
+    _write_json(folder / 'config.json', said)
+
+# %% ../nbs/52_pretrained.ipynb #write-parts
+def _write_json(file: Path, value: object) -> None:
+    write_file(file, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + '\n').encode())
+
+
+def _write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
+    "Write safetensors beside the old file and then put it in its place: tensors may be mapped from the old one."
+    temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
+    try:
+        save_file(tensors, temporary, {'format': 'pt'})
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+# %% ../nbs/52_pretrained.ipynb #save-tokenizer
+def _save_tokenizer(folder: Path, tokenizer: Tokenizer, more: Mapping) -> None:
+    pad = tokenizer.pieces[tokenizer.pad]
+    special = {'bos_token': SPECIAL[0], 'eos_token': SPECIAL[1], 'unk_token': SPECIAL[1], 'pad_token': pad}
+    settings = {'tokenizer_class': 'CLIPTokenizer', 'model_max_length': tokenizer.context, 'do_lower_case': True, 'errors': 'replace', **special}
+    write_file(folder / 'merges.txt', '\n'.join(['#version: 0.2', *tokenizer.arguments['merges'], '']).encode())
+    _write_json(folder / 'vocab.json', {piece: i for i, piece in enumerate(tokenizer.pieces)})
+    _write_json(folder / 'special_tokens_map.json', special)
+    _write_json(folder / 'tokenizer_config.json', settings | dict(more))
+
+# %% ../nbs/52_pretrained.ipynb #save-pipeline
+def save_pipeline(
+    folder: str | Path,  # of the whole model
+    config: Mapping[str, Mapping] | None = None,  # settings to add, by part
+    dtype: torch.dtype | None = None,  # of the stored weights; None: as they are
+    **parts: UNet | AutoencoderKL | TextTower | Tokenizer | NoisePlan,  # unet and scheduler; for a latent model vae, text_encoder and tokenizer too
+) -> None:
+    "Write a whole model in the published layout, with the index by which diffusers finds its pipeline."
+    if set(parts) not in ({'unet', 'scheduler'}, {'unet', 'scheduler', 'vae', 'text_encoder', 'tokenizer'}):
+        raise ValueError(f'the parts are {", ".join(parts) or "none"}; expected unet and scheduler, alone or with vae, text_encoder and tokenizer')
+    said = {name: (config or {}).get(name, {}) for name in parts}
+    for name, part in parts.items():
+        save_published(Path(folder) / name, part, dtype, said[name])
+    classes = {'unet': _class_name(parts['unet']), 'scheduler': ['diffusers', 'DDIMScheduler']}
+    if 'vae' in parts:
+        classes |= {'vae': ['diffusers', 'AutoencoderKL'], 'text_encoder': _class_name(parts['text_encoder']), 'tokenizer': ['transformers', 'CLIPTokenizer'],
+                    'safety_checker': [None, None], 'feature_extractor': [None, None], 'requires_safety_checker': False}  # fmt: skip
+    kind = 'StableDiffusionPipeline' if 'vae' in parts else 'DDIMPipeline'
+    _write_json(Path(folder) / 'model_index.json', {'_class_name': kind, '_diffusers_version': '0.30.0', **classes})
+
+
+def _class_name(part: UNet | TextTower) -> list[str]:
+    if isinstance(part, UNet):
+        return ['diffusers', unet_config(part)['_class_name']]
+    return ['transformers', text_config(part)['architectures'][0]]

@@ -248,7 +248,7 @@ def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(generator(seed, 'weights').initial_seed())
         if images.name.startswith('shapes'):
-            tokenizer, tower = build(read_model('clip-shapes')[0]['about']['tokenizer']), load('clip-shapes').text_model
+            tokenizer, tower = build(read_model('clip-near-misses')[0]['about']['tokenizer']), load('clip-near-misses').text_model
         else:
             merges = train_merges(images.captions, 1000)
             context = 2 + max(len(Tokenizer(merges).encode(text)) for text in images.captions)

@@ -25,7 +25,7 @@ def model():
     return load('fashion-mnist')
 
 
-@pytest.mark.parametrize('name', ['classifier', 'fashion-mnist', 'clip-shapes', 'shapes'])
+@pytest.mark.parametrize('name', ['classifier', 'fashion-mnist', 'clip-near-misses', 'clip-shapes', 'shapes'])
 def test_files_have_the_digests_on_record(name):
     entry = zoo_entry(name)
     data = (ZOO / entry['file']).read_bytes()

@@ -68,8 +68,8 @@ def text_model(clip: str) -> Conditional:
 
 
 def shapes_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    "Images, and the tokens of captions of which a fifth leaves something out."
-    world = draw_split(100_000, 32, 'train', seed, brief=0.2)
+    "Images, half of them of two objects, and the tokens of captions of which a fifth leaves something out."
+    world = draw_split(120_000, 32, 'train', seed, objects=(1, 2, 2, 3), brief=0.2)
     return world.images, model.conditioner.tokenizer(world.captions)
 
 
@@ -100,7 +100,7 @@ RECIPES = {
     'fashion-mnist': Recipe(
         garment_model, lambda model, root, seed: load_data('fashion-mnist', 'train', root).images, garment_loss, 'fashion-mnist', (1, 28, 28), 20_000
     ),
-    'shapes': Recipe(lambda: text_model('clip-shapes'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
+    'shapes': Recipe(lambda: text_model('clip-near-misses'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
     'emoji': Recipe(lambda: text_model('runs/clip-emoji-seed1'), emoji_data, text_loss, 'emoji', (3, 32, 32), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
     'emoji-64': Recipe(lambda: emoji_model(3, 4, ShiftedSchedule(CosineSchedule(), 2.0)), emoji_pixels, text_loss, 'emoji', (3, 64, 64), 5000, 32, lr=1.5e-3, ema=0.999, bf16=True),
 }
@@ -116,6 +116,10 @@ def forward_flops(model: Denoiser, shape: tuple[int, ...]) -> int:
     return counter.get_total_flops()
 
 
+def net(model: Denoiser | Conditional) -> torch.nn.Module:
+    return (model.denoiser if isinstance(model, Conditional) else model).net
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=RECIPES)
@@ -127,7 +131,7 @@ def main() -> None:
     parser.add_argument('--ema', type=float)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='cuda, mps or cpu; the best there is, if not said')
-    parser.add_argument('--start', help='begin with the weights of this model: a folder, or a name in the zoo')
+    parser.add_argument('--start', help='begin with the weights of the network of this model: a folder, or a name in the zoo')
     a = parser.parse_args()
     recipe = RECIPES[a.name]
     out = a.out or Path('runs') / a.name
@@ -137,8 +141,8 @@ def main() -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(a.seed)  # the first weights
     model = recipe.model()
-    if a.start:
-        model.load_state_dict(load(a.start).state_dict())
+    if a.start:  # the network's weights; what reads the captions is as the recipe says
+        net(model).load_state_dict(net(load(a.start)).state_dict())
     trainer = Trainer(model, recipe.loss, lr=lr, warmup=300, total=steps, weight_decay=0.01, ema=ema, seed=a.seed, device=a.device, bf16=recipe.bf16)
     trainer.settings |= {'recipe': a.name, 'batch': batch, 'start': a.start}
     out.mkdir(parents=True, exist_ok=True)

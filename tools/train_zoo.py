@@ -4,7 +4,8 @@
     python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist --device cuda --batch 512 --steps 20000
     python tools/train_zoo.py shapes --out runs/shapes
     python tools/train_zoo.py emoji --out runs/emoji    # reads with runs/clip-emoji-seed1, which tools/train_clip.py makes
-    python tools/train_zoo.py emoji-64 --out runs/emoji-64    # pixels of 64 x 64
+    python tools/train_zoo.py emoji-64 --out runs/emoji-64            # squares of pixels of 64 x 64
+    python tools/train_zoo.py emoji-latent --out runs/emoji-latent    # latents of the same, which tools/train_vae.py makes
 
 Order of the data, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
 when the same command is given again. Writes checkpoints to OUT/checkpoints, one line of OUT/log.csv every 50 updates,
@@ -21,9 +22,10 @@ from runs import run, spent
 
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
-from diffbook.data import batches, draw_split, load_data, to_model
+from diffbook.data import batches, draw_split, load_data, read_shards, to_model
 from diffbook.losses import Denoiser, clipped_snr, stratified_draw, training_loss
 from diffbook.nets.unet import UNet
+from diffbook.nets.vae import draw_latents
 from diffbook.predictions import predict_v, predict_x0
 from diffbook.schedules import CosineSchedule, Schedule, ShiftedSchedule
 from diffbook.training import Trainer, load, read_model, save
@@ -96,12 +98,25 @@ def text_loss(model: Conditional, batch: tuple[torch.Tensor, torch.Tensor], gene
     return conditional_loss(model, (to_model(batch[0]), batch[1]), generator, draw=partial(middling, centre=0.6), weight=clipped_snr)
 
 
+def emoji_latents(model: Conditional, root: str | None, seed: int) -> tuple:
+    "The laws of the latents, from their shards, and the tokens of the captions."
+    laws = read_shards('runs/emoji-vae/latents')
+    return laws['mean'], laws['log_var'], model.conditioner.tokenizer(load_data('emoji', 'train', root, size=64).captions)
+
+
+def latent_loss(model: Conditional, batch: tuple[torch.Tensor, ...], generator: torch.Generator) -> torch.Tensor:
+    "Draw latents afresh; a coarser grid wants less noise."
+    z = draw_latents(batch[0].float(), batch[1].float(), generator)
+    return conditional_loss(model, (z, batch[2]), generator, draw=partial(middling, centre=0.2), weight=clipped_snr)
+
+
 RECIPES = {
     'fashion-mnist': Recipe(
         garment_model, lambda model, root, seed: load_data('fashion-mnist', 'train', root).images, garment_loss, 'fashion-mnist', (1, 28, 28), 20_000
     ),
     'shapes': Recipe(lambda: text_model('clip-near-misses'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
     'emoji': Recipe(lambda: text_model('runs/clip-emoji-seed1'), emoji_data, text_loss, 'emoji', (3, 32, 32), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
+    'emoji-latent': Recipe(lambda: emoji_model(4, 1, CosineSchedule()), emoji_latents, latent_loss, 'emoji', (4, 16, 16), 5000, 32, lr=1.5e-3, ema=0.999, bf16=True),
     'emoji-64': Recipe(lambda: emoji_model(3, 4, ShiftedSchedule(CosineSchedule(), 2.0)), emoji_pixels, text_loss, 'emoji', (3, 64, 64), 5000, 32, lr=1.5e-3, ema=0.999, bf16=True),
 }
 

@@ -1,0 +1,131 @@
+"""Compare emoji drawn in latents and in pixels: distance, retrieval by a judge of its own, detail, copies, and the floors.
+
+    python tools/measure_emoji.py
+
+Each model draws one picture for captions seen in training and for captions never seen. The judge is a CLIP of another
+seed than the one whose text tower the models read with; it looks at pictures averaged to 32 x 32, so it does not see
+fine detail, which is measured apart. Beside the models stand the real pictures of the same captions, and these once
+encoded and decoded: no latent model can be expected to beat that. Writes OUT/report.json and OUT/gallery.safetensors.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from measure_text import draw
+from safetensors.torch import save_file
+from train_clip import shortest, vectors
+from train_zoo import forward_flops
+
+from diffbook.core import build, generator, noise
+from diffbook.data import Dataset, from_model, load_data, subset, to_model
+from diffbook.guidance import guide
+from diffbook.metrics import copy_rate, frechet_distance, kernel_distance
+from diffbook.nets.clip import retrieval
+from diffbook.samplers import ddim, sample, uniform_times
+from diffbook.training import load, read_model, write_file
+
+
+def average(images: torch.Tensor, side: int) -> torch.Tensor:
+    "Bytes of pictures, averaged to fewer pixels."
+    return F.adaptive_avg_pool2d(images.float(), side).round().to(torch.uint8)
+
+
+def detail(images: torch.Tensor) -> float:
+    "How much a pixel differs from the mean of the four of its square, root mean square in [-1, 1]."
+    x = to_model(images)
+    return (x - F.avg_pool2d(x, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)).square().mean().sqrt().item()
+
+
+@torch.inference_mode()
+def copies(vae, images: torch.Tensor) -> torch.Tensor:
+    "Pictures, encoded and decoded."
+    return torch.cat([from_model(vae.decode(vae.encode(to_model(part)))) for part in images.split(64)])
+
+
+@torch.inference_mode()
+def draw_latent(model, vae, captions: list[str], scale: float, steps: int, seed: int, batch: int = 64) -> torch.Tensor:
+    "Draw latents, and decode them."
+    pictures = []
+    for first in range(0, len(captions), batch):
+        some = captions[first : first + batch]
+        x = noise(seed, 'start', 0, range(first, first + len(some)), (vae.latent_channels, 64 // vae.factor, 64 // vae.factor)).float()
+        denoise = guide(model, model.null(len(some)), scale)
+        *_, z = sample(denoise, model.schedule, x, uniform_times(model.schedule, steps), ddim, model.condition(some))
+        pictures.append(from_model(vae.decode(z)))
+    return torch.cat(pictures)
+
+
+class Judge:
+    "A CLIP that looks at pictures of 32 x 32."
+
+    def __init__(self, folder: str):
+        self.clip, about = load(folder).eval(), read_model(folder)[0]['about']
+        self.tokenizer, self.seed, self.counts = build(about['tokenizer']), about['seed'], about['retrieval']
+
+    def look(self, images: torch.Tensor, captions) -> tuple[torch.Tensor, torch.Tensor]:
+        tokens = shortest(self.tokenizer(list(captions)), self.tokenizer.end)
+        return vectors(self.clip, Dataset(average(images, 32)), tokens)
+
+
+def row(name: str, sets: dict[str, torch.Tensor], data: dict[str, Dataset], judge: Judge, known: torch.Tensor, among: int) -> dict:
+    "All numbers of one source of pictures."
+    seen = {split: judge.look(images, data[split].captions) for split, images in sets.items()}
+    features = torch.cat([v[0] for v in seen.values()]).double()
+    line = {'source': name, 'n': len(features), 'frechet': frechet_distance(features, known), 'kernel': kernel_distance(features, known)}
+    for split, pair in seen.items():
+        line[f'retrieval, {split}'] = retrieval(*pair, among)[0]
+    return line | {'detail': detail(torch.cat(list(sets.values())))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--latent', default='runs/emoji-latent')
+    parser.add_argument('--vae', default='runs/emoji-vae')
+    parser.add_argument('--pixels', default='runs/emoji-64')
+    parser.add_argument('--judge', default='runs/clip-emoji')
+    parser.add_argument('--out', type=Path, default=Path('diffbook/zoo/emoji'))
+    parser.add_argument('--n', type=int, default=300, help='captions of each split')
+    parser.add_argument('--among', type=int, default=100, help='captions that a picture has to tell apart')
+    parser.add_argument('--scale', type=float, default=2.0, help='of guidance')
+    parser.add_argument('--steps', type=int, default=20)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--data-root')
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    judge, vae, models = Judge(a.judge), load(a.vae).eval(), {'latents': load(a.latent).eval(), 'pixels': load(a.pixels).eval()}
+    data = {split: load_data('emoji', split, a.data_root, size=64) for split in ('train', 'test')}
+    orders = {split: torch.randperm(len(d), generator=generator(a.seed, split)) for split, d in data.items()}
+    rest = subset(data['train'], orders['train'][a.n :])
+    picked = {name: subset(data[split], orders[split][: a.n]) for name, split in (('seen', 'train'), ('unseen', 'test'))}
+    known = judge.look(rest.images, rest.captions)[0].double()
+    begun, seconds = time.process_time(), {}
+    drawn = {'real': {k: d.images for k, d in picked.items()}, 'copies': {k: copies(vae, d.images) for k, d in picked.items()}}
+    for name, model in models.items():
+        begun = time.process_time()
+        make = (lambda c: draw_latent(models['latents'], vae, c, a.scale, a.steps, a.seed)) if name == 'latents' else (lambda c: draw(models['pixels'], c, a.scale, a.steps, a.seed, 64))
+        drawn[name] = {k: make(list(d.captions)) for k, d in picked.items()}
+        seconds[name] = round((time.process_time() - begun) / (2 * a.n), 3)
+    rows = [row(name, sets, picked, judge, known, a.among) for name, sets in drawn.items()]
+    small = lambda v: average(v, 16)  # noqa: E731
+    for line, sets in zip(rows, drawn.values()):
+        line['copy_rate'] = copy_rate(small(sets['seen']), small(data['train'].images), small(data['test'].images), 0.05) if line['source'] in models else None
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}, flush=True)
+    about = {name: read_model(getattr(a, {'latents': 'latent'}.get(name, name)))[0]['about'] for name in (*models, 'vae')}
+    report = {
+        'command': 'python tools/measure_emoji.py', 'seed': a.seed, 'scale': a.scale, 'steps': a.steps, 'solver': 'ddim', 'among': a.among, 'known': len(known),
+        'judge': {'seed': judge.seed, 'retrieval': judge.counts}, 'rows': rows, 'seconds_a_picture': seconds, 'training': about,
+        'forward_gflop': {'latents': forward_flops(models['latents'], (4, 16, 16)) / 1e9, 'pixels': forward_flops(models['pixels'], (3, 64, 64)) / 1e9},
+    }  # fmt: skip
+    a.out.mkdir(parents=True, exist_ok=True)
+    show = {name: torch.cat([sets['seen'][:8], sets['unseen'][:8]]) for name, sets in drawn.items()}
+    save_file(show, a.out / 'gallery.safetensors')
+    report['captions'] = [c for d in picked.values() for c in d.captions[:8]]
+    write_file(a.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+
+
+if __name__ == '__main__':
+    main()

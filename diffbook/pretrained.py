@@ -238,7 +238,7 @@ def fill(
     "Put published tensors into a model: as they lie in the file where one is one of ours, copied where we keep several in one."
     own, parts, state = model.state_dict(), {}, {}
     tensors = {k: as_ours(k, v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}
-    _fit_names(tensors, {k: own[at][rows] for k, (at, rows) in places.items()}, where)
+    _fit_names(tensors, {k: own[at] if rows == slice(None) else own[at][rows] for k, (at, rows) in places.items()}, where)
     dtype = _common_dtype(tensors, where, dtype)
     for name, (at, rows) in places.items():
         parts.setdefault(at, []).append((rows, name))
@@ -395,6 +395,12 @@ class NoisePlan:
     last: float = 0.0  # where sampling ends; 1: a step early, as Stable Diffusion's `set_alpha_to_one: false`
     clip: float | None = None  # estimates of x0 are held within plus and minus this
 
+    def __post_init__(self) -> None:
+        whole = isinstance(self.offset, int) and self.offset >= 0 and self.last in (0, 1)
+        if self.spacing not in SPACINGS or not whole or not (self.clip is None or self.clip > 0):
+            said = f'spacing is {self.spacing!r}, offset {self.offset!r}, last {self.last!r}, clip {self.clip!r}'
+            raise ValueError(f'{said}; expected one of {", ".join(SPACINGS)}, a whole number from 0, 0 or 1, a positive number or None')
+
     def denoiser(self, net: nn.Module) -> Denoiser:
         "Turn a published network into a denoiser: it was told t - 1."
         return Denoiser(net, self.schedule, self.prediction, noise_input=table_index)
@@ -460,8 +466,6 @@ def _plan(c: Mapping[str, object]) -> NoisePlan:
     start, end = (c.get(key, value) for key, value in zip(('beta_start', 'beta_end'), silent['betas']))
     betas = torch.as_tensor(c['trained_betas'], dtype=torch.float64) if c.get('trained_betas') else table(c.get('num_train_timesteps', 1000), start, end)
     spacing = c.get('timestep_spacing', silent['spacing'])
-    if spacing not in SPACINGS:
-        raise ValueError(f'timestep_spacing is {spacing!r}, expected one of {", ".join(SPACINGS)}')
     return NoisePlan(
         DiscreteSchedule(zero_terminal_betas(betas) if c.get('rescale_betas_zero_snr') else betas), prediction, spacing,
         c.get('steps_offset', 0), 0.0 if c.get('set_alpha_to_one', silent['to_one']) else 1.0,
@@ -659,6 +663,8 @@ def unet_config(
         'up_block_types': [f'{word if h else ""}UpBlock2D' for h in reversed(attends[:levels])],
         'downsample_padding': a['down_pad'][0], 'freq_shift': a['freq_shift'], 'flip_sin_to_cos': a['cos_first'], 'num_class_embeds': a['cond_dim'] or None,
     }  # fmt: skip
+    if reads and not heads[-1]:
+        raise ValueError(f'heads is {heads}; in the published layout the middle of a UNet that reads tokens reads them too')
     if reads:
         config |= {'cross_attention_dim': a['seq_dim'], 'attention_head_dim': [h or heads[-1] for h in heads[:levels]], 'use_linear_projection': True}
     else:
@@ -716,8 +722,8 @@ def plan_config(
 ) -> dict[str, object]:  # in diffusers' words
     "Describe a plan as a scheduler of diffusers: the table is written out."
     prediction = next((name for name, f in PREDICTIONS.items() if f is plan.prediction), None)
-    if prediction is None or not isinstance(plan.schedule, DiscreteSchedule) or plan.last not in (0.0, 1.0):
-        raise ValueError(f'prediction is {plan.prediction}, schedule {type(plan.schedule).__name__}, last {plan.last}: expected one of {", ".join(PREDICTIONS)}, a DiscreteSchedule, and 0 or 1')
+    if prediction is None or not isinstance(plan.schedule, DiscreteSchedule):
+        raise ValueError(f'prediction is {plan.prediction}, schedule {type(plan.schedule).__name__}: expected one of {", ".join(PREDICTIONS)}, and a DiscreteSchedule')
     return {
         '_class_name': 'DDIMScheduler', 'num_train_timesteps': len(plan.schedule.betas), 'trained_betas': plan.schedule.betas.tolist(),
         'prediction_type': prediction, 'timestep_spacing': plan.spacing, 'steps_offset': plan.offset, 'set_alpha_to_one': plan.last == 0,

@@ -328,17 +328,17 @@ def test_schedule_there_and_back(tmp_path, config):
     assert back.config.prediction_type == theirs.config.prediction_type
 
 
-def test_pipelines_are_read_by_diffusers(tmp_path, tokenizer):
+def test_pipelines_are_read_by_diffusers(tmp_path):
     pixels, latents = unet(PLAIN), unet(READS)
     pixels.save_pretrained(tmp_path / 'a')
     latents.save_pretrained(tmp_path / 'b')
     text = randomise(transformers.CLIPTextModel(transformers.CLIPTextConfig(**TEXT)))
     text.save_pretrained(tmp_path / 'c')
-    diffusers.DDIMScheduler().save_pretrained(tmp_path / 'd')
+    diffusers.DDIMScheduler(clip_sample=False, steps_offset=1).save_pretrained(tmp_path / 'd')
     plan, vae = load_schedule(tmp_path / 'd'), randomise(AutoencoderKL(channels=(8, 16), blocks=1, groups=4))
     save_pipeline(tmp_path / 'pixels', unet=load_unet(tmp_path / 'a'), scheduler=plan, config={'unet': {'sample_size': 8}})
     assert type(diffusers.DiffusionPipeline.from_pretrained(tmp_path / 'pixels')).__name__ == 'DDIMPipeline'
-    parts = dict(unet=load_unet(tmp_path / 'b'), scheduler=plan, vae=vae, text_encoder=load_text_encoder(tmp_path / 'c'), tokenizer=tokenizer)
+    parts = dict(unet=load_unet(tmp_path / 'b'), scheduler=plan, vae=vae, text_encoder=load_text_encoder(tmp_path / 'c'), tokenizer=Tokenizer(train_merges(CAPTIONS, 40), 9))
     save_pipeline(tmp_path / 'latents', **parts, config={'unet': {'sample_size': 8}}, dtype=torch.float32)
     pipe = diffusers.DiffusionPipeline.from_pretrained(tmp_path / 'latents')
     assert isinstance(pipe, diffusers.StableDiffusionPipeline)

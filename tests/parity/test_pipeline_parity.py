@@ -1,0 +1,268 @@
+"""Whole pipelines: the same folder, prompts and starting noise give the same latents and pictures as diffusers, in float64.
+
+diffusers keeps its tables in float32 and draws noise of its own. So its tables are replaced by the same ones in double
+precision, its step of Euler's method, which casts to float32, is told that this means float64, the codec answers with
+its mean, as ours does, and the noise that image-to-image adds is handed to it. The spacing of the times is part of
+each case's name.
+"""
+
+import json
+from functools import partial
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+
+from diffbook.core import noise
+from diffbook.data import draw_shapes
+from diffbook.samplers import ancestral, ddim
+from diffbook.schedules import scaled_linear_betas, zero_terminal_betas
+from diffbook.stable_diffusion import StableDiffusion
+from diffbook.text import Tokenizer, train_merges
+
+diffusers = pytest.importorskip('diffusers')
+transformers = pytest.importorskip('transformers')
+
+F64 = torch.float64
+TABLE = {'num_train_timesteps': 1000, 'beta_start': 0.00085, 'beta_end': 0.012, 'beta_schedule': 'scaled_linear'}
+V15 = TABLE | {'steps_offset': 1, 'set_alpha_to_one': False, 'clip_sample': False}
+PROMPTS, NEGATIVES = ['a small red circle', 'a big blue square on white'], ['green', '']
+
+
+def randomise(model):
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.1 if p.ndim < 2 else p[0].numel() ** -0.5)
+    return model.double().eval()
+
+
+def draw(*shape, purpose='x'):
+    return noise(0, purpose, 0, range(shape[0]), shape[1:])
+
+
+@pytest.fixture(scope='module')
+def parts(tmp_path_factory):
+    "Tiny random models of Stable Diffusion's kind, with none (0) or a mask and a picture (5) beside the latents."
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp('words')
+    merges = train_merges(draw_shapes(100).captions, 100)
+    pieces = Tokenizer(merges, 16).pieces
+    (folder / 'vocab.json').write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
+    (folder / 'merges.txt').write_text('\n'.join(['#version: 0.2', *merges]) + '\n')
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, model_max_length=16)
+    tower = {'vocab_size': len(pieces), 'hidden_size': 16, 'intermediate_size': 32, 'num_hidden_layers': 3}
+    tower |= {'num_attention_heads': 2, 'max_position_embeddings': 16, 'bos_token_id': len(pieces) - 2, 'eos_token_id': 2}
+    text = randomise(transformers.CLIPTextModel(transformers.CLIPTextConfig(**tower)))
+    unet = {'sample_size': 8, 'out_channels': 4, 'block_out_channels': (8, 16), 'layers_per_block': 1}
+    unet |= {'norm_num_groups': 4, 'cross_attention_dim': 16, 'attention_head_dim': 2}
+    unet |= {'down_block_types': ('CrossAttnDownBlock2D', 'DownBlock2D')}
+    unet |= {'up_block_types': ('UpBlock2D', 'CrossAttnUpBlock2D')}
+    nets = {n: randomise(diffusers.UNet2DConditionModel(in_channels=4 + n, **unet)) for n in (0, 5)}
+    vae = {'block_out_channels': (8,) * 4, 'norm_num_groups': 4, 'latent_channels': 4, 'sample_size': 64}
+    vae |= {'down_block_types': ('DownEncoderBlock2D',) * 4, 'up_block_types': ('UpDecoderBlock2D',) * 4}
+    return tokenizer, text, nets, randomise(diffusers.AutoencoderKL(**vae))
+
+
+def in_double(scheduler):
+    "The same scheduler with tables in double precision."
+    betas, said = scaled_linear_betas(), scheduler.config
+    betas = zero_terminal_betas(betas) if said.get('rescale_betas_zero_snr') else betas
+    table = scheduler.alphas_cumprod = torch.cumprod(1 - betas, 0)
+    scheduler.one = torch.tensor(1.0, dtype=F64)
+    scheduler.final_alpha_cumprod = scheduler.one if said.get('set_alpha_to_one', True) else table[0]
+    if hasattr(scheduler, 'sigmas'):
+        plan = scheduler.set_timesteps
+
+        def set_timesteps(*args, **kwargs):
+            plan(*args, **kwargs)
+            levels = numpy.interp(scheduler.timesteps.double().numpy(), numpy.arange(1000), ((1 - table) / table).sqrt())
+            scheduler.sigmas = torch.cat([torch.from_numpy(levels), torch.zeros(1, dtype=F64)])
+
+        scheduler.set_timesteps = set_timesteps
+    return scheduler
+
+
+@pytest.fixture
+def both(parts, tmp_path, monkeypatch):
+    "A pipeline of diffusers, and ours read from the folder that it wrote."
+    shim = SimpleNamespace(**{name: getattr(torch, name) for name in dir(torch) if not name.startswith('__')})
+    shim.float32 = F64
+    monkeypatch.setattr('diffusers.schedulers.scheduling_euler_discrete.torch', shim)
+    monkeypatch.setattr('diffusers.schedulers.scheduling_euler_ancestral_discrete.torch', shim)
+    law = diffusers.models.autoencoders.vae.DiagonalGaussianDistribution
+    monkeypatch.setattr(law, 'sample', lambda self, generator=None: self.mode())
+
+    def make(kind, scheduler, config, beside=0):
+        tokenizer, text, nets, vae = parts
+        scheduler = getattr(diffusers, scheduler)(**config)
+        pipe = getattr(diffusers, f'StableDiffusion{kind}Pipeline')(
+            vae, text, tokenizer, nets[beside], in_double(scheduler), None, None, requires_safety_checker=False
+        )
+        pipe.set_progress_bar_config(disable=True)
+        pipe.save_pretrained(tmp_path)
+        return pipe, StableDiffusion.from_pretrained(tmp_path)
+
+    return make
+
+
+def agree(got, want, tol=1e-9):
+    assert got.dtype == want.dtype == F64 and got.shape == want.shape
+    assert (got - want).abs().max() <= tol * want.abs().max()
+
+
+def inject(monkeypatch, module, *values):
+    "Let `randn_tensor` of a module of diffusers give out these."
+    queue = iter(values)
+    monkeypatch.setattr(f'diffusers.{module}.randn_tensor', lambda *args, **kwargs: next(queue))
+
+
+CASES = {
+    'ddim, leading, ends early': ('DDIMScheduler', V15),
+    'ddim, leading, ends at clean data': ('DDIMScheduler', V15 | {'set_alpha_to_one': True}),
+    'ddim, trailing': ('DDIMScheduler', V15 | {'timestep_spacing': 'trailing', 'set_alpha_to_one': True}),
+    'ddim, leading, v': ('DDIMScheduler', V15 | {'prediction_type': 'v_prediction'}),
+    'ddim, trailing, v, zero terminal snr': (
+        'DDIMScheduler',
+        V15 | {'prediction_type': 'v_prediction', 'timestep_spacing': 'trailing', 'rescale_betas_zero_snr': True},
+    ),
+    'euler, leading': ('EulerDiscreteScheduler', TABLE | {'timestep_spacing': 'leading', 'steps_offset': 1}),
+    'euler, trailing': ('EulerDiscreteScheduler', TABLE | {'timestep_spacing': 'trailing'}),
+    'euler, linspace': ('EulerDiscreteScheduler', TABLE),
+    'euler, leading, v': (
+        'EulerDiscreteScheduler',
+        TABLE | {'timestep_spacing': 'leading', 'steps_offset': 1, 'prediction_type': 'v_prediction'},
+    ),
+    'heun, leading': ('HeunDiscreteScheduler', TABLE | {'timestep_spacing': 'leading', 'steps_offset': 1}),
+    'heun, trailing': ('HeunDiscreteScheduler', TABLE | {'timestep_spacing': 'trailing'}),
+    'heun, linspace': ('HeunDiscreteScheduler', TABLE | {'timestep_spacing': 'linspace'}),
+}
+
+
+@pytest.mark.parametrize('case', CASES)
+def test_text_to_image(case, both):
+    """Latents and pictures.
+
+    Five steps divide 1000, as they must where diffusers finds the next time by subtraction (DDIM; with linspace it finds
+    one that is never visited, so that case is not here). Ten rows of linspace are whole; others would stand between two.
+    """
+    theirs, ours = both('', *CASES[case])
+    steps, latents = (10 if 'linspace' in case else 5), draw(2, 4, 8, 6)
+    asked = {'height': 64, 'width': 48, 'latents': latents}
+    for output, name in (('latents', 'latent'), ('tensor', 'pt')):
+        want = theirs(
+            PROMPTS, negative_prompt=NEGATIVES, num_inference_steps=steps, guidance_scale=3.0, output_type=name, **asked
+        ).images
+        got = ours(PROMPTS, NEGATIVES, steps=steps, scale=3.0, output=output, progress=False, **asked)
+        agree(got, want)
+
+
+@pytest.mark.parametrize('scale', (1.0, 7.5))
+def test_one_prompt_without_a_negative(scale, both):
+    theirs, ours = both('', 'DDIMScheduler', V15)
+    latents = draw(1, 4, 8, 8)
+    want = theirs(PROMPTS[0], num_inference_steps=5, guidance_scale=scale, latents=latents, output_type='pt').images
+    agree(ours(PROMPTS[0], steps=5, scale=scale, latents=latents, output='tensor', progress=False), want)
+    pixels = theirs(PROMPTS[0], num_inference_steps=5, guidance_scale=scale, latents=latents, output_type='pil').images[0]
+    got = ours(PROMPTS[0], steps=5, scale=scale, latents=latents, progress=False)[0]
+    assert numpy.array_equal(numpy.array(got), numpy.array(pixels))
+
+
+@pytest.mark.parametrize('skip', (1, 2))
+def test_clip_skip(skip, both):
+    "Without guidance: diffusers skips for the prompt and not for the negative prompt, we for both."
+    theirs, ours = both('', 'DDIMScheduler', V15)
+    object.__setattr__(theirs.text_encoder, 'text_model', theirs.text_encoder)  # diffusers asks for its older name
+    latents, asked = draw(2, 4, 8, 8), {'clip_skip': skip}
+    want = theirs(PROMPTS, num_inference_steps=5, guidance_scale=1.0, latents=latents, output_type='latent', **asked).images
+    agree(ours(PROMPTS, steps=5, scale=1.0, latents=latents, output='latents', progress=False, **asked), want)
+
+
+def test_ddpm_leading(both, monkeypatch):
+    "The ancestral step, with the noise of both handed in; at the last step diffusers adds noise of variance 1e-20."
+    theirs, ours = both('', 'DDPMScheduler', TABLE | {'steps_offset': 1, 'clip_sample': False})
+    latents, fresh = draw(2, 4, 8, 8), draw(5, 2, 4, 8, 8, purpose='fresh')
+    inject(monkeypatch, 'schedulers.scheduling_ddpm', *fresh)
+    want = theirs(PROMPTS, num_inference_steps=5, guidance_scale=3.0, latents=latents, output_type='latent').images
+    queue = iter(fresh)
+    solver = partial(ancestral, noise=lambda x, t: next(queue))
+    agree(ours(PROMPTS, steps=5, scale=3.0, solver=solver, latents=latents, output='latents', progress=False), want)
+    assert ours.recipe.solver is ancestral
+
+
+def test_euler_ancestral_leading(both, monkeypatch):
+    "Euler with fresh noise is DDIM with eta = 1."
+    config = TABLE | {'timestep_spacing': 'leading', 'steps_offset': 1}
+    theirs, ours = both('', 'EulerAncestralDiscreteScheduler', config)
+    latents, fresh = draw(2, 4, 8, 8), draw(5, 2, 4, 8, 8, purpose='fresh')
+    inject(monkeypatch, 'schedulers.scheduling_euler_ancestral_discrete', *fresh)
+    want = theirs(PROMPTS, num_inference_steps=5, guidance_scale=3.0, latents=latents, output_type='latent').images
+    queue = iter(fresh)
+    solver = partial(ddim, eta=1.0, noise=lambda x, t: next(queue))
+    agree(ours(PROMPTS, steps=5, scale=3.0, solver=solver, latents=latents, output='latents', progress=False), want)
+    assert ours.recipe.solver.func is ddim and ours.recipe.solver.keywords == {'eta': 1.0}
+
+
+def photo(b, height, width):
+    x = torch.from_numpy(numpy.random.default_rng(0).integers(0, 256, (b, height, width, 3), dtype=numpy.uint8))
+    return [Image.fromarray(v.numpy()) for v in x]
+
+
+def square(height, width, left, top, right, bottom):
+    mask = Image.new('L', (width, height), 0)
+    mask.paste(255, (left, top, right, bottom))
+    return mask
+
+
+@pytest.mark.parametrize('case', ('ddim, leading, ends early', 'ddim, trailing', 'euler, leading', 'heun, trailing'))
+@pytest.mark.parametrize('strength', (0.4, 0.8))
+def test_image_to_image(case, strength, both, monkeypatch):
+    "Strengths that name a whole number of steps: diffusers rounds down, we to the nearest."
+    theirs, ours = both('Img2Img', *CASES[case])
+    noises, pictures = draw(2, 4, 8, 6), photo(2, 64, 48)
+    inject(monkeypatch, 'pipelines.stable_diffusion.pipeline_stable_diffusion_img2img', noises)
+    asked = {'image': pictures, 'strength': strength}
+    want = theirs(PROMPTS, negative_prompt=NEGATIVES, num_inference_steps=5, guidance_scale=3.0, output_type='pt', **asked)
+    got = ours(PROMPTS, NEGATIVES, steps=5, scale=3.0, latents=noises, output='tensor', progress=False, **asked)
+    agree(got, want.images)
+
+
+@pytest.mark.parametrize('case', ('ddim, leading, ends early', 'ddim, trailing', 'euler, leading'))
+@pytest.mark.parametrize('strength', (0.6, 0.8))
+def test_inpainting_with_four_channels(case, strength, both, case_mask=(11, 16, 40, 48)):
+    "At full strength diffusers starts from noise everywhere and we from the noisy picture around the hole: not compared."
+    theirs, ours = both('Inpaint', *CASES[case])
+    noises, pictures, mask = draw(2, 4, 8, 6), photo(2, 64, 48), square(64, 48, *case_mask)
+    x = draw(2, 4, 8, 6)
+    asked = {'image': pictures, 'strength': strength, 'height': 64, 'width': 48}
+    monkey = theirs.prepare_latents
+
+    def prepare(*args, **kwargs):  # with latents given, diffusers would begin from pure noise at every strength
+        args = list(args)
+        args[7] = None
+        latents, noise, image = monkey(*args, **kwargs)
+        return theirs.scheduler.add_noise(image, noises, kwargs['timestep']), noises, image
+
+    theirs.prepare_latents = prepare
+    want = theirs(
+        PROMPTS, negative_prompt=NEGATIVES, mask_image=mask, num_inference_steps=5, guidance_scale=3.0, latents=x,
+        output_type='latent', **asked,
+    ).images  # fmt: skip
+    got = ours(
+        PROMPTS, NEGATIVES, mask=mask, steps=5, scale=3.0, latents=noises, output='latents', progress=False, **asked
+    )
+    agree(got, want)
+
+
+@pytest.mark.parametrize('case', ('ddim, leading, ends early', 'ddim, trailing', 'euler, leading', 'euler, trailing'))
+def test_inpainting_with_nine_channels(case, both):
+    theirs, ours = both('Inpaint', *CASES[case], beside=5)
+    noises, pictures, mask = draw(2, 4, 8, 6), photo(2, 64, 48), square(64, 48, 11, 16, 40, 48)
+    asked = {'image': pictures, 'height': 64, 'width': 48, 'latents': noises}
+    want = theirs(
+        PROMPTS, negative_prompt=NEGATIVES, mask_image=mask, num_inference_steps=5, guidance_scale=3.0, strength=1.0,
+        output_type='pt', **asked,
+    ).images  # fmt: skip
+    got = ours(PROMPTS, NEGATIVES, mask=mask, steps=5, scale=3.0, output='tensor', progress=False, **asked)
+    agree(got, want)
+    assert ours.paints

@@ -285,8 +285,9 @@ def published_places(
         for theirs, name in NAMES.items():
             if mark in theirs and bool(words) == ('{' in theirs):
                 name, _, which = name.format(**words).rstrip(']').partition('[')
-                for p in {'weight', 'bias'} & {key.removeprefix(f'{name}.') for key in ours}:
-                    found[f'{theirs.format(**words)}.{p}'] = (f'{name}.{p}', _rows(step, which))
+                for p in ('weight', 'bias'):
+                    if f'{name}.{p}' in ours:
+                        found[f'{theirs.format(**words)}.{p}'] = (f'{name}.{p}', _rows(step, which))
     return found | ({CLASSES: ('cond.weight', slice(None))} if net.cond else {})
 
 # %% ../../nbs/22_unet.ipynb #as-ours

@@ -23,12 +23,12 @@ from pathlib import Path
 
 CASES = {  # what is imported before the clock, what is measured, the model
     'diffbook load_unet': ('from diffbook.pretrained import load_unet', 'net = load_unet(folder)'),
-    'diffusers from_pretrained': ('from diffusers import UNet2DConditionModel', 'net = UNet2DConditionModel.from_pretrained(folder, torch_dtype="auto", use_safetensors=True)'),
+    'diffusers from_pretrained': ('from diffusers import UNet2DConditionModel', 'net = UNet2DConditionModel.from_pretrained(folder, torch_dtype=getattr(torch, kind), use_safetensors=True)'),
 }
 CHILD = """
 import sys, time, torch
 torch.set_num_threads(1)
-folder = sys.argv[1]
+folder, kind = sys.argv[1:]
 {}
 import diffbook.nets.unet, safetensors.torch
 print('ready', flush=True); sys.stdin.readline()
@@ -48,9 +48,9 @@ def memory(pid):
     return tuple(int(said[key].split()[0]) * 1024 for key in ('RssAnon', 'RssFile'))
 
 
-def measure(code, folder):
+def measure(code, folder, kind):
     "Seconds (clock and processor) to open, seconds to read once, and the most memory beyond what the imports took."
-    child = subprocess.Popen([sys.executable, '-c', CHILD.format(*code), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen([sys.executable, '-c', CHILD.format(*code), str(folder), kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert child.stdout.readline().startswith('ready')
     before, most = memory(child.pid), [0, 0]
     child.stdin.write('\n')
@@ -97,7 +97,7 @@ def summary(values):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, required=True, help='a .json file')
-    parser.add_argument('--rounds', type=int, default=5, help='processes for each case and kind of number')
+    parser.add_argument('--rounds', type=int, default=5, help='processes for each case and kind of number, at least 2')
     parser.add_argument('--dtypes', nargs='+', default=['float32', 'float16'])
     parser.add_argument('--folder', type=Path, help='where the weights are made; a temporary place')
     args = parser.parse_args()
@@ -112,7 +112,7 @@ def main():
             measured = {case: [] for case in CASES}
             for i in range(args.rounds):
                 for case in list(CASES)[:: -1 if i % 2 else 1]:
-                    measured[case].append(measure(CASES[case], folder))
+                    measured[case].append(measure(CASES[case], folder, name))
                     print(name, case, measured[case][-1], flush=True)
         finally:
             shutil.rmtree(folder)

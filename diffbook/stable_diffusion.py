@@ -80,7 +80,7 @@ SOLVERS = {  # scheduler of the diffusers library -> our step rule; DDIM for all
 }
 IN_SIGMA = ('EulerDiscreteScheduler', 'EulerAncestralDiscreteScheduler', 'HeunDiscreteScheduler')  # start at sigma times noise
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #published-recipe
 def published_recipe(
     plan: NoisePlan,  # what the scheduler says of times
     name: str | None = None,  # its class in the diffusers library
@@ -180,44 +180,48 @@ def read(
 @patch
 def _noise(self: StableDiffusion, shape: tuple[int, ...], latents: Tensor | None, seed: int, first: int) -> Tensor:
     "The starting noise: a function of the seed and of a picture's number, or what was given."
-    like = next(self.denoiser.parameters())
     eps = noise(seed, 'start', 0, range(first, first + shape[0]), shape[1:]) if latents is None else latents
-    if not torch.isfinite(eps).all():
-        raise ValueError('latents hold values that are not finite')
-    return eps.to(like)
+    if tuple(eps.shape) != shape or not torch.isfinite(eps).all():
+        raise ValueError(f'latents have shape {tuple(eps.shape)}, expected finite values of shape {shape}')
+    return eps.to(next(self.denoiser.parameters()))
 
 # %% ../nbs/52_stable_diffusion.ipynb #shape
 @patch
 def _shape(self: StableDiffusion, n: int, height: int | None, width: int | None, latents: Tensor | None, picture: Tensor | None, hole: Tensor | None) -> tuple[int, ...]:
     "The shape of the latents; refuse sizes that do not fit the codec or one another."
-    if hole is not None and picture is None:
-        raise ValueError('there is a mask and no image, expected both')
-    if self.paints and (hole is None or picture is None):
-        raise ValueError('this U-Net fills holes in pictures, expected an image and a mask')
-    f, c = self.vae.factor, self.vae.latent_channels
-    given = picture.shape[2:] if picture is not None else [f * side for side in latents.shape[2:]] if latents is not None and latents.ndim == 4 else self.size
-    size = tuple(own if side is None else side for side, own in zip((height, width), given))
+    self._refuse_holes(picture, hole)
+    f, size = self.vae.factor, self.size
+    if picture is not None:
+        size = tuple(picture.shape[2:])
+    elif latents is not None and latents.ndim == 4:
+        size = tuple(f * side for side in latents.shape[2:])
+    size = tuple(own if side is None else side for side, own in zip((height, width), size))
     _refuse_size(size, f)
-    for name, x, channels in (('image', picture, None), ('mask', hole, None)):
+    for name, x in (('image', picture), ('mask', hole)):
         if x is not None and (tuple(x.shape[2:]) != size or len(x) not in (1, n)):
             raise ValueError(f'{name} holds {len(x)} of {x.shape[2]} x {x.shape[3]} pixels, expected 1 or {n} of {size[0]} x {size[1]}')
-    shape = (n, c, size[0] // f, size[1] // f)
-    if latents is not None and tuple(latents.shape) != shape:
-        raise ValueError(f'latents have shape {tuple(latents.shape)}, expected {shape}')
-    return shape
+    return n, self.vae.latent_channels, size[0] // f, size[1] // f
+
+# %% ../nbs/52_stable_diffusion.ipynb #refuse-holes
+@patch
+def _refuse_holes(self: StableDiffusion, picture: Tensor | None, hole: Tensor | None) -> None:
+    if hole is not None and picture is None:
+        raise ValueError('there is a mask and no image, expected both')
+    if self.paints and hole is None:
+        raise ValueError('this U-Net fills holes in pictures, expected an image and a mask')
 
 # %% ../nbs/52_stable_diffusion.ipynb #refuse-size
 def _refuse_size(size: tuple[int, int], factor: int) -> None:
     for name, side in zip(('height', 'width'), size):
         if isinstance(side, bool) or not isinstance(side, int) or side < factor or side % factor:
-            near = '' if not isinstance(side, int) else f'; the nearest are {" and ".join(str(v) for v in _near(side, factor))}'
-            raise ValueError(f'{name} is {side!r}, expected a multiple of {factor}{near}')
+            raise ValueError(f'{name} is {side!r}, expected a multiple of {factor}{_near(side, factor)}')
 
-
-def _near(side: int, factor: int) -> list[int]:
-    "The multiples of `factor` around a side."
-    low = side // factor * factor
-    return [v for v in (low, low + factor) if v > 0] or [factor]
+# %% ../nbs/52_stable_diffusion.ipynb #near
+def _near(side: int | float, factor: int) -> str:
+    "Name the multiples of `factor` around a side."
+    low = int(side // factor * factor)
+    near = sorted({max(low, factor), max(low + factor, factor)})
+    return f'; the nearest are {" and ".join(map(str, near))}' if len(near) > 1 else f'; the nearest is {near[0]}'
 
 # %% ../nbs/52_stable_diffusion.ipynb #unit-tensor
 def _unit_tensor(name: str, value: Picture, mode: str) -> Tensor:
@@ -245,7 +249,7 @@ def _picture(image: Picture | None) -> Tensor | None:
         raise ValueError(f'image has shape {tuple(x.shape)}, expected (b, 3, h, w)')
     return 2 * x - 1
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #hole
 def _hole(mask: Picture | None) -> Tensor | None:
     "Where to paint, (b, 1, h, w) bool."
     if mask is None:
@@ -262,7 +266,7 @@ def encode(self: StableDiffusion, picture: Tensor, like: Tensor) -> Tensor:
     "Latents of a picture, one for each of the batch `like`: the mean of what the codec says, so nothing is drawn."
     return self.vae.encode(picture.to(like)).expand_as(like)
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #cells
 @patch
 def _cells(self: StableDiffusion, hole: Tensor, like: Tensor) -> Tensor:
     "The hole in the grid of the latents: a cell goes with its first pixel, as published models were trained."
@@ -297,12 +301,13 @@ def _conditions(self: StableDiffusion, prompts: list[str], negative: str | Seque
 # %% ../nbs/52_stable_diffusion.ipynb #solver
 @patch
 def _solver(self: StableDiffusion, solver: Solver, z: Tensor | None, hole: Tensor | None, eps: Tensor, end: Tensor, seed: int, first: int) -> Solver:
-    "The step rule with its fresh noise; around a hole, if the U-Net cannot see it, tied to the picture."
+    "The step rule with its fresh noise; around a hole, if the U-Net cannot see it, held to the picture."
     if not (isinstance(solver, partial) and 'noise' in solver.keywords):
         solver = with_noise(solver, seeded_noise(seed, 'sample', first))
-    if hole is None or self.paints:
-        return solver
-    keep = ~self._cells(hole, eps)
+    return solver if hole is None or self.paints else _held(solver, z, ~self._cells(hole, eps), eps, end)
+
+# %% ../nbs/52_stable_diffusion.ipynb #held
+def _held(solver: Solver, z: Tensor, keep: Tensor, eps: Tensor, end: Tensor) -> Solver:
     tied = inpaint(solver, z, keep, noise=lambda x, t: eps)
 
     def step(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None) -> Data:
@@ -311,7 +316,7 @@ def _solver(self: StableDiffusion, solver: Solver, z: Tensor | None, hole: Tenso
 
     return step
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #clipped
 @patch
 def _clipped(self: StableDiffusion, denoise: DenoiseFn) -> DenoiseFn:
     return denoise if self.recipe.clip is None else clip_x0(denoise, -self.recipe.clip, self.recipe.clip)
@@ -329,18 +334,18 @@ def decode(
         raise ValueError(f'the decoder answered in {pixels.dtype} with values that are not finite; decode in float32 or bfloat16')
     return ((pixels + 1) / 2).clamp(0, 1)
 
-# %% ../nbs/52_stable_diffusion.ipynb #finish
+# %% ../nbs/52_stable_diffusion.ipynb #last
 def _last(steps: Iterator[Tensor]) -> Tensor:
     for z in steps:  # keeps one
         pass
     return z
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #to-pil
 def to_pil(x: Tensor) -> list[Image.Image]:
     "Turn pictures (b, 3, h, w) in [0, 1] into PIL images."
     return [Image.fromarray(v) for v in (x.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()]
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #finish
 FINISH = {
     'pil': lambda model, steps: to_pil(model.decode(_last(steps))),
     'tensor': lambda model, steps: model.decode(_last(steps)),
@@ -348,7 +353,7 @@ FINISH = {
     'steps': lambda model, steps: steps,
 }
 
-
+# %% ../nbs/52_stable_diffusion.ipynb #finisher
 def _finisher(output: str) -> Callable:
     if output not in FINISH:
         raise ValueError(f'output is {output!r}, expected {", ".join(FINISH)}')

@@ -17,7 +17,13 @@ from diffbook.nets.vae import Codec
 from diffbook.predictions import predict_eps, predict_v, target
 from diffbook.pretrained import NoisePlan
 from diffbook.samplers import ancestral, check_manners, check_straight, ddim, euler, heun, sample
-from diffbook.schedules import DiscreteSchedule, KarrasSchedule, LinearBetaSchedule, scaled_linear_betas, zero_terminal_betas
+from diffbook.schedules import (
+    DiscreteSchedule,
+    KarrasSchedule,
+    LinearBetaSchedule,
+    scaled_linear_betas,
+    zero_terminal_betas,
+)
 from diffbook.stable_diffusion import Pixels, Recipe, StableDiffusion, in_ratio, published_recipe
 from diffbook.text import Tokenizer
 
@@ -385,10 +391,10 @@ BAD = {
     'negative number': (dict(negative_prompt=1), 'negative_prompt is 1, of type int'),
     'too few negatives': (dict(prompt=['a'] * 3, negative_prompt=['b'] * 2), 'negative_prompt holds 2 texts, expected one, or one for each of the 3 prompts'),
     'height': (dict(height=15), 'height is 15, expected a multiple of 2; the nearest are 14 and 16'),
-    'width': (dict(width=1), 'width is 1, expected a multiple of 2; the nearest are 2'),
+    'width': (dict(width=1), 'width is 1, expected a multiple of 2; the nearest is 2'),
     'float': (dict(height=16.0), 'height is 16.0, expected a multiple of 2'),
-    'latents': (dict(latents=torch.zeros(1, 4, 8, 8)), r'latents have shape \(1, 4, 8, 8\), expected \(1, 12, 8, 8\)'),
-    'nan': (dict(latents=torch.full((1, 12, 8, 8), float('nan'))), 'latents hold values that are not finite'),
+    'latents': (dict(latents=torch.zeros(1, 4, 8, 8)), r'latents have shape \(1, 4, 8, 8\), expected finite values of shape \(1, 12, 8, 8\)'),
+    'nan': (dict(latents=torch.full((1, 12, 8, 8), float('nan'))), 'expected finite values'),
     'range': (dict(image=2 * picture() - 1), 'image holds values from -.* expected 0 to 1'),
     'array': (dict(image=numpy.zeros((16, 16, 3))), 'image is of type ndarray, expected a PIL image, a list of them, or a tensor'),
     'two sizes': (dict(image=[Image.new('RGB', s) for s in ((16, 16), (8, 16))]), 'image holds pictures of the sizes'),

@@ -15,11 +15,16 @@ import pytest
 import torch
 from PIL import Image
 
+from diffbook.conditioning import TextConditioner
 from diffbook.core import noise
 from diffbook.data import draw_shapes
+from diffbook.nets import unet as unets
+from diffbook.nets import vae as vaes
+from diffbook.nets.clip import TextTower, tower_arguments
+from diffbook.pretrained import NoisePlan, fill
 from diffbook.samplers import ancestral, ddim
-from diffbook.schedules import scaled_linear_betas, zero_terminal_betas
-from diffbook.stable_diffusion import StableDiffusion
+from diffbook.schedules import DiscreteSchedule, scaled_linear_betas, zero_terminal_betas
+from diffbook.stable_diffusion import StableDiffusion, published_recipe
 from diffbook.text import Tokenizer, train_merges
 
 diffusers = pytest.importorskip('diffusers')
@@ -266,3 +271,44 @@ def test_inpainting_with_nine_channels(case, both):
     got = ours(PROMPTS, NEGATIVES, mask=mask, steps=5, scale=3.0, output='tensor', progress=False, **asked)
     agree(got, want)
     assert ours.paints
+
+
+@pytest.mark.slow
+def test_version_1_5_at_its_full_size(tmp_path):
+    "The whole graph with random weights in float32, two guided steps at 256 x 256 and the decoder: about 10 GB of memory."
+    torch.manual_seed(0)
+    merges = train_merges(draw_shapes(100).captions, 100)
+    words = Tokenizer(merges)
+    (tmp_path / 'vocab.json').write_text(json.dumps({piece: i for i, piece in enumerate(words.pieces)}))
+    (tmp_path / 'merges.txt').write_text('\n'.join(['#version: 0.2', *merges]) + '\n')
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(tmp_path, model_max_length=77)
+    tower = {'hidden_size': 768, 'intermediate_size': 3072, 'num_hidden_layers': 12, 'num_attention_heads': 12}
+    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(**tower, hidden_act='quick_gelu', eos_token_id=2)).eval()
+    unet = {'block_out_channels': (320, 640, 1280, 1280), 'cross_attention_dim': 768, 'attention_head_dim': 8, 'sample_size': 64}
+    net = diffusers.UNet2DConditionModel(**unet).eval()
+    vae = {'block_out_channels': (128, 256, 512, 512), 'layers_per_block': 2, 'latent_channels': 4, 'sample_size': 512}
+    vae |= {'down_block_types': ('DownEncoderBlock2D',) * 4, 'up_block_types': ('UpDecoderBlock2D',) * 4}
+    codec = diffusers.AutoencoderKL(**vae).eval()
+    scheduler = in_double(diffusers.DDIMScheduler(**V15))
+    theirs = diffusers.StableDiffusionPipeline(codec, text, tokenizer, net, scheduler, None, None, requires_safety_checker=False)
+    theirs.set_progress_bar_config(disable=True)
+
+    with torch.device('meta'):
+        own = unets.UNet(**unets.published_arguments(dict(net.config)))
+        reader = TextTower(**tower_arguments(text.config.to_dict(), 'text'))
+    fill(own, net.state_dict(), unets.published_places(own), 'here')  # shares what it can
+    reader.load_state_dict({k.removeprefix('text_model.'): v for k, v in text.state_dict().items() if 'position_ids' not in k}, assign=True)
+    box = vaes.AutoencoderKL(**vaes.published_arguments(dict(codec.config)))
+    vaes.load_published(box, codec.state_dict())
+    plan = NoisePlan(DiscreteSchedule(scaled_linear_betas()), offset=1, last=1.0)
+    ours = StableDiffusion(plan.denoiser(own), TextConditioner(words, reader, masked=False), box, recipe=published_recipe(plan))
+    assert sum(p.numel() for p in ours.parameters()) == 859_520_964 + 123_060_480 + 83_653_863
+
+    latents = draw(1, 4, 32, 32).float()
+    asked = {'height': 256, 'width': 256, 'latents': latents}
+    want = theirs(PROMPTS[0], num_inference_steps=2, guidance_scale=7.5, output_type='pt', **asked).images
+    got = ours(PROMPTS[0], steps=2, output='tensor', progress=False, **asked)
+    assert want.std() > 0.01
+    off = (got - want).abs().max().item()
+    print(f'largest difference {off:.1e} in pictures of standard deviation {want.std():.2f}')
+    assert off <= 1e-4

@@ -4,11 +4,9 @@ import hashlib
 import importlib.resources
 import json
 import math
-import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from diffbook.core import build, describe
@@ -23,11 +21,8 @@ from diffbook.nets.clip import (
     clip_pixels,
     gelu,
     info_nce,
-    load_clip,
-    load_text_tower,
     quick_gelu,
     retrieval,
-    tower_arguments,
 )
 from diffbook.training import Trainer, load, read_model, save
 
@@ -236,133 +231,6 @@ def test_saved_and_loaded(tmp_path):
     torch.testing.assert_close(back(*batch), clip(*batch), rtol=1e-5, atol=1e-5)
     assert back.text_model.encoder.layers[0].mlp.activation is gelu
     assert describe(back) == describe(clip)
-
-
-TEXT = {
-    'hidden_size': 8,
-    'intermediate_size': 16,
-    'num_hidden_layers': 1,
-    'num_attention_heads': 2,
-    'vocab_size': 20,
-    'max_position_embeddings': 7,
-    'eos_token_id': END,
-}
-IMAGE = {
-    'hidden_size': 12,
-    'intermediate_size': 16,
-    'num_hidden_layers': 1,
-    'num_attention_heads': 3,
-    'image_size': 6,
-    'patch_size': 3,
-}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    "A CLIP in the layout of the transformers library, with the buffers that old files hold."
-    clip = CLIP(TextTower(**tower_arguments(TEXT, 'text')), ImageTower(**tower_arguments(IMAGE, 'image')), 5)
-    buffers = {f'{k}_model.embeddings.position_ids': torch.arange(7)[None] for k in ('text', 'vision')}
-    save_file(clip.state_dict() | buffers, tmp_path / 'model.safetensors')
-    config = {'model_type': 'clip', 'text_config': TEXT, 'vision_config': IMAGE, 'projection_dim': 5}
-    (tmp_path / 'config.json').write_text(json.dumps(config))
-    return tmp_path
-
-
-def edit(folder, change):
-    tensors = load_file(folder / 'model.safetensors')
-    change(tensors)
-    save_file(tensors, folder / 'model.safetensors')
-
-
-def test_a_folder_is_read(folder):
-    clip, tensors = load_clip(folder), load_file(folder / 'model.safetensors')
-    assert not clip.training and clip.text_model.end == END
-    for name, value in clip.state_dict().items():
-        assert torch.equal(value, tensors[name])
-    tower = load_text_tower(folder, dtype=torch.float64)
-    assert next(tower.parameters()).dtype == torch.float64
-    tokens = pairs()[1]
-    torch.testing.assert_close(tower(tokens)[1].float(), clip.text_model(tokens)[1])
-    assert clip_loss(clip, (torch.randn(6, 3, 6, 6), tokens)).requires_grad
-
-
-def test_what_does_not_fit_is_listed(folder):
-    def damage(tensors):
-        tensors['surplus.weight'] = tensors.pop('visual_projection.weight')
-        tensors['text_projection.weight'] = torch.zeros(5, 9)
-
-    edit(folder, damage)
-    with pytest.raises(ValueError) as info:
-        load_clip(folder)
-    for words in (
-        'missing: visual_projection.weight',
-        'unexpected: surplus.weight',
-        'misshapen: text_projection.weight (5, 9)',
-    ):
-        assert words in str(info.value)
-    load_text_tower(folder)  # holds nothing of these
-
-
-def test_bad_folders_are_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match='is a pickle'):
-        load_clip(folder / 'pytorch_model.bin')
-    with pytest.raises(FileNotFoundError, match='no folder .*nowhere.*model.safetensors'):
-        load_clip(tmp_path / 'nowhere')
-    with pytest.raises(FileNotFoundError, match='text_encoder'):
-        load_text_tower(folder, subfolder='text_encoder')
-    (folder / 'config.json').write_text(json.dumps(TEXT))
-    with pytest.raises(ValueError, match='no text_config and vision_config.*load_text_tower'):
-        load_clip(folder)
-    (folder / 'config.json').write_text(json.dumps(TEXT | {'hidden_act': 'relu'}))
-    with pytest.raises(ValueError, match="hidden_act is 'relu', expected quick_gelu or gelu"):
-        load_text_tower(folder)
-    (folder / 'config.json').write_text('{')
-    with pytest.raises(ValueError, match='is not JSON'):
-        load_clip(folder)
-    (folder / 'config.json').unlink()
-    with pytest.raises(FileNotFoundError, match='holds no config.json'):
-        load_clip(folder)
-
-
-def test_a_file_cut_short_is_refused(folder):
-    data = (folder / 'model.safetensors').read_bytes()
-    (folder / 'model.safetensors').write_bytes(data[: len(data) // 2])
-    with pytest.raises(ValueError, match='damaged or cut short'):
-        load_clip(folder)
-
-
-def test_without_the_hub_the_folder_to_fill_is_named(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-    with pytest.raises(
-        ImportError, match='put config.json and model.safetensors of somebody/clip into the folder somebody/clip'
-    ):
-        load_clip('somebody/clip')
-
-
-def test_offline_the_folder_to_fill_is_named(monkeypatch, tmp_path):
-    hub = pytest.importorskip('huggingface_hub')
-
-    def unreachable(*args, **kwargs):
-        raise OSError('no network')
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, 'snapshot_download', unreachable)
-    with pytest.raises(FileNotFoundError, match='the Hub did not give .*into the folder somebody/clip/text_encoder'):
-        load_text_tower('somebody/clip', subfolder='text_encoder')
-
-
-def test_the_hub_is_asked_for_two_files(monkeypatch, folder):
-    hub = pytest.importorskip('huggingface_hub')
-    asked = {}
-
-    def download(name, allow_patterns):
-        asked.update(name=name, patterns=allow_patterns)
-        return str(folder)
-
-    monkeypatch.setattr(hub, 'snapshot_download', download)
-    assert isinstance(load_clip('somebody/clip'), CLIP)
-    assert asked == {'name': 'somebody/clip', 'patterns': ['config.json', 'model.safetensors']}
 
 
 # Bad input

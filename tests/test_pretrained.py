@@ -156,6 +156,20 @@ def test_a_projection_and_a_whole_clip(tmp_path):
     assert all(torch.equal(v, clip.text_model.state_dict()[k]) for k, v in tower.state_dict().items())
 
 
+def test_towers_that_are_not_what_was_asked_for(tmp_path):
+    tower = filled(TextTower(20, 7, 8, 2, 2, end=19))
+    save_published(tmp_path, tower)
+    with pytest.raises(ValueError, match='describes a CLIPTextModel; supported here: CLIPModel'):
+        load_clip(tmp_path)
+    write_config(tmp_path, architectures=None)
+    with pytest.raises(ValueError, match='no text_config and vision_config; for a text tower alone take load_text_encoder'):
+        load_clip(tmp_path)
+    write_config(tmp_path, hidden_act='relu')
+    with pytest.raises(ValueError, match="hidden_act is 'relu', expected quick_gelu or gelu") as info:
+        load_text_encoder(tmp_path)
+    assert str(tmp_path) in str(info.value)
+
+
 def test_times_of_a_plan():
     "Three spacings of a table of 1000, by hand (Lin et al. 2024, table 2); in this book the first beta belongs to t = 1."
     table = DiscreteSchedule(linear_betas())

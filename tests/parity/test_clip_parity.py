@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffbook.nets.clip import CLIP, ImageTower, TextTower, info_nce, load_clip, load_text_tower, tower_arguments
+from diffbook.nets.clip import CLIP, ImageTower, TextTower, info_nce, tower_arguments
+from diffbook.pretrained import load_clip, load_text_encoder
 
 transformers = pytest.importorskip('transformers')
 
@@ -195,14 +196,14 @@ def test_folders_that_transformers_writes_are_read(tmp_path):
     both = transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=5)
     tokens, images = texts(text), torch.randn(5, 3, 8, 8, dtype=torch.float64)
     theirs = saved(tmp_path / 'clip', transformers.CLIPModel, both)
-    ours, want = load_clip(tmp_path / 'clip', dtype=torch.float64), theirs(input_ids=tokens, pixel_values=images)
+    ours, want = load_clip(tmp_path / 'clip', torch.float64), theirs(input_ids=tokens, pixel_values=images)
     torch.testing.assert_close(ours(images, tokens)[0], want.image_embeds, **CLOSE)
     torch.testing.assert_close(ours(images, tokens)[1], want.text_embeds, **CLOSE)
-    alone = load_text_tower(tmp_path / 'clip', dtype=torch.float64)
+    alone = load_text_encoder(tmp_path / 'clip', torch.float64)
     torch.testing.assert_close(alone(tokens)[1], theirs.text_model(tokens).pooler_output, **CLOSE)
     for name, kind in (('text', transformers.CLIPTextModel), ('projected', transformers.CLIPTextModelWithProjection)):
         theirs = saved(tmp_path / name / 'text_encoder', kind, transformers.CLIPTextConfig(**text, projection_dim=5))
-        tower = load_text_tower(tmp_path / name, subfolder='text_encoder', dtype=torch.float64)
+        tower = load_text_encoder(tmp_path / name, torch.float64)
         want = theirs(input_ids=tokens)
         torch.testing.assert_close(tower(tokens)[0], want.last_hidden_state, **CLOSE)
         torch.testing.assert_close(

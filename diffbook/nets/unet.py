@@ -152,7 +152,7 @@ def forward(
     for step in self.mid:
         h = step(h, told, cond)
     for step in self.up:
-        h = step(h if isinstance(step, Upsample) else self.join(h, seen.pop()), told, cond)
+        h = step(h, seen[-1].shape[2:]) if isinstance(step, Upsample) else step(self.join(h, seen.pop()), told, cond)
     return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.patch)
 
 # %% ../../nbs/22_unet.ipynb #join
@@ -162,8 +162,8 @@ def join(
     h: Tensor,  # from below
     skip: Tensor,  # over the bridge
 ) -> Tensor:  # both, stacked
-    "Stack channels. An odd size was rounded up on the way down; cut what is too much."
-    return torch.cat([h[..., : skip.shape[2], : skip.shape[3]], skip], dim=1)
+    "Stack channels."
+    return torch.cat([h, skip], dim=1)
 
 # %% ../../nbs/22_unet.ipynb #refuse
 @patch

@@ -173,6 +173,14 @@ def test_one_prompt_without_a_negative(scale, both):
     assert numpy.array_equal(numpy.array(got), numpy.array(pixels))
 
 
+@pytest.mark.parametrize('height, width', ((72, 40), (8, 120)))
+def test_sizes_that_halve_to_odd_numbers(height, width, both):
+    theirs, ours = both('', 'DDIMScheduler', V15)
+    asked = {'height': height, 'width': width, 'latents': draw(1, 4, height // 8, width // 8)}
+    want = theirs(PROMPTS[0], num_inference_steps=2, guidance_scale=3.0, output_type='pt', **asked).images
+    agree(ours(PROMPTS[0], steps=2, scale=3.0, output='tensor', progress=False, **asked), want)
+
+
 @pytest.mark.parametrize('skip', (1, 2))
 def test_clip_skip(skip, both):
     "Without guidance: diffusers skips for the prompt and not for the negative prompt, we for both."

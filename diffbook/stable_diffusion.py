@@ -363,15 +363,16 @@ def _finisher(output: str) -> Callable:
 @patch(cls_method=True)
 def from_pretrained(
     cls: StableDiffusion,
-    path: str | Path,  # a folder in the layout of the diffusers library, or a name of the Hub
+    path: str | Path,  # a folder in the layout of the diffusers library, a name of the Hub, or a single .safetensors file
     dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    *,
+    tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
 ) -> StableDiffusion:
     "Read a published Stable Diffusion, version 1 or 2, for text alone or for filling holes."
-    # diffusers' pipelines overrule the file in these two
-    plan = load_schedule(path, {'steps_offset': 1, 'clip_sample': False})
+    plan = load_schedule(path, {'steps_offset': 1, 'clip_sample': False})  # diffusers' pipelines overrule the file here
     name = read_published(path, 'scheduler').config.get('_class_name')
-    net, vae = load_unet(path, dtype), load_vae(path, dtype)
-    reader = TextConditioner(load_tokenizer(path), load_text_encoder(path, dtype), masked=False)
+    net, vae, tower = load_unet(path, dtype), load_vae(path, dtype), load_text_encoder(path, dtype)
+    reader = TextConditioner(load_tokenizer(tokenizer or path), tower, masked=False)
     side = read_published(path, 'unet').config.get('sample_size') or 64  # in cells of the latents
     size = tuple(vae.factor * s for s in (side if isinstance(side, (list, tuple)) else (side, side)))
     return cls(plan.denoiser(net), reader, vae, recipe=published_recipe(plan, name), size=size)

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import select
 import shutil
 import statistics
 import subprocess
@@ -57,20 +58,27 @@ def memory(pid):
     return tuple(int(said[key].split()[0]) * 1024 for key in ('RssAnon', 'RssFile'))
 
 
+def warm(file):
+    "Read a file, so that it lies in the page cache."
+    with open(file, 'rb', buffering=0) as data:
+        block = bytearray(1 << 24)
+        while data.readinto(block):
+            pass
+
+
 def measure(code, folder, dtype):
     "Seconds (clock and processor) to open, seconds to read once, and the most memory beyond what the imports took."
     child = subprocess.Popen([sys.executable, '-c', CHILD.format(*code), str(folder), dtype], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if not child.stdout.readline().startswith('ready'):
         raise RuntimeError(f'this did not start: {code[0]}')
+    for file in Path(folder).rglob('*.safetensors'):
+        warm(file)
     before, most = memory(child.pid), [0, 0]
     child.stdin.write('\n')
     child.stdin.flush()
-    os.set_blocking(child.stdout.fileno(), False)
-    while not (line := child.stdout.readline()) and child.poll() is None:
+    while not select.select([child.stdout], [], [], 0.002)[0]:
         most = [max(m, now - b) for m, now, b in zip(most, memory(child.pid), before)]
-        time.sleep(0.002)
-    os.set_blocking(child.stdout.fileno(), True)
-    _, clock, processor, count, *dtypes = line.split()
+    _, clock, processor, count, *dtypes = child.stdout.readline().split()
     after = [now - b for now, b in zip(memory(child.pid), before)]
     child.stdin.write('\n')
     child.stdin.flush()

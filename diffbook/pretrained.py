@@ -21,6 +21,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 # %% ../nbs/52_pretrained.ipynb #imports-own
 from .losses import Denoiser, table_index
@@ -276,11 +277,20 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     "Older files have other names of the parts of attention."
     return {'.'.join(OLD_NAMES.get(word, word) for word in k.split('.')): v for k, v in tensors.items()}
 
+# %% ../nbs/52_pretrained.ipynb #unfilled
+class _Unfilled(TorchFunctionMode):
+    "Skip the drawing of first weights: where there is no memory it draws nothing, and makes torch import its compiler."
+
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        if f in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_):
+            return args[0] if args else kwargs['tensor']
+        return f(*args, **(kwargs or {}))
+
 # %% ../nbs/52_pretrained.ipynb #build-empty
 def _build(make: Callable, arguments: Callable, found: Published) -> nn.Module:
     "Make what a configuration describes, without memory for its weights."
     try:
-        with torch.device('meta'):
+        with torch.device('meta'), _Unfilled():
             return make(**arguments(found.config))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f'{found.where}: {error}') from error
@@ -331,7 +341,7 @@ def load_clip(
         raise ValueError(f'{found.where}: config.json has no text_config and vision_config; for a text tower alone take load_text_encoder')
     text, image = (_build(make, lambda c: tower_arguments(c[f'{key}_config'], kind), found)
                    for make, key, kind in ((TextTower, 'text', 'text'), (ImageTower, 'vision', 'image')))  # fmt: skip
-    with torch.device('meta'):
+    with torch.device('meta'), _Unfilled():
         clip = CLIP(text, image, found.config.get('projection_dim', 512))
     return fill(clip, _without_buffers(found), _same_names(clip), found.where, dtype)
 
@@ -474,7 +484,10 @@ def _write_tensors(file: Path, tensors: dict[str, Tensor]) -> None:
     "Write safetensors beside the old file and then put it in its place: tensors may be mapped from the old one."
     temporary = file.with_name(f'.{file.name}.{os.getpid()}.tmp')
     try:
+        temporary.touch()  # with the rights that new files get here; save_file gives them to nobody else
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, {'format': 'pt'})
+        temporary.chmod(mode)
         os.replace(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)

@@ -236,6 +236,18 @@ def test_other_schedulers_mean_the_same_table(tmp_path, kind):
     assert (ours[0] - theirs.timesteps[0]).abs() < 1
 
 
+@pytest.mark.parametrize('kind', ['DDIM', 'DDPM', 'PNDM', 'EulerDiscrete', 'HeunDiscrete', 'KDPM2Discrete', 'LMSDiscrete', 'DPMSolverMultistep', 'DEISMultistep'])
+def test_what_a_silent_file_means(tmp_path, kind):
+    "Only the class is said: everything else is as that class has it."
+    (tmp_path / 'scheduler_config.json').write_text(json.dumps({'_class_name': f'{kind}Scheduler'}))
+    plan, theirs = load_schedule(tmp_path), getattr(diffusers, f'{kind}Scheduler')().config
+    torch.testing.assert_close(plan.schedule.betas[[0, -1]], torch.tensor([theirs.beta_start, theirs.beta_end], dtype=torch.float64))
+    assert len(plan.schedule.betas) == theirs.num_train_timesteps and theirs.prediction_type == 'epsilon' == plan.prediction.__name__.replace('predict_eps', 'epsilon')
+    assert (plan.spacing, plan.offset) == (theirs.timestep_spacing, theirs.steps_offset)
+    assert plan.last == (0 if theirs.get('set_alpha_to_one', True) else 1)
+    assert (plan.clip is not None) == theirs.get('clip_sample', False)
+
+
 # Tokenizers
 
 
@@ -411,6 +423,24 @@ def test_single_files(tmp_path, version):
     same_net(net, load_unet(path, config={'norm_num_groups': 4, 'attention_head_dim': 2}))
     same_vae(vae, load_vae(path, config={'norm_num_groups': 4}))
     same_tower(tower, load_text_encoder(path, config={'num_attention_heads': 2, 'eos_token_id': 513}))
+
+
+@pytest.mark.parametrize('width, heads', [(768, (8, 8, 0, 8)), (1024, (1, 2, 0, 2))])
+def test_heads_that_no_shape_shows(tmp_path, width, heads):
+    "Version 1 has 8 heads everywhere; version 2, which reads wider states, one for each 64 channels."
+    config = {'block_out_channels': (64, 128, 128), 'down_block_types': ('CrossAttnDownBlock2D',) * 2 + ('DownBlock2D',), 'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 2}
+    with torch.device('meta'):
+        net = diffusers.UNet2DConditionModel(**config, layers_per_block=1, cross_attention_dim=width, norm_num_groups=32)
+    file = {f'model.diffusion_model.{original_unet(k, 1, 3, (True, True, False))}': torch.zeros(v.shape) for k, v in net.state_dict().items()}
+    save_file(file, tmp_path / 'model.safetensors')
+    ours = load_unet(tmp_path / 'model.safetensors')
+    assert ours.arguments['heads'] == heads and ours.arguments['channels'] == (64, 128, 128)
+    if width == 768:
+        assert load_schedule(tmp_path / 'model.safetensors').prediction.__name__ == 'predict_eps'
+    else:
+        with pytest.raises(ValueError, match='set prediction_type in config'):
+            load_schedule(tmp_path / 'model.safetensors')
+    assert load_schedule(tmp_path / 'model.safetensors', {'prediction_type': 'v_prediction'}).prediction.__name__ == 'predict_v'
 
 
 def test_a_vae_alone_in_one_file(tmp_path):

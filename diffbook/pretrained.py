@@ -230,7 +230,10 @@ def _state(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], places: Pla
 def _join(pieces: list[tuple[slice, str]], tensors: Mapping[str, Tensor], shape: torch.Size, where: object, dtype: torch.dtype) -> Tensor:
     if len(pieces) == 1:
         return _checked(tensors[pieces[0][1]], pieces[0][1], where, dtype).to(dtype)
-    whole = torch.zeros(shape, dtype=dtype, device=next(iter(tensors.values())).device)
+    device = next(iter(tensors.values())).device
+    if not pieces:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    whole = torch.empty(shape, dtype=dtype, device=device)
     for rows, name in pieces:
         whole[rows] = _checked(tensors[name], name, where, dtype)
     return whole

@@ -55,10 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/emoji-vae'))
     parser.add_argument('--data-root')
-    parser.add_argument('--steps', type=int, default=1600)
+    parser.add_argument('--steps', type=int, default=1000)
     parser.add_argument('--batch', type=int, default=16)
-    parser.add_argument('--lr', type=float, default=3e-3)
-    parser.add_argument('--kl', type=float, default=2e-3, help='weight of the KL divergence')
+    parser.add_argument('--lr', type=float, default=4e-3)
+    parser.add_argument('--kl', type=float, default=5e-4, help='weight of the KL divergence')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='cuda, mps or cpu; the best there is, if not said')
     parser.add_argument('--zoo', action='store_true', help='copy the model into the zoo of the package and pin it there')
@@ -68,6 +68,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     torch.manual_seed(a.seed)  # the first weights
     vae = AutoencoderKL(3, 3, (16, 32, 64), blocks=1, groups=8, attention=False, mix=False)
+    vae.encoder.middle.head.bias.data[vae.latent_channels :] = -4.0  # little noise at first, so that the decoder hears the encoder
     trainer = Trainer(vae, partial(loss, kl_weight=a.kl), lr=a.lr, warmup=100, total=a.steps, ema=0.995, seed=a.seed, device=a.device)
     trainer.settings |= {'batch': a.batch, 'kl': a.kl}
     a.out.mkdir(parents=True, exist_ok=True)

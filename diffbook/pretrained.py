@@ -10,6 +10,7 @@ __all__ = ['DIFFUSERS', 'KINDS', 'Places', 'FLOATS', 'TOKENIZERS', 'SPACINGS', '
            'published_tensors', 'NoisePlan', 'load_schedule', 'plan_config', 'save_published', 'save_pipeline']
 
 # %% ../nbs/52_pretrained.ipynb #imports
+import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -261,8 +262,7 @@ def _common_dtype(tensors: Mapping[str, Tensor], where: object, dtype: torch.dty
     if strange := stored - set(FLOATS):
         name = next(k for k, v in tensors.items() if v.dtype in strange)
         raise ValueError(f'{where}: {name!r} is {tensors[name].dtype}, expected one of {", ".join(map(str, FLOATS))}')
-    widest = torch.float16 if stored == {torch.float16} else torch.bfloat16 if stored == {torch.bfloat16} else torch.float64 if torch.float64 in stored else torch.float32
-    return dtype or widest
+    return dtype or functools.reduce(torch.promote_types, stored)
 
 # %% ../nbs/52_pretrained.ipynb #load-unet
 def load_unet(
@@ -385,7 +385,8 @@ def _from_json(where: Path, context: int) -> Tokenizer:
     merges, vocabulary = model.get('merges'), model.get('vocab')
     if model.get('type', 'BPE') != 'BPE' or not isinstance(merges, list) or not isinstance(vocabulary, dict):
         raise ValueError(f'{where}, tokenizer.json: the model is {model.get("type")!r}, expected BPE with vocab and merges')
-    tokenizer = Tokenizer([m if isinstance(m, str) else ' '.join(m) for m in merges], context)
+    merges = [m if isinstance(m, str) else ' '.join(m) for m in merges]
+    tokenizer = Tokenizer(merges, context)
     number = {piece: i for i, piece in enumerate(tokenizer.pieces)}
     for piece, i in vocabulary.items():
         if number.get(piece) != i:
@@ -393,7 +394,7 @@ def _from_json(where: Path, context: int) -> Tokenizer:
     pad = _padding(where)
     if pad not in number:
         raise ValueError(f'{where}: the padding token is {pad!r}, expected a piece of the vocabulary')
-    return tokenizer if number[pad] == tokenizer.end else Tokenizer(tuple(m if isinstance(m, str) else ' '.join(m) for m in merges), context, pad=number[pad])
+    return tokenizer if number[pad] == tokenizer.end else Tokenizer(merges, context, pad=number[pad])
 
 # %% ../nbs/52_pretrained.ipynb #unet-config
 def unet_config(

@@ -407,17 +407,17 @@ def train_loop(
 
 @app.command()
 def sample(
-    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
+    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published Stable Diffusion.')],
     out: Annotated[Path, typer.Option(help='The picture to write, a .png file.')],
-    n: Annotated[int, typer.Option('--n', help='Images to draw.')] = 64,
+    n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
     steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
     solver: Annotated[str | None, typer.Option(help=f'One of {", ".join(SOLVERS)}; heun by default, with --mask ancestral.')] = None,
     size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
     columns: Annotated[int, typer.Option(help='Images a row.')] = 8,
-    zoom: Annotated[int, typer.Option(help='Pixels drawn for each pixel.')] = 2,
+    zoom: Annotated[int | None, typer.Option(help='Pixels drawn for each pixel: 2 if not said, of large images 1.')] = None,
     prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
     negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
-    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model, 2 by default.')] = None,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
     mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white is drawn anew, black stays.')] = None,
@@ -430,14 +430,14 @@ def sample(
 
     A model that reads text takes a prompt: `diffbook sample shapes --prompt "a small red circle above a big blue square" --guidance 3 --n 16 --out out.png`
 
+    So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
+
     Any model takes --image to redo a picture, and with --mask only where that is white.
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
-    solver = solver or ('ancestral' if mask else 'heun')
-    if solver not in SOLVERS:
+    if solver is not None and solver not in SOLVERS:
         raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
-    steps = steps or STEPS.get(solver, 20)
     if out.suffix.lower() != '.png' or out.is_dir():
         raise ValueError(f'--out is {out}, expected a file that ends in .png')
     for name, value in (('--mask', mask), ('--strength', strength)):
@@ -447,16 +447,42 @@ def sample(
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
     from diffbook.plots import save_images
 
-    net, about = open_model(model, device)
-    told = listen(net, about, model, prompt, negative, guidance)
-    shape = describe_shape(about, net, size)
-    edit = None if image is None else open_edit(image, mask, strength, shape)
-    images = draw(net, shape, n, steps, solver, seed, told=told, edit=edit)
+    if (Path(model) / 'model_index.json').is_file():
+        about, images = {}, draw_published(model, n or 1, steps, solver, size, (prompt or '', negative or '', guidance), (image, mask, strength), device, seed)
+    else:
+        net, about = open_model(model, device)
+        told = listen(net, about, model, prompt, negative, guidance)
+        shape, solver = describe_shape(about, net, size), solver or ('ancestral' if mask else 'heun')
+        edit = None if image is None else open_edit(image, mask, strength, shape)
+        images = draw(net, shape, n or 64, steps or STEPS.get(solver, 20), solver, seed, told=told, edit=edit)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_images(finite(images), out, columns=columns, zoom=zoom)
-    say(f'{n} image{"s" * (n != 1)} in {out}')
+    save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
+    say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
     if prompt and prompt.strip():
         count_agreement(about, prompt, images)
+
+
+def draw_published(
+    folder: str, n: int, steps: int | None, solver: str | None, size: int | None,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None], device: str | None, seed: int,
+) -> 'Tensor':  # fmt: skip
+    "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
+    import torch
+
+    from diffbook import samplers
+    from diffbook.stable_diffusion import StableDiffusion
+    from diffbook.training import pick_device
+
+    place = pick_device(device)
+    model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
+    (prompt, negative, guidance), (image, mask, strength) = said, given
+    options: dict[str, Any] = {'height': size, 'width': size, 'solver': solver and getattr(samplers, solver)}
+    if image is not None:
+        side = size or model.size[0]
+        edit = open_edit(image, mask, strength, (3, side, side))
+        options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
+    draw = partial(model, prompt, negative, steps=steps or 30, scale=7.5 if guidance is None else guidance, seed=seed, output='tensor', **options)
+    return torch.cat([2 * draw(first=i).float().cpu() - 1 for i in range(n)])
 
 
 def listen(

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from PIL import Image
+from test_pretrained import filled, parts
 
 from diffbook import cli, samplers
 from diffbook.conditioning import Conditional, TextConditioner
@@ -23,7 +25,9 @@ from diffbook.losses import Denoiser
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_x0
+from diffbook.pretrained import save_pipeline
 from diffbook.schedules import CosineSchedule
+from diffbook.stable_diffusion import StableDiffusion
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, checkpoints, load, read_model, save
 
@@ -394,6 +398,28 @@ def test_data_says_what_is_here_and_what_is_not(tmp_path, capsys):
     (raw / 'train-images-idx3-ubyte.gz').write_bytes(b'short')
     run('data', 'fashion-mnist', '--data-root', tmp_path)
     assert 'train-labels' in capsys.readouterr().out
+
+
+def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
+    "The command line adds nothing: one image after the other, image i by its number, and the picture and mask as files say."
+    made = parts()
+    made['text_encoder'] = filled(TextTower(made['tokenizer'].vocab_size, 9, 6, 2, 2, hidden=24, end=made['tokenizer'].end))
+    save_pipeline(tmp_path / 'sd', **made, config={'unet': {'sample_size': 8}})
+    model, ramp = StableDiffusion.from_pretrained(tmp_path / 'sd'), torch.arange(16 * 16 * 3).reshape(16, 16, 3) % 256
+    Image.fromarray(ramp.byte().numpy()).save(tmp_path / 'in.png')
+    hole = torch.zeros(16, 16, dtype=torch.uint8)
+    hole[:, 8:] = 255
+    Image.fromarray(hole.numpy()).save(tmp_path / 'mask.png')
+    common = {'negative_prompt': 'b', 'steps': 3, 'scale': 2.0, 'seed': 4, 'output': 'tensor', 'progress': False}
+    options = ('--negative', 'b', '--steps', 3, '--guidance', 2, '--seed', 4, '--size', 16, '--zoom', 1)
+    edit = {'image': ramp.permute(2, 0, 1)[None].double() / 255, 'mask': hole > 0, 'strength': 0.7}
+    for k, (files, given) in enumerate((((), {'height': 16, 'width': 16}), (('--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--strength', 0.7), edit))):
+        run('sample', tmp_path / 'sd', '--prompt', 'ab', '--n', 2, *options, *files, '--out', tmp_path / f'{k}.png')
+        got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
+        want = (model(['ab', 'ab'], **common, **given) * 255).round().byte().permute(0, 2, 3, 1)
+        assert (got[:16, :16].int() - want[0].int()).abs().max() <= 1 and (got[:16, 18:34].int() - want[1].int()).abs().max() <= 1
+    run('sample', tmp_path / 'sd', '--size', 15, '--steps', 1, '--out', tmp_path / 'x.png', code=2)
+    assert 'height is 15, expected a multiple of 2; the nearest are 14 and 16' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('command', ['train', 'sample', 'evaluate', 'data', 'doctor'])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy
 import torch
-from fastcore.basics import patch
+from fastcore.basics import patch, patch_to
 from PIL import Image
 from torch import Tensor, nn
 
@@ -360,9 +360,9 @@ def _finisher(output: str) -> Callable:
     return FINISH[output]
 
 # %% ../nbs/52_stable_diffusion.ipynb #pretrained
-@patch(cls_method=True)
+@patch_to(StableDiffusion, cls_method=True)
 def from_pretrained(
-    cls: StableDiffusion,
+    cls,
     path: str | Path,  # a folder in the layout of the diffusers library, a name of the Hub, or a single .safetensors file
     dtype: torch.dtype | None = None,  # of the weights; None: as stored
     *,

@@ -224,8 +224,9 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)  # the weights of the slow version
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:  # (b, c, h, w) -> (b, c, 2 h, 2 w), or of that size
-        if size is not None and tuple(size) != (2 * x.shape[2], 2 * x.shape[3]):
-            # an odd size was rounded up on the way down: cut before the convolution, so that it meets the border
-            return self.conv(F.interpolate(x, scale_factor=2.0)[..., : size[0], : size[1]])
+        wanted = (2 * x.shape[2], 2 * x.shape[3]) if size is None else tuple(size)
+        if wanted != (2 * x.shape[2], 2 * x.shape[3]) or x.shape[1] > 1024:
+            # an odd size is cut before it meets the border; and making a very wide kernel costs more than it saves
+            return self.conv(F.interpolate(x, scale_factor=2.0)[..., : wanted[0], : wanted[1]])
         pairs = 4 * F.avg_pool2d(F.pad(self.conv.weight, (1, 1, 1, 1)), 2, stride=1)  # (c, c, 4, 4)
         return F.conv_transpose2d(x, pairs.flip(2, 3).transpose(0, 1), self.conv.bias, stride=2, padding=1)

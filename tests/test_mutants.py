@@ -485,6 +485,111 @@ MUTANTS = {
         'is_causal=causal)', 'is_causal=False)',
         'test_clip.py::test_a_state_sees_no_later_token',
     ),
+    # vae
+    'uniform noise in the latents': (
+        'Axon, rand_like in a reparameterisation', 'nets/vae.py',
+        'eps = torch.randn(mean.shape, generator', 'eps = torch.rand(mean.shape, generator',
+        'test_vae.py::test_draws_have_the_moments_they_should',
+    ),
+    'variance for the standard deviation of a latent': (
+        'many: exp(log_var) times the noise', 'nets/vae.py',
+        'return mean + torch.exp(log_var / 2) * eps', 'return mean + torch.exp(log_var) * eps',
+        'test_vae.py::test_draws_have_the_moments_they_should',
+    ),
+    'sign in the KL of the latents': (
+        'lecture notes', 'nets/vae.py',
+        'log_var.expm1() - log_var)', 'log_var.expm1() + log_var)',
+        'test_vae.py::test_kl_is_that_of_gaussians',
+    ),
+    'scale of the latents on the wrong side': (
+        'divided going in', 'nets/vae.py',
+        '(z - _per_channel(self.shift, z)) * _per_channel(self.scale, z)', '(z - _per_channel(self.shift, z)) / _per_channel(self.scale, z)',
+        'test_vae.py::test_scale_and_shift_are_undone',
+    ),
+    'KL averaged over latents, error over pixels': (
+        'many: the weight is off by a factor', 'nets/vae.py',
+        'kl_weight * kl_to_normal(mean, log_var) / x[0].numel()', 'kl_weight * kl_to_normal(mean, log_var) / mean[0].numel()',
+        'test_vae.py::test_loss_is_the_elbo_of_a_gaussian_decoder',
+    ),
+    'decoder taught to please the judge': (
+        'a missing detach', 'nets/vae.py',
+        'F.relu(1 + judge(fake.detach()))', 'F.relu(1 + judge(fake))',
+        'test_vae.py::test_the_judges_loss_sends_nothing_to_the_decoder',
+    ),
+    'codebook without its straight-through': (
+        'the encoder gets no gradient', 'nets/vae.py',
+        'return z + (chosen - z).detach(), index', 'return chosen, index',
+        'test_vae.py::test_gradients_go_straight_through',
+    ),
+    # pretrained
+    'an offset of the steps forgotten': (
+        'diffusers: steps_offset', 'pretrained.py',
+        '(step * (T // n)).flip(0) + offset + 1', '(step * (T // n)).flip(0) + 1',
+        'test_pretrained.py::test_times_of_a_plan',
+    ),
+    'a published net told the time from 1': (
+        'labml, CompVis: timesteps count from 0', 'pretrained.py',
+        'noise_input=table_index)', 'noise_input=lambda s, t: table_index(s, t) + 1)',
+        'test_pretrained.py::test_the_denoiser_of_a_plan_tells_the_published_time',
+    ),
+    'an index that leads out of its folder': (
+        'path traversal in a weight map', 'pretrained.py',
+        "if PurePosixPath(name).name != name or '\\\\' in name or not", 'if not',
+        'test_pretrained.py::test_damaged_folders_are_refused',
+    ),
+    'a NaN in a checkpoint': (
+        'comparisons with NaN are false', 'pretrained.py',
+        "if not (-float('inf') < least and most < float('inf')):", "if least == -float('inf') or most == float('inf'):",
+        'test_pretrained.py::test_damaged_folders_are_refused',
+    ),
+    'an overflow in half precision': (
+        'weights that become infinite when loaded', 'pretrained.py',
+        'if max(-least, most) > torch.finfo(dtype).max:', 'if False:',
+        'test_pretrained.py::test_an_overflow_in_half_precision_is_refused',
+    ),
+
+    # stable_diffusion
+    'the mask the other way round': (
+        'black and white confused', 'stable_diffusion.py',
+        'torch.where(hole, 0, picture)', 'torch.where(hole, picture, 0)',
+        'test_stable_diffusion.py::test_what_a_network_that_fills_holes_sees',
+    ),
+    'mask and picture in the wrong order': (
+        'nine channels: latents, mask, picture', 'stable_diffusion.py',
+        '[self._cells(hole, eps).to(eps), around]', '[around, self._cells(hole, eps).to(eps)]',
+        'test_stable_diffusion.py::test_what_a_network_that_fills_holes_sees',
+    ),
+    'a negative prompt that nobody reads': (
+        'an argument not passed on', 'stable_diffusion.py',
+        "self.read(_texts('negative_prompt', negative, len(prompts)), skip)", "self.read([''] * len(prompts), skip)",
+        'test_stable_diffusion.py::test_a_point_is_drawn_where_guidance_puts_it',
+    ),
+    'a picture that changes with its batch': (
+        'diffusers#2659', 'stable_diffusion.py',
+        'range(first, first + shape[0])', 'range(shape[0])',
+        'test_stable_diffusion.py::test_a_picture_is_the_same_alone_and_in_a_batch',
+    ),
+    'an image in [0, 1] given to the encoder': (
+        'the units of the encoder', 'stable_diffusion.py',
+        'return 2 * x - 1', 'return x',
+        'test_stable_diffusion.py::test_strength_is_the_share_of_steps',
+    ),
+    'noise of unit variance where sigma is large': (
+        'init_noise_sigma forgotten', 'stable_diffusion.py',
+        '1.0 if self.recipe.unit else self.schedule.sigma(times[0])', '1.0',
+        'test_stable_diffusion.py::test_where_the_walk_begins',
+    ),
+    # shards
+    'a row from the shard before': (
+        'searchsorted on the wrong side', 'data.py',
+        'self.ends, right=True)', 'self.ends, right=False)',
+        'test_latents.py::test_rows_come_back_whatever_the_portions',
+    ),
+    'a shard whose digest is not looked at': (
+        'damage that loads in silence', 'data.py',
+        'if verify and (found :=', 'if not verify and (found :=',
+        'test_latents.py::test_what_is_damaged_is_refused',
+    ),
 }  # fmt: skip
 
 

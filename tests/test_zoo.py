@@ -87,7 +87,7 @@ def test_record_of_the_text_model_agrees_with_its_log():
 
 def test_text_model_reads_with_the_tower_of_the_zoo():
     "The text tower inside the model is the one that CLIP learned, to the last bit of half precision."
-    model, clip = load('shapes'), load('clip-shapes')
+    model, clip = load('shapes'), load('clip-near-misses')
     inside, outside = model.conditioner.tower.state_dict(), clip.text_model.state_dict()
     assert inside.keys() == outside.keys()
     assert all(torch.equal(inside[k], outside[k]) for k in inside)

@@ -76,7 +76,8 @@ def main() -> None:
     a = parser.parse_args()
     folder = find_model(a.model)
     model = load(folder)
-    size = json.loads((folder / 'config.json').read_text())['about']['shape'][-1]
+    about = json.loads((folder / 'config.json').read_text())['about']
+    size = about['shape'][-1]
     begun, rows, curve, wrong = time.process_time(), [], [], []
     for name, (split, objects) in tqdm(SETS.items()):
         world = draw_split(a.n, size, split, a.seed + 1, objects=objects)
@@ -94,7 +95,7 @@ def main() -> None:
         print(curve[-1], flush=True)
     report = {
         'command': f'python tools/measure_text.py {a.model}', 'seed': a.seed, 'solver': 'ddim', 'steps': a.steps, 'scale': a.scale,
-        'rows': rows, 'scales': curve, 'processor_seconds': round(time.process_time() - begun), 'failures': [c for c, _ in wrong],
+        'trained': {key: about[key] for key in ('steps', 'images', 'processor_seconds', 'start')}, 'rows': rows, 'scales': curve, 'processor_seconds': round(time.process_time() - begun), 'failures': [c for c, _ in wrong],
     }  # fmt: skip
     if a.dry:
         return

@@ -338,7 +338,7 @@ class VectorQuantizer(nn.Module):
         super().__init__()
         if min(size, channels) < 1 or not commitment >= 0:
             raise ValueError(f'size={size}, channels={channels}, commitment={commitment}: expected 1 or more, 1 or more, 0 or more')
-        self.codes, self.commitment = nn.Parameter(torch.randn(size, channels)), commitment
+        self.codes, self.commitment = nn.Parameter(nn.init.normal_(torch.empty(size, channels))), commitment
 
 # %% ../../nbs/50_vae.ipynb #look-up
 @patch

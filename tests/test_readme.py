@@ -52,7 +52,7 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
         assert f'| {row["set"]} | {row["n"]} | {shares} |' in text
     first = json.loads((ROOT / 'diffbook/zoo/shapes/first-run.json').read_text(encoding='utf-8'))['rows']
     shares = [f'{first[k]["all"]:.1%}' for k in (0, 3, 1)]
-    assert 'one object was right in {}, a new kind in {} and two objects in {} (`first-run.json`)'.format(*shares) in text
+    assert '`first-run.json`): one object was right in {}, a new kind in {} and two objects in {}.'.format(*shares) in text
     before = json.loads((ROOT / 'diffbook/zoo/shapes/before-near-misses.json').read_text(encoding='utf-8'))['rows'][1]['all']
     assert f'the same network had {before:.1%} of the pictures of two objects right' in text
     speed = json.loads((ROOT / 'benchmarks/results/unet-speed.json').read_text(encoding='utf-8'))

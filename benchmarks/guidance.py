@@ -9,15 +9,13 @@ little. `rows asked` counts the pictures that the network is asked about, for on
 
 import argparse
 import json
-import os
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from benchmarks.imports import summary
+from benchmarks.unet import machine
 from diffbook.core import noise
 from diffbook.data import caption_agrees, draw_split, from_model, read_shapes
 from diffbook.guidance import extrapolate, guide
@@ -56,7 +54,7 @@ def main():
     parser.add_argument('--scale', type=float, default=3.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    load_before, model = os.getloadavg()[0], load('shapes')
+    about, model = machine(), load('shapes')
     world = draw_split(args.n, 32, 'new scenes', 1, objects=(1,))
     x, times = noise(0, 'start', 0, range(args.n), (3, 32, 32)).float(), uniform_times(model.schedule, args.steps)
     with torch.inference_mode():
@@ -80,11 +78,7 @@ def main():
     base = spent['without guidance'][1:]
     for name, seconds in spent.items():
         rows[name] |= {'processor seconds': summary(seconds[1:]), 'of without guidance': summary([a / b for a, b in zip(seconds[1:], base)])}
-    about = {
-        'command': f'python -m benchmarks.guidance --rounds {args.rounds} --n {args.n}', 'model': 'shapes', 'n': args.n, 'steps': args.steps,
-        'scale': args.scale, 'python': platform.python_version(), 'torch': version('torch'), 'cores': os.cpu_count(), 'threads': 1,
-        'load at the start': round(load_before, 1), 'rounds': args.rounds,
-    }  # fmt: skip
+    about |= {'command': f'python -m benchmarks.guidance --rounds {args.rounds} --n {args.n}', 'model': 'shapes', 'n': args.n, 'steps': args.steps, 'scale': args.scale}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
     print(json.dumps(rows, indent=1))

@@ -265,10 +265,11 @@ def test_half_precision_is_averaged_in_single():
 def test_training_loss_draws_its_times_then_its_noise():
     denoiser, x0, cond = Denoiser(Recorder(), TABLE, predict_v), noise(0, 'x0', 0, range(5), (2, 3)), Cond(vec=torch.ones(5, 1))
     got = training_loss(denoiser, x0, generator(1, 'draws'), cond, draw=uniform_draw, weight=min_snr)
+    assert denoiser.net.seen[2] is cond
     g = generator(1, 'draws')
     t = uniform_draw(TABLE, 5, g)
     eps = torch.randn(x0.shape, generator=g, dtype=x0.dtype)
-    assert torch.equal(got, diffusion_loss(denoiser, x0, t, eps, cond, min_snr)) and denoiser.net.seen[2] is cond
+    assert torch.equal(got, diffusion_loss(denoiser, x0, t, eps, cond, min_snr))
 
 
 def test_weight_multiplies_each_example():

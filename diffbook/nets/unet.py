@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NAMES', 'READERS', 'OLD_NAMES', 'CLASSES', 'FIXED', 'FIXED_SEQ', 'DEFAULTS', 'DEFAULTS_SEQ', 'Stage', 'UNet',
-           'published_places', 'as_ours', 'load_published', 'published_arguments']
+           'published_places', 'as_ours', 'copy_published', 'load_published', 'published_arguments']
 
 # %% ../../nbs/22_unet.ipynb #imports
 from collections.abc import Iterator, Mapping
@@ -301,13 +301,14 @@ def as_ours(
         return value.mT
     return value[..., 0, 0] if own.ndim == 2 and value.shape[2:] == (1, 1) else value
 
-# %% ../../nbs/22_unet.ipynb #load-published
-def load_published(
-    net: UNet,  # built with published_arguments
+# %% ../../nbs/22_unet.ipynb #copy-published
+def copy_published(
+    model: nn.Module,  # a UNet, or another class that has such a table
+    places: Mapping[str, tuple[str, slice]],  # published parameter -> (our parameter, which rows of it)
     tensors: Mapping[str, Tensor],  # the published weights by name
 ) -> None:
-    "Copy the weights of a diffusers UNet2DModel or UNet2DConditionModel into `net`."
-    places, ours = published_places(net), net.state_dict()
+    "Copy published weights to their places, all of them or none."
+    ours = model.state_dict()
     tensors = {'.'.join(OLD_NAMES.get(word, word) for word in k.split('.')): v for k, v in tensors.items()}
     tensors = {k: as_ours(k, v, ours[places[k][0]]) if k in places else v for k, v in tensors.items()}
     for verb, names in (('lack', places.keys() - tensors.keys()), ('hold the unknown', tensors.keys() - places.keys())):
@@ -318,8 +319,17 @@ def load_published(
             raise ValueError(f'{name!r} has shape {tuple(tensors[name].shape)}, expected {tuple(ours[own][rows].shape)}')
     for name, (own, rows) in places.items():
         ours[own][rows].copy_(tensors[name])
+
+# %% ../../nbs/22_unet.ipynb #load-published
+def load_published(
+    net: UNet,  # built with published_arguments
+    tensors: Mapping[str, Tensor],  # the published weights by name
+) -> None:
+    "Copy the weights of a diffusers UNet2DModel or UNet2DConditionModel into `net`."
+    places = published_places(net)
+    copy_published(net, places, tensors)
     if CLASSES in places:
-        ours['cond.bias'].zero_()
+        net.cond.bias.data.zero_()
 
 # %% ../../nbs/22_unet.ipynb #published-defaults
 FIXED = {  # what we do in one way only

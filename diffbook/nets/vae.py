@@ -24,7 +24,7 @@ from torch import Tensor, nn
 # %% ../../nbs/50_vae.ipynb #imports-own
 from ..core import register
 from .layers import Downsample, ResBlock, SelfAttention, Upsample
-from .unet import OLD_NAMES, as_ours
+from .unet import copy_published
 
 # %% ../../nbs/50_vae.ipynb #kl
 def kl_to_normal(
@@ -502,17 +502,7 @@ def load_published(
     tensors: Mapping[str, Tensor],  # the published weights by name
 ) -> None:
     "Copy the weights of a diffusers AutoencoderKL into `vae`."
-    places, ours = published_places(vae), vae.state_dict()
-    tensors = {'.'.join(OLD_NAMES.get(word, word) for word in k.split('.')): v for k, v in tensors.items()}
-    tensors = {k: as_ours(k, v, ours[places[k][0]]) if k in places else v for k, v in tensors.items()}
-    for verb, names in (('lack', places.keys() - tensors.keys()), ('hold the unknown', tensors.keys() - places.keys())):
-        if names:
-            raise ValueError(f'the published weights {verb} {min(names)!r}, {len(names)} names in all')
-    for name, (own, rows) in places.items():
-        if tensors[name].shape != ours[own][rows].shape:
-            raise ValueError(f'{name!r} has shape {tuple(tensors[name].shape)}, expected {tuple(ours[own][rows].shape)}')
-    for name, (own, rows) in places.items():
-        ours[own][rows].copy_(tensors[name])
+    copy_published(vae, published_places(vae), tensors)
 
 # %% ../../nbs/50_vae.ipynb #published-defaults
 DEFAULTS = {  # what a published configuration means when it is silent; the last two say nothing about the network

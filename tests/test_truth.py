@@ -287,16 +287,17 @@ def paper_step(m, v, t, s, eta):
     return mean, matrix @ v @ matrix.T + std**2 * np.eye(3)
 
 
-@pytest.mark.parametrize('n', (1, 3, 10, 50))
-@pytest.mark.parametrize('name', ('ddpm', 'stable-diffusion', 'cosine-table', 'linear-beta', 'shifted-table'))
-@pytest.mark.parametrize('eta', ('ancestral', 0.0, 0.3, 1.0))
-def test_affine_recursion(eta, name, n):
-    "Mean and covariance after every step, to 1e-10. For n = 50 the answer is not the covariance of the data."
+TABLES = ('ddpm', 'stable-diffusion', 'cosine-table', 'linear-beta', 'shifted-table')
+ETAS = ('ancestral', 0.0, 0.3, 1.0)
+
+
+def recursion(eta, name, n):
+    "How far mean and covariance are from the recursion of the paper after any step, and from the data after the last."
     schedule = SCHEDULES[name]
     law = GaussianMixture([1.0], MEAN[None], COV[None])
     solver = ancestral if eta == 'ancestral' else partial(ddim, eta=eta)
     eta = 1.0 if eta == 'ancestral' else eta
-    times = uniform_times(schedule, n)
+    times, worst = uniform_times(schedule, n), 0.0
     bars = (schedule.alpha(times) ** 2).tolist()
     m = want_m = np.sqrt(bars[0]) * MEAN
     v = want_v = bars[0] * COV + (1 - bars[0]) * np.eye(3)
@@ -304,9 +305,17 @@ def test_affine_recursion(eta, name, n):
         A, B, C = probe(solver, law, schedule, times[i], times[i + 1])
         m, v = A @ m + B, A @ v @ A.T + C @ C.T
         want_m, want_v = paper_step(want_m, want_v, bars[i], bars[i + 1], eta)
-        assert np.allclose(m, want_m, rtol=0, atol=1e-10) and np.allclose(v, want_v, rtol=0, atol=1e-10)
-    if n == 50:
-        assert np.abs(v - COV).max() > 1e-3
+        worst = max(worst, np.abs(m - want_m).max(), np.abs(v - want_v).max())
+    return worst, np.abs(v - COV).max()
+
+
+@pytest.mark.parametrize('n', (1, 3, 10, 50))
+@pytest.mark.parametrize('name', TABLES)
+@pytest.mark.parametrize('eta', ETAS)
+def test_affine_recursion(eta, name, n):
+    "Mean and covariance after every step, to 1e-10. For n = 50 the answer is not the covariance of the data."
+    worst, off_data = recursion(eta, name, n)
+    assert worst <= 1e-10 and (n != 50 or off_data > 1e-3)
 
 
 # G9: learning reaches the Bayes error
@@ -326,12 +335,9 @@ class Curve(torch.nn.Module):
         return self.body(torch.cat([x, 3 * x, level[:, None], torch.sin(waves), torch.cos(waves)], 1).to(self.body[0].weight.dtype))
 
 
-def test_learning_reaches_the_bayes_error():
-    """Data, noise, prediction, loss, optimiser and averaging at once: a trained network is within 1 % of the error that none can beat.
-
-    At eight noise levels, by quadrature. The excess is the mean squared distance to the exact denoiser.
-    """
-    law, schedule, steps = LAWS['three bumps'], CosineSchedule(), 1500
+def bayes_excess(steps=1500):
+    "Train a network of one number; give what it loses beyond the Bayes error, as a share of that, at eight noise levels."
+    law, schedule = LAWS['three bumps'], CosineSchedule()
     sd = (law.weights @ (law.covs[:, 0, 0] + law.means[:, 0] ** 2) - (law.weights @ law.means[:, 0]) ** 2).sqrt().item()
     torch.manual_seed(0)
     model = Denoiser(Curve(), schedule, predict_edm(sd), noise_input=quarter_log_noise, input_scale=unit_input(sd))
@@ -346,7 +352,7 @@ def test_learning_reaches_the_bayes_error():
     batches = (law.sample(1024, generator(0, 'bayes', i)).float() for i in range(steps))
     for _ in trainer.fit(batches):
         pass
-    learned = trainer.ema.model.double()
+    learned, shares = trainer.ema.model.double(), {}
     for log_snr in torch.linspace(6, -4, 8, dtype=F64):
         t = torch.atan(torch.exp(-log_snr / 2)) * 2 / torch.pi
         here = law.at(schedule, t)
@@ -354,8 +360,17 @@ def test_learning_reaches_the_bayes_error():
         density = here.log_prob(x).exp() * (x[1] - x[0])
         with torch.no_grad():
             excess = (density * (learned(x, t) - law.denoise(schedule)(x, t))[:, 0] ** 2).sum().item()
-        floor = law.loss_floor(schedule, t, predict_x0)
-        assert excess <= 0.01 * floor, f'log_snr {log_snr:.1f}: {excess / floor:.2%} above the floor'
+        shares[round(log_snr.item(), 1)] = excess / law.loss_floor(schedule, t, predict_x0).item()
+    return shares
+
+
+def test_learning_reaches_the_bayes_error():
+    """Data, noise, prediction, loss, optimiser and averaging at once: a trained network is within 1 % of the error that none can beat.
+
+    At eight noise levels, by quadrature. The excess is the mean squared distance to the exact denoiser.
+    """
+    for log_snr, share in bayes_excess().items():
+        assert share <= 0.01, f'log_snr {log_snr}: {share:.2%} above the floor'
 
 
 # G10: identities

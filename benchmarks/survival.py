@@ -1,0 +1,779 @@
+"""Rows on training that survives: kills, crashes, full disks, damage, numbers that are no numbers, signals, rivals, and time.
+
+The training that suffers all this is that of tests/test_training.py: a small network with everything that a checkpoint
+can lose (dropout, running statistics, an integer buffer, tied weights), AdamW, warm-up, clipping, averaged weights.
+"""
+
+import contextlib
+import errno
+import hashlib
+import inspect
+import json
+import math
+import mmap
+import os
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import count as numbers
+from itertools import islice, product
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as tensor_bytes
+from torch import nn
+
+from benchmarks.reliability import ROOT, count, row
+from diffbook import training
+from diffbook.core import generator, seeded_noise, uniform
+from diffbook.data import batches
+from diffbook.losses import Denoiser, training_loss
+from diffbook.predictions import predict_v
+from diffbook.samplers import ancestral, sample, uniform_times
+from diffbook.schedules import CosineSchedule
+from diffbook.training import Trainer, checkpoints, read_checkpoint, read_model, save
+
+sys.path.insert(0, str(ROOT / 'tests'))  # the rows call what the tests call, and write nothing twice
+import test_training as lesson  # noqa: E402
+from test_training import bits, snapshot  # noqa: E402
+
+MORE = {'accumulate': 2} if 'accumulate' in inspect.signature(Trainer.__init__).parameters else {}
+UPDATES, DATA = 96, uniform(0, 'rows', 0, range(96), (3,)).float()  # three epochs of 96 examples in batches of 3
+
+
+def begin(**settings) -> Trainer:
+    "The trainer of most rows: everything on that can be lost."
+    return lesson.make(**{'total': UPDATES, 'weight_decay': 0.01} | MORE | settings)
+
+
+def stream(trainer: Trainer, until: int = UPDATES) -> Iterator:
+    return islice(batches(DATA, 3, trainer.seed, trainer.step), until - trainer.step)
+
+
+def go(trainer: Trainer, until: int = UPDATES, **options) -> Trainer:
+    for _ in trainer.fit(stream(trainer, until), **options):
+        pass
+    return trainer
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def fork(work: Callable[[], object]) -> int:  # the child's number
+    "Run `work` in a child that has all our imports already, and end it as the interpreter would."
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 70
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        work()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def wait(child: int, limit: float = 300.0) -> int | None:  # exit code, minus the signal, or None if it still runs then
+    end = time.monotonic() + limit
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(0.0005)
+
+
+# R1: kills
+
+
+class Board:
+    "What a child is at, for those who come after its death: two numbers in a file that both have mapped."
+
+    PHASES = ('starting', 'updating', 'saving')
+
+    def __init__(self, path: Path):
+        if not path.exists():
+            path.write_bytes(bytes(16))
+        with path.open('r+b') as file:
+            self.page = mmap.mmap(file.fileno(), 16)
+
+    def set(self, step: int, phase: int) -> None:
+        self.page[:16] = struct.pack('qq', step, phase)
+
+    def get(self) -> tuple[int, str]:
+        step, phase = struct.unpack('qq', self.page[:16])
+        return step, self.PHASES[phase]
+
+
+def train_watched(folder: Path, board: Path) -> None:
+    "Train into a folder to the end, and keep the board up to date."
+    board, trainer, write = Board(board), begin(), training.write_file
+    board.set(0, 0)
+
+    def writing(*args):
+        board.set(trainer.step, 2)
+        write(*args)
+        board.set(trainer.step, 1)
+
+    training.write_file = writing
+    trainer.resume(folder)
+    board.set(trainer.step, 1)
+    for step in trainer.fit(stream(trainer), folder, every=3):
+        board.set(step.step, 1)
+
+
+@row('R1', 'a training killed with SIGKILL at any moment goes on to the same bits', goal='200 of 200')
+def r1(short: bool, seed: int) -> dict:
+    """Train 96 updates with averaged weights, dropout, warm-up, AdamW and two batches an update, a checkpoint every
+    third; kill the process after a random share of the time a run takes, start it again, until it is done; compare the
+    sha256 of sorted weights, averages and moments with that of a run that nobody disturbed. 20 of the processes
+    start from nothing, imports and all; the others are forked from one that has imported PyTorch."""
+    kills, fresh = (20, 0) if short else (200, 20)
+    want, delays, log = bits(go(begin())), uniform(seed, 'kills', 0, range(20 * kills)).tolist(), []
+    good = run = runs = 0
+    with scratch() as root:
+        folder, board = root / 'run', root / 'board'
+        code = f'from pathlib import Path; from benchmarks.survival import train_watched; train_watched(Path({str(folder)!r}), Path({str(board)!r}))'
+        start = lambda apart: subprocess.Popen([sys.executable, '-c', code], cwd=ROOT).pid if apart else fork(partial(train_watched, folder, board))
+        spans = {}
+        for apart in (False, True)[: 1 + bool(fresh)]:
+            begun = time.monotonic()
+            assert wait(start(apart)) == 0, 'the undisturbed run failed'
+            spans[apart] = time.monotonic() - begun
+            shutil.rmtree(folder)
+        for delay in delays:
+            apart, last = len(log) < fresh, len(log) == kills
+            Board(board).set(0, 0)
+            child = start(apart)
+            ended = wait(child, 300 if last else 0.6 * delay * spans[apart])
+            if ended is None:
+                os.kill(child, signal.SIGKILL)
+                assert wait(child) == -signal.SIGKILL
+                log.append([*Board(board).get(), 'fresh' if apart else 'forked'])
+                run += 1
+                continue
+            assert ended == 0, f'the trainer ended with {ended}'
+            trainer = begin()
+            same = trainer.resume(folder) and trainer.step == UPDATES and bits(trainer) == want
+            good, run, runs = good + run * same, 0, runs + 1
+            trainer.save(folder)
+            assert len(checkpoints(folder)) == 2 and not list(folder.glob('*.tmp')), 'temporary files are left'
+            shutil.rmtree(folder)
+            if last:
+                break
+    return count(good, kills, finished_runs=runs, kills=log, updates=UPDATES)
+
+
+# R2: every prefix of a save
+
+
+def prefixes(folder: Path, data: str, renames: str) -> list[int]:  # the step that was found after each prefix
+    "Cut a save before each of its operations, lose what a power cut may lose, and see what opens."
+    states, found = {}, []
+    trainer = begin()
+    for step in (4, 5):
+        go(trainer, step).save(folder)
+        states[step] = bits(trainer)
+    kept = snapshot(folder)
+    states[6] = bits(go(trainer, 6))
+    import pytest
+
+    for fatal in numbers(1):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+            os.utime(folder / name, (fatal, fatal))
+        with pytest.MonkeyPatch.context() as patches:
+            disk, died = lesson.Disk(patches, fatal), False
+            try:
+                trainer.save(folder)
+            except lesson.Killed:
+                died = True
+        for path in folder.iterdir():
+            if path.stat().st_ino in disk.loose and data != 'kept':
+                os.truncate(path, path.stat().st_size // 2 if data == 'half' else 0)
+        for path, before in disk.renamed if renames == 'lost' else []:
+            path.unlink() if before is None else path.write_bytes(before)
+        again = begin()
+        assert again.resume(folder), f'nothing opens after operation {fatal}'
+        assert bits(again) == states[again.step], f'what opens after operation {fatal} is mixed'
+        again.save(folder)
+        assert not list(folder.glob('*.tmp')), 'a temporary file outlives the next save'
+        found.append(again.step)
+        if not died:
+            return found
+
+
+def strace_kill(folder: Path, trainer: Trainer, fatal: int, log: Path) -> int | None:
+    "Let the kernel kill a save at its system call number `fatal`; give how the child ended, or None where strace cannot."
+    go_on, told = os.pipe()
+    child = fork(lambda: os.read(go_on, 1) and trainer.save(folder))
+    calls = '?open,openat,write,pwrite64,fsync,?rename,renameat,?renameat2,?unlink,unlinkat,ftruncate,fcntl'
+    tracer = subprocess.Popen(
+        ['strace', '-p', str(child), '-y', '-o', log, '-e', f'trace={calls}', '-e', f'inject={calls}:signal=KILL:when={fatal}'],
+        stderr=subprocess.PIPE, text=True)  # fmt: skip
+    said = tracer.stderr.readline()
+    os.write(told, b'x')
+    ended = wait(child)
+    tracer.wait()
+    tracer.stderr.close()
+    os.close(go_on)
+    os.close(told)
+    return ended if 'attached' in said else None
+
+
+@row('R2', 'a save that stops anywhere leaves the old checkpoint or the new one', goal='every prefix')
+def r2(short: bool) -> dict:
+    """Cut a save before each of its operations on the disk (open, the halves of the write, flush, fsync, rename, fsync of
+    the folder, unlink) and open what is left, for six fates of what was not synced: bytes kept, halved or lost, renames
+    kept or lost. At full length also let the kernel kill the process at each system call of a save (strace)."""
+    fates, good, found = list(product(('kept', 'half', 'lost'), ('kept', 'lost'))), 0, []
+    with scratch() as root:
+        for data, renames in fates[-1:] if short else fates:
+            found.append(prefixes(root / data / renames, data, renames))
+            assert set(found[-1]) == {5, 6}, 'the cuts fall before and after the save'
+            good += len(found[-1])
+        killed, calls = (None, []) if short or not shutil.which('strace') else killed_saves(root)
+    return count(good + (killed or 0), good + (killed or 0), cuts=found, killed_by_the_kernel=killed, calls=calls)
+
+
+def killed_saves(root: Path) -> tuple[int | None, list[str]]:
+    states, trainer, folder = {}, begin(), root / 'kernel'
+    for step in (4, 5):
+        go(trainer, step).save(folder)
+        states[step] = bits(trainer)
+    kept = snapshot(folder)
+    states[6] = bits(go(trainer, 6))
+    for fatal in numbers(1):
+        shutil.rmtree(folder)
+        folder.mkdir()
+        for name, content in kept.items():
+            (folder / name).write_bytes(content)
+            os.utime(folder / name, (fatal, fatal))
+        ended = strace_kill(folder, trainer, fatal, root / 'log')
+        if ended is None:
+            return None, []
+        assert ended in (0, -signal.SIGKILL), f'the child ended with {ended}'
+        again = begin()
+        assert again.resume(folder) and bits(again) == states[again.step], f'after system call {fatal}'
+        again.save(folder)
+        assert not list(folder.glob('*.tmp'))
+        if ended == 0:
+            log = [x for x in (root / 'log').read_text().splitlines() if str(folder) in x]
+            return fatal - 1, [re.match(r'\w+', x)[0] for x in log]
+
+
+# R3: a full disk
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: int) -> Iterator[bool]:
+    "A file system of so many bytes at `folder`; False where we may not mount one."
+    folder.mkdir(parents=True, exist_ok=True)
+    done = shutil.which('mount') and subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'none', folder], capture_output=True
+    )
+    try:
+        yield bool(done) and done.returncode == 0
+    finally:
+        if done and done.returncode == 0:
+            subprocess.run(['umount', folder], check=True)
+
+
+class Wide(nn.Module):
+    "A network whose checkpoint fills some fifty pages."
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(100, 110)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def wide() -> Trainer:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return Trainer(Wide(), lambda net, x, generator: net(x).square().mean(1), device='cpu', seed=3)
+
+
+def refused(trainer: Trainer, folder: Path, number: int) -> bool:
+    "Does a save that finds no room say so with path, needed and free bytes, and leave the folder as it was?"
+    before = snapshot(folder)
+    try:
+        trainer.save(folder)
+    except OSError as error:
+        said = str(error)
+        names = f'step-{trainer.step:09d}' in str(error.filename) and error.errno == number
+        return bool(names and re.search(r'[\d,]+ bytes were needed, [\d,]+ are free', said) and snapshot(folder) == before)
+    return False
+
+
+@row('R3', 'a full disk never costs the last checkpoint', goal='264 of 264')
+def r3(short: bool) -> dict:
+    """Save onto a file system (tmpfs) of each of 64 sizes around the need, and under a limit on the size of a file
+    (RLIMIT_FSIZE) at each of 200 offsets. Either the save is done, or the error names the path and the bytes that were
+    needed and are free; then the last checkpoint opens to its bits, and no temporary file is left. In the short form 20
+    offsets and no file system."""
+    trainer, batch = wide(), uniform(0, 'wide', 0, range(4), (100,)).float()
+    trainer.update(batch)
+    old = bits(trainer)
+    good = n = fitted = 0
+    with scratch() as root:
+        need = trainer.save(root / 'first').stat().st_size
+        (first,) = checkpoints(root / 'first')
+        trainer.update(batch)
+        new = bits(trainer)
+        for limit in [round(i * (need - 1) / 199) for i in range(0, 200, 10 if short else 1)]:
+            soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+            try:
+                fine = refused(trainer, root / 'first', errno.EFBIG)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            again = wide()
+            good, n = good + (fine and again.resume(root / 'first') and bits(again) == old), n + 1
+        page = os.sysconf('SC_PAGE_SIZE')
+        pages = -(-need // page)
+        for extra in range(0 if short else 64):
+            with small_disk(root / 'disk', (pages + 1 + extra) * page) as mounted:
+                if not mounted:
+                    break
+                shutil.copy(first, root / 'disk')
+                (root / 'disk' / '.writer').touch()
+                fits = extra > pages
+                fine = trainer.save(root / 'disk').exists() if fits else refused(trainer, root / 'disk', errno.ENOSPC)
+                again = wide()
+                fine = fine and again.resume(root / 'disk') and bits(again) == (new if fits else old)
+                good, n, fitted = good + fine, n + 1, fitted + fits
+    return count(good, n, sizes=n - (20 if short else 200), sizes_that_fit=fitted, bytes_needed=need)
+
+
+# R4: damage
+
+
+def damage(data: bytes, path: Path, look: Callable[[], bool], flips: int, cuts: int, seed: int) -> int:  # how many were silent
+    "Flip bits and cut lengths at random; count after how many of them `look` sees nothing wrong."
+    silent = 0
+    where = (uniform(seed, 'flips', 0, range(flips)) * 8 * len(data)).long().tolist()
+    ends = (uniform(seed, 'cuts', 0, range(cuts)) * len(data)).long().tolist()
+    for bit in where:
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        silent += look()
+    for end in ends:
+        path.write_bytes(data[:end])
+        silent += look()
+    path.write_bytes(data)
+    assert look(), 'the whole file opens'
+    return silent
+
+
+@row('R4', 'a damaged file is found, and the one before it is used', goal='0 silent')
+def r4(short: bool, seed: int) -> dict:
+    """Flip 10,000 single bits of a checkpoint and cut it at 1,000 lengths, and do the same to a published model. Silent
+    is what opens with other contents. A run then falls back to the checkpoint before, and says so."""
+    flips, cuts = (200, 20) if short else (10_000, 1_000)
+    with scratch() as root:
+        trainer = begin()
+        go(trainer, 9).save(root / 'run')
+        back = bits(trainer)
+        path = go(trainer, 12).save(root / 'run')
+
+        def opens() -> bool:
+            try:
+                read_checkpoint(path)
+            except ValueError:
+                return False
+            return True
+
+        silent = damage(path.read_bytes(), path, opens, flips, cuts, seed)
+        torch.manual_seed(0)
+        save(root / 'model', lesson.Small(), {'name': 'x'})
+        file, (config, tensors) = root / 'model' / 'model.safetensors', read_model(root / 'model')
+
+        def other() -> bool:
+            try:
+                found, values = read_model(root / 'model')
+            except ValueError:
+                return False
+            same = found == config and values.keys() == tensors.keys()
+            return not (same and all(torch.equal(values[k], tensors[k]) for k in tensors))
+
+        whole = file.read_bytes()
+        silent += damage(whole, file, lambda: other() or file.read_bytes() == whole, flips, cuts, seed)
+        path.write_bytes(path.read_bytes()[:-1])
+        again = begin()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter('always')
+            fell_back = again.resume(root / 'run') and again.step == 9 and bits(again) == back
+        fell_back = fell_back and any('going back' in str(w.message) for w in said)
+    n = 2 * (flips + cuts)
+    return {'figure': f'{silent} silent of {n:,}', 'met': silent == 0 and fell_back, 'n': n, 'falls_back': fell_back}
+
+
+# R5: resuming
+
+
+def forget(folder: Path, target: Path, name: str) -> bool:  # whether the file still opens
+    "Copy a checkpoint with one field as a run finds it that begins: what a writer leaves out that forgot it."
+    (path,) = checkpoints(folder)
+    header, tensors = read_checkpoint(path)
+    if name in tensors:
+        blank = begin()
+        blank._touch_optimizer(True)
+        own = blank._state()[name]
+        different = own if not torch.equal(own, tensors[name]) else torch.zeros_like(own) + 1
+        tensors[name] = different.clone().contiguous()
+    elif name in header['settings']:
+        value = header['settings'][name]
+        header['settings'][name] = [0.5, 0.5] if isinstance(value, list) else (value or 0) + 1
+    else:
+        header[name] = 0
+    data = tensor_bytes(tensors, {'diffbook': json.dumps(header)})
+    target.mkdir()
+    number = int(path.name[5:14])
+    (target / f'step-{number:09d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors').write_bytes(data)
+    trainer = begin()
+    try:
+        trainer.resume(target)
+    except ValueError:
+        return False
+    return True
+
+
+@row('R5', 'a run taken up at any step ends in the same bits', goal='every step, 0 tolerance, every control red')
+def r5(short: bool) -> dict:
+    """Stop after each of the 96 updates of three epochs, take the run up in a new trainer, go on to the end, and compare
+    all bits. Then, for every field of the checkpoint (each tensor, each setting, step and seed), let the file lose that
+    one field, and see that the resume is refused or the comparison fails."""
+    steps, states = range(0, UPDATES + 1, 16 if short else 1), {}
+    equal = red = at_once = 0
+    with scratch() as root:
+        trainer = begin()
+        for batch in [None, *stream(trainer)]:
+            if batch is not None:
+                trainer.update(batch)
+            if trainer.step in steps:
+                trainer.save(root / str(trainer.step))
+            states[trainer.step] = bits(trainer)
+        for step in steps:
+            again = begin(seed=0)
+            same = again.resume(root / str(step)) and (again.step, bits(again)) == (step, states[step])
+            equal += same and bits(go(again)) == states[UPDATES]
+        header, tensors = read_checkpoint(checkpoints(root / '80')[0])
+        fields = [*tensors, *header['settings'], *(k for k in header if k != 'settings')]
+        for i, name in enumerate(fields):
+            if not forget(root / '80', root / f'without {i}', name):
+                red += 1
+                continue
+            again = begin()
+            again.resume(root / f'without {i}')
+            here = (again.step, bits(again)) != (80, states[80])
+            there = bits(go(again)) != states[UPDATES]
+            red, at_once = red + (here or there), at_once + (here and not there)
+    figure = f'{equal} of {len(steps)} steps, {red} of {len(fields)} controls red'
+    met = equal == len(steps) and red == len(fields)
+    return {'figure': figure, 'met': met, 'n': len(steps) + len(fields), 'world_sizes': [1], 'healed_by_the_next_update': at_once}
+
+
+# R7: workers of torchrun (the group is that of chapter 25)
+
+
+# R9: repeatability
+
+
+def command(*words: str, threads: int = 1) -> None:
+    "Run a command of the library in a process of its own."
+    environment = os.environ | {'OMP_NUM_THREADS': str(threads), 'TQDM_DISABLE': '1'}
+    done = subprocess.run([sys.executable, '-m', 'diffbook.cli', *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def pictures(folder: Path) -> Path:
+    "Write a folder of small pictures to train on."
+    from PIL import Image
+
+    folder.mkdir()
+    for i, image in enumerate((uniform(0, 'pictures', 0, range(12), (8, 8, 3)) * 256).to(torch.uint8)):
+        Image.fromarray(image.numpy()).save(folder / f'{i}.png')
+    return folder
+
+
+def small_training(root: Path, out: Path, steps: int, save_every: int = 1000) -> list[str]:
+    return ['train', '--data', str(root / 'pictures'), '--out', str(out), '--steps', str(steps), '--size', '8', '--width', '8',
+            '--batch-size', '4', '--save-every', str(save_every), '--device', 'cpu']  # fmt: skip
+
+
+def digest(*paths: Path) -> str:
+    return hashlib.sha256(b''.join(hashlib.sha256(p.read_bytes()).digest() for p in paths)).hexdigest()
+
+
+@row('R9', 'the same command gives the same bits', goal='5 of 5 reruns')
+def r9(short: bool) -> dict:
+    """Run `diffbook train` and `diffbook sample` six times in fresh processes on one thread, then on two: weights,
+    averages, moments and the picture must have one sha256 for each number of threads. (Between one and two threads
+    nothing is promised; what was found is in the details.)"""
+    runs, seen = 2 if short else 6, {1: [], 2: []}
+    with scratch() as root:
+        pictures(root / 'pictures')
+        for threads in (1,) if short else (1, 2):
+            for i in range(runs):
+                out = root / f'{threads}-{i}'
+                command(*small_training(root, out, 20), threads=threads)
+                command('sample', str(out), '--out', str(out / 'x.png'), '--n', '4', '--steps', '4', '--device', 'cpu', threads=threads)
+                seen[threads].append(digest(out / 'model.safetensors', out / 'x.png', *checkpoints(out / 'checkpoints')[:1]))
+    good = min(sum(d == v[0] for d in v[1:]) for v in seen.values() if v)
+    return count(good, runs - 1, one_thread_equals_two=seen[1][:1] == seen[2][:1] if seen[2] else None)
+
+
+# R10: a sample and its batch
+
+
+@row('R10', 'a sample does not depend on the others in its batch', goal='noise equal to the bit, pictures within 1e-5')
+def r10(short: bool) -> dict:
+    """Draw 64 garments with the model of the package and the ancestral sampler, in batches of 1, 2, 7 and 64 (in the short
+    form 8 garments, by 1 and 8): start and noise must be the same bits, pictures the same within 1e-5."""
+    from diffbook.core import noise
+
+    model, n, sizes = training.load('fashion-mnist'), *((8, (1, 8)) if short else (64, (1, 2, 7, 64)))
+    times, drawn, worst, same = uniform_times(model.schedule, 3 if short else 10), {}, 0.0, True
+    for size in sizes:
+        parts = []
+        for first in range(0, n, size):
+            own = range(first, min(first + size, n))
+            x = noise(1, 'start', 0, own, (1, 28, 28)).float()
+            *_, x0 = sample(model, model.schedule, x, times, partial(ancestral, noise=seeded_noise(1, start=first)))
+            parts.append((x, seeded_noise(1, start=first)(x, times[1]), x0))
+        drawn[size] = [torch.cat(p) for p in zip(*parts)]
+    for x, z, x0 in drawn.values():
+        same = same and torch.equal(x, drawn[n][0]) and torch.equal(z, drawn[n][1])
+        worst = max(worst, (x0 - drawn[n][2]).abs().max().item())
+    return {'figure': f'noise {"equal" if same else "different"}, pictures within {worst:.1g}', 'met': same and worst <= 1e-5, 'n': n * len(sizes)}
+
+
+# R11: numbers that are not finite
+
+
+class Told(nn.Module):
+    "The network of the lesson, told the noise level."
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.level = lesson.Net(), nn.Linear(1, 3)
+
+    def forward(self, x, noise_level, cond=None):
+        return self.net(x + self.level(noise_level[:, None] / 1000))
+
+
+def denoising() -> Trainer:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        model = Denoiser(Told(), CosineSchedule(), predict_v)
+    return Trainer(model, lambda model, x0, generator: training_loss(model, x0, generator), warmup=5, seed=7, device='cpu', ema=0.9)
+
+
+def poison(trainer: Trainer, batch: torch.Tensor, where: str, value: float, draw: torch.Generator) -> str:
+    "Put one bad number in; give how the error should begin."
+    names = dict(trainer.model.named_parameters())
+    name = list(names)[int(torch.randint(len(names), (), generator=draw))]
+    spot = int(torch.randint((batch if where == 'data' else names[name]).numel(), (), generator=draw))
+    if where == 'data':
+        batch.view(-1)[spot] = value
+        return 'batch holds'
+    if where == 'weight':
+        names[name].data.view(-1)[spot] = value
+        return f'{name} holds'
+    if where == 'gradient':
+        names[name].register_hook(lambda g: g.flatten().index_fill(0, torch.tensor([spot]), value).view_as(g))
+        return f'the gradient of {name} holds'
+    plain, i = trainer._forward, spot % len(batch)
+    trainer._forward = lambda *given: plain(*given) + torch.zeros(len(batch)).index_fill(0, torch.tensor([i]), value)
+    return 'loss holds'
+
+
+@row('R11', 'a number that is not finite never spreads', goal='100 of 100')
+def r11(short: bool, seed: int) -> dict:
+    """Put nan, inf or -inf into the data, the loss, a gradient or a weight at a random place and a random update. The
+    trainer must stop with the update, the tensor and the noise level named, before weights, averages and files change."""
+    cases = [*product(('data', 'loss', 'gradient', 'weight'), (math.nan, math.inf, -math.inf))]
+    good, n, silent = 0, 12 if short else 100, []
+    with scratch() as root:
+        for i in range(n):
+            where, value = cases[i % len(cases)]
+            draw = generator(seed, 'poison', i)
+            trainer, step = denoising(), int(torch.randint(8, (), generator=draw))
+            line = batches(DATA, 6, trainer.seed)
+            for batch in islice(line, step):
+                trainer.update(batch)
+            trainer.save(root / str(i))
+            files, average = snapshot(root / str(i)), lesson.bits_of(trainer.ema.model)
+            batch = next(line).clone()
+            name = poison(trainer, batch, where, value, draw)
+            weights = [p.detach().clone() for p in trainer.model.parameters()]
+            try:
+                list(trainer.fit([batch], root / str(i)))
+                said = ''
+            except FloatingPointError as error:
+                said = str(error)
+            kept = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(weights, trainer.model.parameters()))
+            quiet = lesson.bits_of(trainer.ema.model) == average and snapshot(root / str(i)) == files and trainer.step == step
+            named = said.startswith(f'update {step + 1} is not finite: {name} ') and re.search(r'noise levels? -?[\d.]+', said)
+            good += bool(kept and quiet and named)
+            silent += [] if kept and quiet and named else [f'{where} {value}: {said}']
+    return count(good, n, missed=silent[:5])
+
+
+# R12: signals
+
+
+@row('R12', 'SIGTERM and Ctrl-C save first', goal='50 of 50 within 5 s')
+def r12(short: bool, seed: int) -> dict:
+    """Start `diffbook train`, and at a random moment after its first checkpoint send SIGTERM or Ctrl-C. It must save and end
+    within 5 seconds, with exit code 143 or 130; `--resume` must end in the model of a run that nobody disturbed. The
+    processes are forked from one that has imported the library; 10 of them start from nothing."""
+    from diffbook.cli import main
+
+    n, fresh, steps, slowest, good, missed = 4 if short else 50, 0 if short else 10, 30 if short else 60, 0.0, 0, []
+    share = uniform(seed, 'signals', 0, range(n)).tolist()
+
+    def silently(words: list[str]) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(null, stream)
+        main(words)
+
+    with scratch() as root:
+        pictures(root / 'pictures')
+        assert wait(fork(partial(silently, small_training(root, root / 'calm', steps)))) == 0
+        want, span = digest(root / 'calm' / 'model.safetensors'), 0.0
+        for i in range(n):
+            out, number = root / str(i), (signal.SIGTERM, signal.SIGINT)[i % 2]
+            words = small_training(root, out, steps)
+            if i < fresh:
+                child = subprocess.Popen([sys.executable, '-m', 'diffbook.cli', *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
+            else:
+                child = fork(partial(silently, words))
+            log = out / 'training.csv'
+            while not log.exists():  # the loop has begun
+                assert wait(child, 0.002) is None, 'the training ended before it began'
+            if not span:
+                begun = time.monotonic()
+                wait(child)
+                span, again = time.monotonic() - begun, 1
+                shutil.rmtree(out)
+                child = fork(partial(silently, words))
+                while not log.exists():
+                    time.sleep(0.002)
+            time.sleep(0.8 * share[i] * span)
+            begun = time.monotonic()
+            os.kill(child, number)
+            ended = wait(child)
+            took = time.monotonic() - begun
+            finished = ended == 0  # the signal came after the last update
+            code = {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+            if not finished:
+                assert wait(fork(partial(silently, [*words, '--resume']))) == 0
+            fine = (finished or ended == code) and took <= 5 and digest(out / 'model.safetensors') == want
+            good, slowest = good + fine, max(slowest, took)
+            missed += [] if fine else [f'{number.name}: code {ended} after {took:.1f} s']
+            shutil.rmtree(out)
+    return count(good, n, slowest_seconds=round(slowest, 2), missed=missed)
+
+
+# R13: one writer
+
+
+@row('R13', 'one writer a folder: a second trainer is refused, and told by whom', goal='20 of 20')
+def r13(short: bool) -> dict:
+    """Let two processes race for one folder: one trains, the other is refused with the process number and the host of the
+    first. Kill both with SIGKILL: the lock goes with its process, and a third trains on."""
+    races = 2 if short else 20
+    with scratch() as root:
+        for i in range(races):
+            (root / str(i)).mkdir()
+            lesson.test_two_trainers_in_one_folder(root / str(i), 1)
+    return count(races, races)
+
+
+# R15: nothing grows
+
+GROWTH = """
+import os, sys, threading, torch
+from benchmarks import survival as s
+def usage():
+    import gc; gc.collect()
+    pages = int(open('/proc/self/statm').read().split()[1])
+    return [pages * os.sysconf('SC_PAGE_SIZE'), len(os.listdir('/proc/self/fd')), len(os.listdir('/proc/self/task'))]
+steps, calls = int(sys.argv[1]), int(sys.argv[2])
+trainer = s.denoising()
+stream = s.batches(s.DATA, 6, trainer.seed)
+marks = []
+def train(n):
+    for _ in s.islice(trainer.fit(stream, sys.argv[3], every=max(1, n // 10)), n):
+        pass
+def draw(n):
+    model = trainer.ema.model
+    for i in range(n):
+        for solver in (s.ddim, s.heun, s.ancestral):
+            *_, x = s.sample(model, model.schedule, torch.zeros(4, 3), s.uniform_times(model.schedule, 3), solver)
+for part in range(5):
+    train(steps // 5); draw(calls // 5); marks.append(usage())
+print(*(v for mark in marks for v in mark))
+"""
+
+
+@row('R15', 'nothing grows with time', goal='memory < 1 %, open files and threads constant')
+def r15(short: bool) -> dict:
+    """In a fresh process make 20,000 updates with checkpoints and 2,000 sampling calls with each of three samplers, and
+    look after each fifth: between the first look and the last, resident memory may grow by less than 1 %, and the
+    numbers of open files and threads not at all."""
+    steps, calls = (500, 50) if short else (20_000, 2_000)
+    with scratch() as root:
+        words = [sys.executable, '-c', GROWTH, str(steps), str(calls), str(root / 'run')]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=os.environ | {'OMP_NUM_THREADS': '1'})
+        assert done.returncode == 0, done.stderr
+    marks = [int(v) for v in done.stdout.split()]
+    looks = [marks[i : i + 3] for i in range(0, len(marks), 3)]
+    growth, still = looks[-1][0] / looks[0][0] - 1, looks[0][1:] == looks[-1][1:]
+    figure = f'memory {growth:+.2%}, files and threads {"constant" if still else "not constant"}'
+    return {'figure': figure, 'met': growth < 0.01 and still, 'n': steps + 3 * calls, 'looks': looks}
+
+
+# R17: old files
+
+
+KEPT = ROOT / 'tests' / 'kept'
+DIGESTS = {'0.1.0': 'fc58d42a98eb5f7709c387a3229165053130d2b0f17efb849400fa1a11596142'}  # of all bits after resume
+
+
+@row('R17', 'checkpoints of older versions open', goal='every kept file')
+def r17(short: bool) -> dict:
+    "Open the checkpoint that each version left in tests/kept, compare the digest of all its tensors, and train on."
+    good = 0
+    for version, want in DIGESTS.items():
+        trainer = lesson.make()
+        good += trainer.resume(KEPT / version) and bits(trainer) == want
+        trainer.update(lesson.DATA[:4])
+    return count(good, len(DIGESTS))

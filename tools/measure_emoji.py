@@ -2,15 +2,18 @@
 
     python tools/measure_emoji.py
 
-Each model draws one picture for captions seen in training and for captions never seen. The judge is a CLIP of another
+Two models had equal processor time, one on latents and one on squares of pixels; the third, of the zoo, goes on from the
+first. Each draws one picture for captions seen in training and for captions never seen. The judge is a CLIP of another
 seed than the one whose text tower the models read with; it looks at pictures averaged to 32 x 32, so it does not see
 fine detail, which is measured apart. Beside the models stand the real pictures of the same captions, and these once
-encoded and decoded: no latent model can be expected to beat that. Writes OUT/report.json and OUT/gallery.safetensors.
+encoded and decoded: no latent model can be expected to beat that. Writes OUT/report.json and OUT/gallery.safetensors, which
+holds drawn pictures only.
 """
 
 import argparse
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +30,8 @@ from diffbook.metrics import copy_rate, frechet_distance, kernel_distance
 from diffbook.nets.clip import retrieval
 from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.training import load, read_model, write_file
+
+SCALES = (1.0, 1.5, 3.0, 5.0)  # of guidance, besides --scale
 
 
 def average(images: torch.Tensor, side: int) -> torch.Tensor:
@@ -86,6 +91,7 @@ def main() -> None:
     parser.add_argument('--latent', default='runs/emoji-latent')
     parser.add_argument('--vae', default='runs/emoji-vae')
     parser.add_argument('--pixels', default='runs/emoji-64')
+    parser.add_argument('--zoo', default='emoji', help='the model that is published')
     parser.add_argument('--judge', default='runs/clip-emoji')
     parser.add_argument('--out', type=Path, default=Path('diffbook/zoo/emoji'))
     parser.add_argument('--n', type=int, default=300, help='captions of each split')
@@ -96,18 +102,18 @@ def main() -> None:
     parser.add_argument('--data-root')
     a = parser.parse_args()
     torch.set_num_threads(1)
-    judge, vae, models = Judge(a.judge), load(a.vae).eval(), {'latents': load(a.latent).eval(), 'pixels': load(a.pixels).eval()}
+    judge, vae, models = Judge(a.judge), load(a.vae).eval(), {'latents': load(a.latent).eval(), 'pixels': load(a.pixels).eval(), 'zoo': load(a.zoo).eval()}
     data = {split: load_data('emoji', split, a.data_root, size=64) for split in ('train', 'test')}
     orders = {split: torch.randperm(len(d), generator=generator(a.seed, split)) for split, d in data.items()}
     rest = subset(data['train'], orders['train'][a.n :])
     picked = {name: subset(data[split], orders[split][: a.n]) for name, split in (('seen', 'train'), ('unseen', 'test'))}
     known = judge.look(rest.images, rest.captions)[0].double()
-    begun, seconds = time.process_time(), {}
+    seconds = {}
     drawn = {'real': {k: d.images for k, d in picked.items()}, 'copies': {k: copies(vae, d.images) for k, d in picked.items()}}
     for name, model in models.items():
         begun = time.process_time()
-        make = (lambda c: draw_latent(models['latents'], vae, c, a.scale, a.steps, a.seed)) if name == 'latents' else (lambda c: draw(models['pixels'], c, a.scale, a.steps, a.seed, 64))
-        drawn[name] = {k: make(list(d.captions)) for k, d in picked.items()}
+        make = partial(draw, model, steps=a.steps, seed=a.seed, size=64) if name == 'pixels' else partial(draw_latent, model, vae, steps=a.steps, seed=a.seed)
+        drawn[name] = {k: make(list(d.captions), scale=a.scale) for k, d in picked.items()}
         seconds[name] = round((time.process_time() - begun) / (2 * a.n), 3)
     rows = [row(name, sets, picked, judge, known, a.among) for name, sets in drawn.items()]
     small = lambda v: average(v, 16)  # noqa: E731
@@ -115,15 +121,22 @@ def main() -> None:
         line['copy_rate'] = copy_rate(small(sets['seen']), small(data['train'].images), small(data['test'].images), 0.05) if line['source'] in models else None
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in line.items()}, flush=True)
     about = {name: read_model(getattr(a, {'latents': 'latent'}.get(name, name)))[0]['about'] for name in (*models, 'vae')}
+    for facts in about.values():
+        facts.pop('words', None)
+    curve = []
+    for scale in SCALES:
+        look = {k: judge.look(make(list(d.captions), scale=scale), d.captions) for k, d in picked.items()}
+        curve.append({'scale': scale} | {f'retrieval, {k}': retrieval(*pair, a.among)[0] for k, pair in look.items()})
+        print(curve[-1], flush=True)
     report = {
         'command': 'python tools/measure_emoji.py', 'seed': a.seed, 'scale': a.scale, 'steps': a.steps, 'solver': 'ddim', 'among': a.among, 'known': len(known),
-        'judge': {'seed': judge.seed, 'retrieval': judge.counts}, 'rows': rows, 'seconds_a_picture': seconds, 'training': about,
+        'judge': {'seed': judge.seed, 'retrieval': judge.counts}, 'rows': rows, 'scales': curve, 'seconds_a_picture': seconds, 'training': about,
         'forward_gflop': {'latents': forward_flops(models['latents'], (4, 16, 16)) / 1e9, 'pixels': forward_flops(models['pixels'], (3, 64, 64)) / 1e9},
     }  # fmt: skip
     a.out.mkdir(parents=True, exist_ok=True)
-    show = {name: torch.cat([sets['seen'][:8], sets['unseen'][:8]]) for name, sets in drawn.items()}
+    show = {f'{name}, {k}': drawn[name][k][: 24 if name == 'zoo' else 8] for name in models for k in picked}
     save_file(show, a.out / 'gallery.safetensors')
-    report['captions'] = [c for d in picked.values() for c in d.captions[:8]]
+    report['captions'] = {k: list(d.captions[:24]) for k, d in picked.items()}
     write_file(a.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
 
 

@@ -3,8 +3,7 @@
     python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist
     python tools/train_zoo.py fashion-mnist --out runs/fashion-mnist --device cuda --batch 512 --steps 20000
     python tools/train_zoo.py shapes --out runs/shapes
-    python tools/train_zoo.py emoji --out runs/emoji    # reads with runs/clip-emoji-seed1, which tools/train_clip.py makes
-    python tools/train_zoo.py emoji-64 --out runs/emoji-64            # squares of pixels of 64 x 64
+    python tools/train_zoo.py emoji-64 --out runs/emoji-64            # squares of pixels; reads with runs/clip-emoji-seed1, which tools/train_clip.py makes
     python tools/train_zoo.py emoji-latent --out runs/emoji-latent    # latents of the same, which tools/train_vae.py makes
 
 Order of the data, times and noise are functions of seed and step, so a run that stops goes on from its last checkpoint
@@ -20,6 +19,7 @@ from pathlib import Path
 import torch
 from runs import run, spent
 
+from diffbook.cli import split_words
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
 from diffbook.data import batches, draw_split, load_data, read_shards, to_model
@@ -45,6 +45,7 @@ class Recipe:
     lr: float = 1.2e-3
     ema: float = 0.9995
     bf16: bool | None = None  # see Trainer
+    codec: str | None = None  # the model of the zoo that turns what is drawn into pictures
 
 
 def middling(schedule: Schedule, b: int, generator: torch.Generator, centre: float = -0.4) -> torch.Tensor:
@@ -73,11 +74,6 @@ def shapes_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.
     "Images, half of them of two objects, and the tokens of captions of which a fifth leaves something out."
     world = draw_split(120_000, 32, 'train', seed, objects=(1, 2, 2, 3), brief=0.2)
     return world.images, model.conditioner.tokenizer(world.captions)
-
-
-def emoji_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    pictures = load_data('emoji', 'train', root, size=32)
-    return pictures.images, model.conditioner.tokenizer(pictures.captions)
 
 
 def emoji_model(channels: int, patch: int, schedule: Schedule) -> Conditional:
@@ -115,9 +111,8 @@ RECIPES = {
         garment_model, lambda model, root, seed: load_data('fashion-mnist', 'train', root).images, garment_loss, 'fashion-mnist', (1, 28, 28), 20_000
     ),
     'shapes': Recipe(lambda: text_model('clip-near-misses'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
-    'emoji': Recipe(lambda: text_model('runs/clip-emoji-seed1'), emoji_data, text_loss, 'emoji', (3, 32, 32), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
-    'emoji-latent': Recipe(lambda: emoji_model(4, 1, CosineSchedule()), emoji_latents, latent_loss, 'emoji', (4, 16, 16), 5000, 32, lr=1.5e-3, ema=0.999, bf16=True),
-    'emoji-64': Recipe(lambda: emoji_model(3, 4, ShiftedSchedule(CosineSchedule(), 2.0)), emoji_pixels, text_loss, 'emoji', (3, 64, 64), 5000, 32, lr=1.5e-3, ema=0.999, bf16=True),
+    'emoji-latent': Recipe(lambda: emoji_model(4, 1, CosineSchedule()), emoji_latents, latent_loss, 'emoji', (4, 16, 16), 6500, 32, lr=1.5e-3, ema=0.999, bf16=True, codec='emoji-vae'),
+    'emoji-64': Recipe(lambda: emoji_model(3, 4, ShiftedSchedule(CosineSchedule(), 2.0)), emoji_pixels, text_loss, 'emoji', (3, 64, 64), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
 }
 
 
@@ -171,6 +166,10 @@ def main() -> None:
     about |= {'steps': steps, 'images': steps * batch, 'batch': batch, 'seed': a.seed, 'rate': lr, 'ema': ema, 'start': a.start}
     about |= {'forward_flops': forward, 'training_flops': 3 * forward * steps * batch, 'seconds': seconds, 'processor_seconds': processor}
     about |= {'device': trainer.device.type, 'threads': torch.get_num_threads(), 'torch': torch.__version__.split('+')[0]}
+    if recipe.codec:
+        about['codec'] = recipe.codec
+    if recipe.data_name == 'emoji':
+        about['words'] = sorted({word for caption in load_data('emoji', 'train', a.data_root, size=8).captions for word in split_words(caption)})
     save(out, model, about, torch.float16)
 
 

@@ -224,21 +224,22 @@ def prefixes(folder: Path, data: str, renames: str) -> list[int]:  # the step th
             return found
 
 
-def strace_kill(folder: Path, trainer: Trainer, fatal: int, log: Path) -> int | None:
-    "Let the kernel kill a save at its system call number `fatal`; give how the child ended, or None where strace cannot."
+CALLS = '?open,openat,write,pwrite64,fsync,?rename,renameat,?renameat2,?unlink,unlinkat,ftruncate,fcntl'
+
+
+def traced_save(folder: Path, trainer: Trainer, log: Path, *fatal: str) -> int | None:
+    "Save in a child under strace, which may inject a kill; give how the child ended, or None where strace may not attach."
     go_on, told = os.pipe()
     child = fork(lambda: os.read(go_on, 1) and trainer.save(folder))
-    calls = '?open,openat,write,pwrite64,fsync,?rename,renameat,?renameat2,?unlink,unlinkat,ftruncate,fcntl'
-    tracer = subprocess.Popen(
-        ['strace', '-p', str(child), '-y', '-o', log, '-e', f'trace={calls}', '-e', f'inject={calls}:signal=KILL:when={fatal}'],
-        stderr=subprocess.PIPE, text=True)  # fmt: skip
+    words = ['strace', '-p', str(child), '-y', '-o', str(log), '-e', f'trace={CALLS}', *fatal]
+    tracer = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     said = tracer.stderr.readline()
     os.write(told, b'x')
     ended = wait(child)
     tracer.wait()
+    for handle in (go_on, told):
+        os.close(handle)
     tracer.stderr.close()
-    os.close(go_on)
-    os.close(told)
     return ended if 'attached' in said else None
 
 
@@ -257,30 +258,33 @@ def r2(short: bool) -> dict:
     return count(good + (killed or 0), good + (killed or 0), cuts=found, killed_by_the_kernel=killed, calls=calls)
 
 
-def killed_saves(root: Path) -> tuple[int | None, list[str]]:
+def killed_saves(root: Path) -> tuple[int | None, list[str]]:  # kills, the system calls of a save
+    "Let the kernel kill a save at each of its system calls, and open what is left."
     states, trainer, folder = {}, begin(), root / 'kernel'
     for step in (4, 5):
         go(trainer, step).save(folder)
         states[step] = bits(trainer)
     kept = snapshot(folder)
     states[6] = bits(go(trainer, 6))
-    for fatal in numbers(1):
+
+    def save_again(*fatal: str) -> int | None:
         shutil.rmtree(folder)
         folder.mkdir()
         for name, content in kept.items():
             (folder / name).write_bytes(content)
-            os.utime(folder / name, (fatal, fatal))
-        ended = strace_kill(folder, trainer, fatal, root / 'log')
-        if ended is None:
-            return None, []
-        assert ended in (0, -signal.SIGKILL), f'the child ended with {ended}'
+        return traced_save(folder, trainer, root / 'log', *fatal)
+
+    if save_again() is None:
+        return None, []
+    calls = [found[0] for line in (root / 'log').read_text().splitlines() if (found := re.match(r'\w+(?=\()', line))]
+    for i, name in enumerate(calls):
+        ended = save_again('-e', f'inject={name}:signal=KILL:when={calls[: i + 1].count(name)}')
+        assert ended == -signal.SIGKILL, f'killed at {name}, the child ended with {ended}'
         again = begin()
-        assert again.resume(folder) and bits(again) == states[again.step], f'after system call {fatal}'
+        assert again.resume(folder) and bits(again) == states[again.step], f'after system call {i}, {name}'
         again.save(folder)
         assert not list(folder.glob('*.tmp'))
-        if ended == 0:
-            log = [x for x in (root / 'log').read_text().splitlines() if str(folder) in x]
-            return fatal - 1, [re.match(r'\w+', x)[0] for x in log]
+    return len(calls), calls
 
 
 # R3: a full disk
@@ -587,11 +591,11 @@ class Told(nn.Module):
         return self.net(x + self.level(noise_level[:, None] / 1000))
 
 
-def denoising() -> Trainer:
+def denoising(**settings) -> Trainer:
     with torch.random.fork_rng([]):
         torch.manual_seed(1)
         model = Denoiser(Told(), CosineSchedule(), predict_v)
-    return Trainer(model, lambda model, x0, generator: training_loss(model, x0, generator), warmup=5, seed=7, device='cpu', ema=0.9)
+    return Trainer(model, lambda model, x0, generator: training_loss(model, x0, generator), warmup=5, seed=7, device='cpu', ema=0.9, **settings)
 
 
 def poison(trainer: Trainer, batch: torch.Tensor, where: str, value: float, draw: torch.Generator) -> str:
@@ -655,51 +659,44 @@ def r12(short: bool, seed: int) -> dict:
     processes are forked from one that has imported the library; 10 of them start from nothing."""
     from diffbook.cli import main
 
-    n, fresh, steps, slowest, good, missed = 4 if short else 50, 0 if short else 10, 30 if short else 60, 0.0, 0, []
-    share = uniform(seed, 'signals', 0, range(n)).tolist()
+    n, fresh, steps = (4, 0, 30) if short else (50, 10, 60)
+    share, codes = uniform(seed, 'signals', 0, range(n)).tolist(), {signal.SIGTERM: 143, signal.SIGINT: 130}
+    good, slowest, late, missed = 0, 0.0, 0, []
 
     def silently(words: list[str]) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(null, stream)
+        for handle in (1, 2):
+            os.dup2(null, handle)
         main(words)
+
+    def begun(out: Path, apart: bool) -> int:  # the child, when its first checkpoint is written
+        words = small_training(root, out, steps)
+        quiet = {'cwd': ROOT, 'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+        child = subprocess.Popen([sys.executable, '-m', 'diffbook.cli', *words], **quiet).pid if apart else fork(partial(silently, words))
+        while not (out / 'training.csv').exists():  # the loop begins
+            assert wait(child, 0.002) is None, 'the training ended before it began'
+        return child
 
     with scratch() as root:
         pictures(root / 'pictures')
-        assert wait(fork(partial(silently, small_training(root, root / 'calm', steps)))) == 0
-        want, span = digest(root / 'calm' / 'model.safetensors'), 0.0
+        child, start = begun(root / 'calm', False), time.monotonic()
+        assert wait(child) == 0
+        want, span = digest(root / 'calm' / 'model.safetensors'), time.monotonic() - start
         for i in range(n):
             out, number = root / str(i), (signal.SIGTERM, signal.SIGINT)[i % 2]
-            words = small_training(root, out, steps)
-            if i < fresh:
-                child = subprocess.Popen([sys.executable, '-m', 'diffbook.cli', *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid
-            else:
-                child = fork(partial(silently, words))
-            log = out / 'training.csv'
-            while not log.exists():  # the loop has begun
-                assert wait(child, 0.002) is None, 'the training ended before it began'
-            if not span:
-                begun = time.monotonic()
-                wait(child)
-                span, again = time.monotonic() - begun, 1
-                shutil.rmtree(out)
-                child = fork(partial(silently, words))
-                while not log.exists():
-                    time.sleep(0.002)
+            child = begun(out, i < fresh)
             time.sleep(0.8 * share[i] * span)
-            begun = time.monotonic()
+            start = time.monotonic()
             os.kill(child, number)
-            ended = wait(child)
-            took = time.monotonic() - begun
-            finished = ended == 0  # the signal came after the last update
-            code = {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
-            if not finished:
-                assert wait(fork(partial(silently, [*words, '--resume']))) == 0
-            fine = (finished or ended == code) and took <= 5 and digest(out / 'model.safetensors') == want
+            ended, took = wait(child), time.monotonic() - start
+            late += ended == 0  # the signal came after the last update
+            if ended:
+                assert wait(fork(partial(silently, [*small_training(root, out, steps), '--resume']))) == 0
+            fine = ended in (0, codes[number]) and took <= 5 and digest(out / 'model.safetensors') == want
             good, slowest = good + fine, max(slowest, took)
             missed += [] if fine else [f'{number.name}: code {ended} after {took:.1f} s']
             shutil.rmtree(out)
-    return count(good, n, slowest_seconds=round(slowest, 2), missed=missed)
+    return count(good, n, slowest_seconds=round(slowest, 2), after_the_last_update=late, missed=missed)
 
 
 # R13: one writer
@@ -759,6 +756,54 @@ def r15(short: bool) -> dict:
     growth, still = looks[-1][0] / looks[0][0] - 1, looks[0][1:] == looks[-1][1:]
     figure = f'memory {growth:+.2%}, files and threads {"constant" if still else "not constant"}'
     return {'figure': figure, 'met': growth < 0.01 and still, 'n': steps + 3 * calls, 'looks': looks}
+
+
+# R16: compiled
+
+
+@row('R16', 'compiled equals eager', goal='within 1e-5, at most 3 recompilations')
+def r16(short: bool) -> dict:
+    """Compile the denoiser, and let every sampler use it at 20 pairs of times and 3 sizes of the batch; compile the loss, and
+    train 20 updates; compile a clipped denoiser, and clip at 20 numbers. Compare with the same without compilation, relative
+    to the largest number compared, and count how often a graph is compiled again."""
+    import torch._dynamo as dynamo
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    from diffbook.samplers import clip_x0
+
+    sizes, values = ((4, 2), 4) if short else ((4, 7, 2), 20)
+    worst, again, trainer = {}, {}, denoising()
+    model, schedule = trainer.model.eval().requires_grad_(False), trainer.model.schedule
+
+    def compare(name: str, plain: Callable, cases: list[tuple]) -> None:
+        dynamo.reset()
+        counter = CompileCounterWithBackend('inductor')
+        quick, first = torch.compile(plain, backend=counter), 0
+        for case in cases:
+            got, want = quick(*case), plain(*case)
+            first = first or counter.frame_count
+            worst[name] = max(worst.get(name, 0.0), ((got - want).abs().max() / want.abs().max().clamp(min=1)).item())
+        again[name] = counter.frame_count - first
+
+    pairs = [(0.99 - 0.9 * i / values, 0.94 - 0.9 * i / values) for i in range(values)]
+    pairs = [tuple(torch.tensor(v, dtype=torch.float64) for v in p) for p in pairs]
+    solvers = {'ddim': ddim, 'euler': euler, 'heun': heun, 'ancestral': ancestral, 'ddim, eta 0.5': partial(ddim, eta=0.5)}
+    states = {b: uniform(0, 'compiled', 0, range(b), (3,)).float() for b in sizes}
+    dynamo.reset()
+    counter = CompileCounterWithBackend('inductor')
+    quick, first = torch.compile(model, backend=counter), 0
+    for (name, solver), b, (t, s) in product(solvers.items(), sizes, pairs):
+        got, want = (solver(schedule, f, states[b], t, s) for f in (quick, model))
+        first = first or counter.frame_count
+        worst[name] = max(worst.get(name, 0.0), ((got - want).abs().max() / want.abs().max().clamp(min=1)).item())
+    again['denoiser'] = counter.frame_count - first
+    clipped = lambda x, t, high: clip_x0(model, -high, high)(x, t)
+    compare('clipping', clipped, [(states[sizes[0]], pairs[0][0], 0.1 + i / values) for i in range(values)])
+    if not short:
+        losses = [[s.loss.item() for s in islice(t.fit(batches(DATA, 6)), 20)] for t in (denoising(), denoising(compile=True))]
+        worst['training'] = max(abs(a - b) / max(1, abs(a)) for a, b in zip(*losses))
+    most, often = max(worst.values()), max(again.values())
+    return {'figure': f'within {most:.1g}, {often} recompilations', 'met': most <= 1e-5 and often <= 3, 'n': len(solvers) * len(sizes) * values, 'worst': worst, 'again': again}
 
 
 # R17: old files

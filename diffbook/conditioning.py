@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/42_conditioning.ipynb #imports-own
-from .core import Cond, Data, Time, match_dims, register
+from .core import Cond, Data, Rows, Time, draw_rows, match_dims, register
 from .losses import Denoiser, training_loss
 from .nets.clip import TextTower
 from .predictions import Prediction
@@ -137,7 +137,7 @@ def drop(
     cond: Cond,  # of b examples
     null: Cond,  # as many times nothing, of the same fields and shapes
     p: float,  # how likely an example is to lose its condition, 0.1 by custom
-    generator: torch.Generator | None = None,  # of the chance
+    generator: torch.Generator | Rows | None = None,  # of the chance
 ) -> Cond:  # each example keeps all of its condition, or none
     "Replace the condition of some examples by the null condition. Ho and Salimans 2022, algorithm 1."
     if not 0 <= p <= 1:
@@ -151,13 +151,13 @@ def drop(
     return _mix(pairs, p, generator)
 
 # %% ../nbs/42_conditioning.ipynb #mix
-def _mix(pairs: dict[str, tuple[Tensor, Tensor]], p: float, generator: torch.Generator | None) -> Cond:
+def _mix(pairs: dict[str, tuple[Tensor, Tensor]], p: float, generator: torch.Generator | Rows | None) -> Cond:
     "One throw for each example, for all of its fields together."
     if not pairs:
         return Cond()
     first = next(iter(pairs.values()))[0]
     source = first.device if generator is None else generator.device
-    lost = torch.rand(len(first), generator=generator, device=source) < p
+    lost = draw_rows(lambda n, g: torch.rand(n, generator=g, device=source), len(first), generator) < p
     return Cond(**{name: torch.where(match_dims(lost, a).bool(), b, a) for name, (a, b) in pairs.items()})
 
 # %% ../nbs/42_conditioning.ipynb #conditional
@@ -208,7 +208,7 @@ def forward(self: Conditional, x: Data, t: Time, cond: Cond | None = None) -> Da
 def conditional_loss(
     model: Conditional,
     batch: tuple[Data, object],  # (b, ...) clean data, and what each is conditioned on: labels, captions or images
-    generator: torch.Generator,  # of times, noise, and which examples lose their condition
+    generator: torch.Generator | Rows,  # of times, noise, and which examples lose their condition
     *,
     p: float = 0.1,  # how likely an example is to lose its condition
     **options,  # of training_loss: draw, weight

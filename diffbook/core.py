@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'REGISTRY', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES', 'Cond',
-           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'seeded_noise', 'generator', 'register',
-           'describe', 'build', 'parse_json', 'read_json', 'Span', 'read_header']
+           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'seeded_noise', 'generator', 'Rows',
+           'draw_rows', 'register', 'describe', 'build', 'parse_json', 'read_json', 'Span', 'read_header']
 
 # %% ../nbs/00_core.ipynb #imports
 import functools
@@ -145,6 +145,32 @@ def generator(
     low, high = stream_key(seed, f'{purpose}/{step}')
     return torch.Generator(device).manual_seed(low | (high & 0x7FFFFFFF) << 32)
 
+# %% ../nbs/00_core.ipynb #rows
+@dataclass(frozen=True)
+class Rows:
+    "Hold the generator of a whole batch, for a part of it."
+
+    source: torch.Generator  # draws for the whole batch
+    first: int  # of our rows
+    total: int  # rows of the whole batch
+
+    @property
+    def device(self) -> torch.device:
+        return self.source.device
+
+
+def draw_rows(
+    draw: Callable[[int, torch.Generator], Tensor],  # (n, generator) -> n rows
+    n: int,  # our rows
+    generator: torch.Generator | Rows | None,  # of these rows, or of a batch that they are part of
+) -> Tensor:  # n rows
+    "Draw the rows of a part as if the whole batch were drawn, so that no number depends on the parts."
+    if not isinstance(generator, Rows):
+        return draw(n, generator)
+    if generator.first + n > generator.total:
+        raise ValueError(f'rows {generator.first} to {generator.first + n} are asked for, of a batch of {generator.total}')
+    return draw(generator.total, generator.source)[generator.first : generator.first + n]
+
 # %% ../nbs/00_core.ipynb #register
 REGISTRY: dict[str, Callable] = {}
 
@@ -212,14 +238,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f'{word} is no number')
-
-
 def parse_json(data: bytes, where: object) -> dict[str, Any]:
     "Read bytes that hold one JSON object; `where` is for messages."
     try:
-        found = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_no_number)
+        found = json.loads(data.decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise ValueError(f'{where} is not JSON: {error}') from error
     if not isinstance(found, dict):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #imports-own
-from .core import Cond, Data, Time, as_time, match_dims, register
+from .core import Cond, Data, Rows, Time, as_time, draw_rows, match_dims, register
 from .elbo import beta_variance, posterior_variance
 from .predictions import Prediction, determinant, predict_eps, skip_out, solve_x0, target
 from .schedules import DiscreteSchedule, Schedule
@@ -190,13 +190,14 @@ def log_normal_draw(schedule: Schedule, b: int, generator: torch.Generator, *, m
 def training_loss(
     denoiser: Denoiser,  # network, schedule and prediction
     x0: Data,  # (b, ...) clean data
-    generator: torch.Generator,  # of times and noise
+    generator: torch.Generator | Rows,  # of times and noise
     cond: Cond | None = None,  # condition
     *,
     draw: Callable[[Schedule, int, torch.Generator], Tensor] = stratified_draw,  # of the times
     weight: Weight | None = None,
 ) -> Tensor:  # (b,) loss of each example
     "Draw times and noise for a batch and give its loss. Ho et al. 2020, algorithm 1."
-    t = draw(denoiser.schedule, len(x0), generator).to(x0.device)
-    eps = torch.randn(x0.shape, generator=generator, device=generator.device, dtype=x0.dtype).to(x0.device)
-    return diffusion_loss(denoiser, x0, t, eps, cond, weight)
+    b, shape = x0.shape[0], x0.shape[1:]
+    t = draw_rows(lambda n, g: draw(denoiser.schedule, n, g), b, generator)
+    eps = draw_rows(lambda n, g: torch.randn(n, *shape, generator=g, device=g.device, dtype=x0.dtype), b, generator)
+    return diffusion_loss(denoiser, x0, t.to(x0.device), eps.to(x0.device), cond, weight)

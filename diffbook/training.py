@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LossFn', 'RECIPES', 'LIMITS', 'CHECKPOINT', 'PICKLES', 'PARTS', 'learning_rate', 'gradient_norm', 'clip_', 'EMA',
-           'ema_decay', 'pick_device', 'TrainStep', 'Trainer', 'write_file', 'checkpoints', 'read_checkpoint', 'save',
-           'read_model', 'find_model', 'load']
+           'ema_decay', 'pick_device', 'TrainStep', 'Team', 'Trainer', 'write_file', 'checkpoints', 'read_checkpoint',
+           'save', 'read_model', 'find_model', 'load']
 
 # %% ../nbs/23_training.ipynb #imports
 import copy
@@ -23,7 +23,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,10 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 # %% ../nbs/23_training.ipynb #imports-own
-from .core import Cond, build, describe, generator
+from .core import Cond, Rows, build, describe, generator
 
 # %% ../nbs/23_training.ipynb #loss-fn
-LossFn = Callable[[nn.Module, Any, torch.Generator], Tensor]  # (model, batch, generator) -> () or (b,)
+LossFn = Callable[[nn.Module, Any, torch.Generator | Rows], Tensor]  # (model, batch, generator) -> () or (b,)
 
 # %% ../nbs/23_training.ipynb #learning-rate
 def learning_rate(
@@ -135,6 +135,43 @@ class TrainStep:
     lr: float  # learning rate of this update
     grad_norm: Tensor  # () before clipping
 
+# %% ../nbs/23_training.ipynb #team
+class Team:
+    "One process alone. Chapter 25 has teams of several, which answer the same questions."
+
+    rank, size = 0, 1  # our number, and how many there are
+
+    def prepare(self, loss: LossFn, model: nn.Module, average: nn.Module) -> LossFn:
+        "Make the weights those of the first process, and wrap the loss so that its gradients become means over the team."
+        return loss
+
+    def hold(self, gradients: bool) -> AbstractContextManager:
+        "Keep the gradients of the passes inside to ourselves, to be sent with a later one."
+        return nullcontext()
+
+    def mean(self, x: Tensor) -> Tensor:
+        "Average a tensor over the team."
+        return x
+
+    def any(self, flag: bool) -> bool:
+        "Tell whether it is so for one of us."
+        return flag
+
+    def agree(self, what: str, value: int) -> None:
+        "Raise a ValueError if we differ."
+
+    def whole(self, x: Tensor) -> Tensor:
+        "Put a tensor together of which each holds a piece."
+        return x
+
+    def own(self, x: Tensor) -> Tensor:
+        "Give the piece of a tensor that we hold."
+        return x
+
+    def fill(self, x: Tensor, whole: Tensor) -> None:
+        "Write a whole tensor into ours, of which we may hold a piece."
+        x.copy_(whole)
+
 # %% ../nbs/23_training.ipynb #trainer
 class Trainer:
     "Train a model: `for step in trainer.fit(batches)`."
@@ -158,10 +195,13 @@ class Trainer:
         fused: bool | None = None,  # one kernel for all of AdamW
         compile: bool | None = None,  # compile the loss and all that it calls
         check_every: int | None = None,  # updates between two looks for NaN
+        accumulate: int = 1,  # parts that a batch is computed in, one after the other
+        team: Team | None = None,  # processes that share each batch; see chapter 25
     ):
         self.settings = dict(lr=lr, total=total, warmup=warmup, betas=list(betas), weight_decay=weight_decay, clip=clip, ema=ema)
         switches = dict(bf16=bf16, channels_last=channels_last, fused=fused, compile=compile, check_every=check_every)
         self.model, self.loss, self.seed, self.step = model, loss, seed, 0
+        self.accumulate, self.team = accumulate, team or Team()
         self._check_settings()
         self._place(pick_device(device), {k: v for k, v in switches.items() if v is not None})
 
@@ -175,10 +215,10 @@ def _place(self: Trainer, device: torch.device, switches: dict[str, bool | int])
     if self.recipe['channels_last']:
         self.model.to(memory_format=torch.channels_last)
     self.ema = EMA(self.model, self.settings['ema'])
+    self._forward = self.team.prepare(torch.compile(self.loss) if self.recipe['compile'] else self.loss, self.model, self.ema.model)
     self.optimizer = torch.optim.AdamW(
         [p for p in self.model.parameters() if p.requires_grad], lr=self.settings['lr'], fused=self.recipe['fused'],
         betas=tuple(self.settings['betas']), weight_decay=self.settings['weight_decay'])  # fmt: skip
-    self._forward = torch.compile(self.loss) if self.recipe['compile'] else self.loss
     self._broken = torch.full((), math.inf, device=device)  # the first update that was not finite
 
 # %% ../nbs/23_training.ipynb #update
@@ -188,28 +228,74 @@ def update(self: Trainer, batch: Any) -> TrainStep:
     lr = learning_rate(self.step, *(self.settings[k] for k in ('lr', 'warmup', 'total')))
     for group in self.optimizer.param_groups:
         group['lr'] = lr
-    loss = self._loss(batch := self._bring(batch))
     self.optimizer.zero_grad()
-    loss.backward()
+    loss = self._backward(batch := self._bring(batch))
     gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-    self._look(batch, loss, norm := gradient_norm(gradients))
+    self._look(batch, loss, norm := self.team.whole(gradient_norm(gradients)))
     clip_(gradients, norm, self.settings['clip'])
     self.optimizer.step()
     self.ema.update(self.model, self.step)
     self.step += 1
-    return TrainStep(self.step, loss.detach(), lr, norm)
+    return TrainStep(self.step, loss, lr, norm)
+
+# %% ../nbs/23_training.ipynb #backward
+@patch
+def _backward(self: Trainer, batch: Any) -> Tensor:  # () the mean loss
+    "Leave the gradient of the mean loss of the whole team's batch, computed part by part."
+    n = 1 if self.accumulate * self.team.size == 1 else _count(batch)
+    if self.accumulate > n:
+        raise ValueError(f'accumulate is {self.accumulate}, expected at most {n}, the examples of a batch')
+    losses = []
+    for k in range(self.accumulate):
+        rows = range(n * k // self.accumulate, n * (k + 1) // self.accumulate)
+        with self.team.hold(k + 1 < self.accumulate):
+            part = self._loss(batch, rows, n) * (len(rows) / n)
+            part.backward()
+        losses.append(part.detach())
+    return self.team.mean(sum(losses))
+
+# %% ../nbs/23_training.ipynb #parts
+def _count(batch: Any) -> int:
+    "How many examples a batch holds."
+    found = {len(v) for _, v in _tensors(batch, 'batch') if v.ndim}
+    if len(found) != 1:
+        raise ValueError(f'a batch in parts holds tensors of {sorted(found) or "no"} rows, expected one number')
+    return found.pop()
+
+
+def _cut(batch: Any, rows: slice) -> Any:
+    "Take some examples of a batch."
+    if isinstance(batch, Mapping):
+        return {k: _cut(v, rows) for k, v in batch.items()}
+    if isinstance(batch, (tuple, list)) and any(isinstance(v, (Tensor, Mapping, tuple, list, Cond)) for v in batch):
+        return type(batch)(_cut(v, rows) for v in batch)
+    if isinstance(batch, Cond):
+        return batch.map(lambda v: v[rows])
+    return batch[rows] if isinstance(batch, (tuple, list)) or (isinstance(batch, Tensor) and batch.ndim) else batch
 
 # %% ../nbs/23_training.ipynb #loss
 @patch
-def _loss(self: Trainer, batch: Any) -> Tensor:
+def _loss(self: Trainer, batch: Any, rows: range, n: int) -> Tensor:
     self.model.train()
+    first, total = self.team.rank * n + rows.start, self.team.size * n
     bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe['bf16'])
-    with _seeded(self.seed, self.step, self.device) as source, bf16:
-        loss = self._forward(self.model, batch, source)
+    with _seeded(self.seed, self.step, self.device, first) as source, bf16:
+        if len(rows) < total:  # a part takes its rows of every draw
+            batch, source = _cut(batch, slice(rows.start, rows.stop)), Rows(source, first, total)
+        loss = _refuse_tap(self._forward, self.model, batch, source)
     if not isinstance(loss, Tensor) or loss.ndim > 1 or not loss.requires_grad:
         what = f'a tensor of shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else repr(loss)
         raise ValueError(f'the loss gave {what}, expected shape () or (b,), with a gradient')
     return loss.mean()
+
+
+def _refuse_tap(loss: LossFn, model: nn.Module, batch: Any, source: torch.Generator | Rows) -> Tensor:
+    try:
+        return loss(model, batch, source)
+    except TypeError as error:
+        if 'generator=Rows' not in str(error):
+            raise
+        raise ValueError('the loss draws with the generator itself; for a batch in parts, expected draw_rows(draw, n, generator)') from error
 
 # %% ../nbs/23_training.ipynb #to-device
 @patch
@@ -226,13 +312,13 @@ def _bring(self: Trainer, batch: Any) -> Any:
 
 # %% ../nbs/23_training.ipynb #randomness
 @contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[torch.Generator]:
+def _seeded(seed: int, step: int, device: torch.device, first: int = 0) -> Iterator[torch.Generator]:
     "Yield the generator of one update; dropout, which takes none, finds the global state seeded and gives it back."
     source = generator(seed, 'train', step, 'cpu' if device.type == 'mps' else device)
     backend = torch if device.type == 'cpu' else getattr(torch, device.type)
     devices = [] if device.type == 'cpu' else [device.index or 0]
     with torch.random.fork_rng(devices, device_type='cuda' if device.type == 'cpu' else device.type):
-        backend.manual_seed(generator(seed, 'dropout', step).initial_seed())
+        backend.manual_seed(generator(seed, f'dropout/{first}' if first else 'dropout', step).initial_seed())
         yield source
 
 # %% ../nbs/23_training.ipynb #check-settings
@@ -253,6 +339,8 @@ def _check_settings(self: Trainer) -> None:
         allowed, expected = LIMITS[name]
         if not allowed(value):
             raise ValueError(f'{name} is {value}, expected {expected}')
+    if isinstance(self.accumulate, bool) or not isinstance(self.accumulate, int) or self.accumulate < 1:
+        raise ValueError(f'accumulate is {self.accumulate!r}, expected a whole number, at least 1')
     generator(self.seed, 'train')  # refuses a seed that is no integer
     if not any(p.requires_grad for p in self.model.parameters()):
         raise ValueError(f'{type(self.model).__name__} has no parameter to train')
@@ -284,6 +372,7 @@ def _culprit(self: Trainer, batch: Any, loss: Tensor) -> str:
     tensors = [*_tensors(batch, 'batch'), *self.model.named_parameters(), *self.model.named_buffers(), ('loss', loss)]
     tensors += [(f'the gradient of {k}', p.grad) for k, p in self.model.named_parameters() if p.grad is not None]
     for name, value in tensors:
+        value = self.team.own(value)
         if value.is_floating_point() and not torch.isfinite(value).all():
             bad = value.detach()[~torch.isfinite(value)].reshape(-1)
             return f'{name} holds {bad[0].item()} in {len(bad)} of {value.numel()} places'
@@ -332,18 +421,24 @@ def fit(
 # %% ../nbs/23_training.ipynb #fit-loop
 @patch
 def _fit(self: Trainer, batches: Iterable[Any], folder: Path | None, every: int) -> Iterator[TrainStep]:
-    with _alone(folder) if folder else nullcontext(), _signals(folder is not None) as came:
+    with _alone(folder) if folder and self.team.rank == 0 else nullcontext(), _signals(folder is not None) as came:
         for batch in batches:
             step = self.update(batch)
             if folder is not None and self.step % every == 0:
                 self.save(folder)
             yield step
-            if came:
+            if folder is not None and self._called(came):
                 self.save(folder)
-                raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
+                raise KeyboardInterrupt if came and came[0] == signal.SIGINT else SystemExit(128 + (came or [signal.SIGTERM])[0])
         if folder is not None:
             self.save(folder)
         self._raise_if_broken()
+
+# %% ../nbs/23_training.ipynb #called
+@patch
+def _called(self: Trainer, came: list[int]) -> bool:
+    "Has a signal reached one of us? A team on GPUs asks as rarely as it looks for NaN."
+    return (self.team.size == 1 or self.step % self.recipe['check_every'] == 0) and self.team.any(bool(came))
 
 # %% ../nbs/23_training.ipynb #write-file
 def write_file(path: Path, data: bytes) -> None:
@@ -448,19 +543,22 @@ def _own(module: nn.Module) -> dict[str, Tensor]:
 
 # %% ../nbs/23_training.ipynb #save-trainer
 @patch
-def save(self: Trainer, folder: str | Path) -> Path:  # the file
+def save(self: Trainer, folder: str | Path) -> Path:  # the file; on all but the first process of a team, the folder
     "Write one checkpoint file, named after its step and its digest, and keep the one before it."
     self._raise_if_broken()
+    whole = {k: self.team.whole(v) for k, v in self._state().items()}
+    if self.team.rank:
+        return Path(folder)
     folder = _make_folder(folder)
     with _alone(folder):
-        return self._save(folder)
+        return self._save(folder, whole)
 
 
 @patch
-def _save(self: Trainer, folder: Path) -> Path:
+def _save(self: Trainer, folder: Path, state: Mapping[str, Tensor]) -> Path:
     _sweep(folder)
     header = {'step': self.step, 'seed': self.seed, 'settings': self.settings}
-    data = tensor_bytes({k: v.cpu().contiguous() for k, v in self._state().items()}, {'diffbook': json.dumps(header)})
+    data = tensor_bytes({k: v.cpu().contiguous() for k, v in state.items()}, {'diffbook': json.dumps(header)})
     path = folder / f'step-{self.step:09d}-{hashlib.sha256(data).hexdigest()[:32]}.safetensors'
     if not path.exists():
         write_file(path, data)
@@ -513,17 +611,22 @@ def _fit_names(have: Mapping[str, Tensor], want: Mapping[str, Tensor], where: ob
 def resume(self: Trainer, folder: str | Path) -> bool:  # whether there was anything
     "Continue from the newest checkpoint that is whole, bit for bit; `step` and `seed` are then those of the file."
     found = checkpoints(folder)
-    for path in found:
-        try:
-            header, tensors = read_checkpoint(path)
-        except (ValueError, OSError, SafetensorError) as error:
-            warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=2)
-            continue
-        self._restore(header, tensors, path)
-        return True
-    if found:
+    resumed = any(self._take_up(path) for path in found)  # stops at the first that is whole
+    if found and not resumed:
         raise ValueError(f'{Path(folder)} holds {len(found)} checkpoints and all are damaged')
-    return False
+    self.team.agree(f'the step of the checkpoint found in {Path(folder)}', self.step)
+    return resumed
+
+
+@patch
+def _take_up(self: Trainer, path: Path) -> bool:
+    try:
+        header, tensors = read_checkpoint(path)
+    except (ValueError, OSError, SafetensorError) as error:
+        warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=4)
+        return False
+    self._restore(header, tensors, path)
+    return True
 
 # %% ../nbs/23_training.ipynb #restore
 @patch
@@ -536,7 +639,7 @@ def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], 
     own = self._state()
     _fit_names(tensors, own, path)
     for name, value in own.items():
-        value.copy_(tensors[name])
+        self.team.fill(value, tensors[name])
     self.step, self.seed = header['step'], header['seed']
     self._broken.fill_(math.inf)
 

@@ -167,7 +167,7 @@ def test_losing_the_order_of_the_data_is_noticed(run):
 
 def test_losing_the_seed_of_dropout_is_noticed(run, monkeypatch):
     @contextlib.contextmanager
-    def unseeded(seed, step, device):
+    def unseeded(seed, step, device, first):
         yield generator(seed, 'train', step, device)
 
     root, states = run

@@ -7,7 +7,6 @@ can lose (dropout, running statistics, an integer buffer, tied weights), AdamW, 
 import contextlib
 import errno
 import hashlib
-import inspect
 import json
 import math
 import mmap
@@ -35,7 +34,7 @@ from torch import nn
 
 from benchmarks.reliability import ROOT, count, row
 from diffbook import training
-from diffbook.core import generator, seeded_noise, uniform
+from diffbook.core import Rows, draw_rows, generator, seeded_noise, uniform
 from diffbook.data import batches
 from diffbook.losses import Denoiser, training_loss
 from diffbook.predictions import predict_v
@@ -47,17 +46,26 @@ sys.path.insert(0, str(ROOT / 'tests'))  # the rows call what the tests call, an
 import test_training as lesson  # noqa: E402
 from test_training import bits, snapshot  # noqa: E402
 
-MORE = {'accumulate': 2} if 'accumulate' in inspect.signature(Trainer.__init__).parameters else {}
-UPDATES, DATA = 96, uniform(0, 'rows', 0, range(96), (3,)).float()  # three epochs of 96 examples in batches of 3
+UPDATES, BATCH = 96, 4  # three epochs of 32 batches
+DATA = uniform(0, 'rows', 0, range(UPDATES * BATCH // 3), (3,)).float()
+
+
+def loss(net: nn.Module, x: torch.Tensor, generator: torch.Generator | Rows) -> torch.Tensor:
+    noise = draw_rows(lambda n, g: torch.randn(n, 3, generator=g), len(x), generator)
+    return (net(x + 0.3 * noise) - noise).square().mean(1)
 
 
 def begin(**settings) -> Trainer:
-    "The trainer of most rows: everything on that can be lost."
-    return lesson.make(**{'total': UPDATES, 'weight_decay': 0.01} | MORE | settings)
+    "The trainer of most rows: everything on that can be lost, and each batch in two parts."
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        net = lesson.Net()
+    given = {'warmup': 5, 'total': UPDATES, 'seed': 7, 'device': 'cpu', 'ema': 0.9, 'weight_decay': 0.01, 'accumulate': 2}
+    return Trainer(net, loss, **given | settings)
 
 
 def stream(trainer: Trainer, until: int = UPDATES) -> Iterator:
-    return islice(batches(DATA, 3, trainer.seed, trainer.step), until - trainer.step)
+    return islice(batches(DATA, BATCH, trainer.seed, trainer.step), until - trainer.step)
 
 
 def go(trainer: Trainer, until: int = UPDATES, **options) -> Trainer:
@@ -167,7 +175,8 @@ def r1(short: bool, seed: int) -> dict:
             ended = wait(child, 300 if last else 0.6 * delay * spans[apart])
             if ended is None:
                 os.kill(child, signal.SIGKILL)
-                assert wait(child) == -signal.SIGKILL
+                ended = wait(child)  # 0 if it was done a moment before
+            if ended == -signal.SIGKILL:
                 log.append([*Board(board).get(), 'fresh' if apart else 'forked'])
                 run += 1
                 continue

@@ -359,8 +359,8 @@ MUTANTS = {
     ),
     'the condition dropped for a whole batch': (
         'one coin for the batch', 'conditioning.py',
-        'torch.rand(len(first), generator=generator, device=source) < p',
-        'torch.rand(1, generator=generator, device=source).expand(len(first)) < p',
+        'torch.rand(n, generator=g, device=source), len(first), generator) < p',
+        'torch.rand(1, generator=g, device=source).expand(n), len(first), generator) < p',
         'test_conditioning.py::test_drop_takes_whole_examples',
     ),
     'a frozen tower in training mode': (

@@ -1,4 +1,4 @@
-"""The command line: `diffbook train | sample | evaluate | data | doctor`."""
+"""The command line: `diffbook train | sample | evaluate | data | convert | doctor`."""
 
 import os
 import shutil
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffbook.core import DenoiseFn
     from diffbook.data import Dataset
     from diffbook.losses import Denoiser
+    from diffbook.nets.vae import Codec
 
 app = typer.Typer(
     name='diffbook', add_completion=False, rich_markup_mode='markdown', pretty_exceptions_enable=False,
@@ -62,6 +63,20 @@ def at_least(name: str, value: float | None, least: float) -> None:
     "Refuse an option that is too small."
     if value is not None and not value >= least:
         raise ValueError(f'{name} is {value}, expected at least {least}')
+
+
+def at_most(name: str, value: float | None, most: float) -> None:
+    "Refuse an option that is too large."
+    if value is not None and not value <= most:
+        raise ValueError(f'{name} is {value}, expected at most {most:,}')
+
+
+def check_text(name: str, text: str | None) -> None:
+    "Refuse a text that no model should be given."
+    if text is not None:
+        from diffbook.data import check_caption
+
+        check_caption(text, name)
 
 
 @app.callback()
@@ -108,6 +123,9 @@ def describe_shape(about: dict[str, Any], model: 'Denoiser', size: int | None) -
     shape = about.get('shape')
     if size is None and shape is None:
         raise ValueError('the model does not say how large its images are; add --size')
+    whole = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 0 < n <= 4096 for n in shape)
+    if shape is not None and not whole:
+        raise ValueError(f'about.shape of the model is {repr(shape)[:100]}, expected [channels, height, width], each from 1 to 4096')
     channels = shape[0] if shape else getattr(model, 'denoiser', model).net.in_channels
     return (channels, size, size) if size is not None else tuple(shape)
 
@@ -363,7 +381,7 @@ def load_captioned(name: str, root: Path | None, size: int | None) -> 'Dataset':
         return draw_split(50_000, size or 32, brief=0.2)
     found = load_images(name, 'train', root, size)
     if found.captions is None:
-        raise ValueError(f'--text needs captions, and {name} has none; expected --data shapes or emoji')
+        raise ValueError(f'--text needs captions, and {name} has none; expected --data shapes, emoji, or a folder with a .txt beside each image')
     return found
 
 
@@ -440,6 +458,10 @@ def sample(
         raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
     if out.suffix.lower() != '.png' or out.is_dir():
         raise ValueError(f'--out is {out}, expected a file that ends in .png')
+    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
+        at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))
+    for name, text in (('--prompt', prompt), ('--negative', negative)):
+        check_text(name, text)
     for name, value in (('--mask', mask), ('--strength', strength)):
         if value is not None and image is None:
             raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
@@ -452,9 +474,12 @@ def sample(
     else:
         net, about = open_model(model, device)
         told = listen(net, about, model, prompt, negative, guidance)
-        shape, solver = describe_shape(about, net, size), solver or ('ancestral' if mask else 'heun')
-        edit = None if image is None else open_edit(image, mask, strength, shape)
-        images = draw(net, shape, n or 64, steps or STEPS.get(solver, 20), solver, seed, told=told, edit=edit)
+        codec, solver = open_codec(about, model, device), solver or ('ancestral' if mask else 'heun')
+        shape = describe_shape(about, net, size if codec is None else cells(codec, size))
+        edit = None if image is None else open_edit(image, mask, strength, shape if codec is None else codec_shape(codec, shape))
+        start = edit if edit is None or codec is None else encode_edit(codec, edit)
+        images = draw(net, shape, n or 64, steps or STEPS.get(solver, 20), solver, seed, told=told, edit=start)
+        images = images if codec is None else decode(codec, images, edit)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
     say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
@@ -567,6 +592,53 @@ def open_model(name: str, device: str | None) -> tuple['Denoiser | Conditional',
     if not isinstance(model, (Denoiser, Conditional)):
         raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
     return model.to(place), read_model(name)[0]['about']
+
+
+def open_codec(about: dict[str, Any], name: str, device: str | None) -> 'Codec | None':
+    "Load the autoencoder of a model that draws latents; it must be one of the zoo."
+    from diffbook.nets.vae import Codec
+    from diffbook.training import load, pick_device
+
+    if (codec := about.get('codec')) is None:
+        return None
+    if not isinstance(codec, str) or Path(codec).name != codec:
+        raise ValueError(f'{name} draws latents of {codec!r}, expected the name of a model in the zoo')
+    found = load(codec)
+    if not isinstance(found, Codec):
+        raise ValueError(f'{name} draws latents of {codec}, which is a {type(found).__name__}, expected an autoencoder')
+    return found.to(pick_device(device))
+
+
+def cells(codec: 'Codec', size: int | None) -> int | None:
+    "How many latent cells stand along a side of so many pixels."
+    if size is not None and size % codec.factor:
+        raise ValueError(f'--size is {size}, expected a multiple of {codec.factor}, the pixels of one latent cell')
+    return size and size // codec.factor
+
+
+def codec_shape(codec: 'Codec', shape: tuple[int, ...]) -> tuple[int, int, int]:
+    "The shape of the images whose latents have `shape`."
+    return codec.in_channels, shape[1] * codec.factor, shape[2] * codec.factor
+
+
+def encode_edit(codec: 'Codec', edit: Edit) -> Edit:
+    "The same edit in latents; a cell stays if all its pixels do."
+    import torch
+    import torch.nn.functional as F
+
+    with torch.inference_mode():
+        latent = codec.encode(edit.picture.to(next(codec.parameters()).device)).cpu()
+    return Edit(latent, None if edit.known is None else F.avg_pool2d(edit.known.float(), codec.factor) == 1, edit.strength)
+
+
+def decode(codec: 'Codec', latents: 'Tensor', edit: Edit | None, batch: int = 32) -> 'Tensor':
+    "Turn latents into images in [-1, 1]; what was to stay is put back to the pixel."
+    import torch
+
+    place = next(codec.parameters()).device
+    with torch.inference_mode():
+        images = torch.cat([codec.decode(z.to(place)).cpu() for z in latents.split(batch)]).clamp(-1, 1)
+    return images if edit is None or edit.known is None else torch.where(edit.known, edit.picture, images)
 
 
 def finite(images: 'Tensor') -> 'Tensor':
@@ -712,6 +784,27 @@ def status(name: str, root: Path, given: Path | None) -> str:
 
 
 @app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help='An old checkpoint: a .pt, .pth, .bin or .ckpt file.')],
+    out: Annotated[Path, typer.Argument(help='The file to write, ending in .safetensors.')],
+    part: Annotated[str | None, typer.Option(help='Take only this dictionary of the file; by default its state_dict, or all of it.')] = None,
+) -> None:
+    """Turn an old checkpoint, which can run code when it is read, into safetensors, which cannot.
+
+    Example: `diffbook convert v1-5-pruned.ckpt v1-5-pruned.safetensors`
+
+    A process of its own reads the file: it may open that file and write the other, gets no network where the system allows to take it away, and bounded memory, time and size.
+    It needs torch 2.10 or later. Names of tensors in dictionaries within dictionaries are joined by dots; what is no tensor is left out.
+    """
+    from diffbook.convert import convert as convert_file
+
+    report = convert_file(file, out, part=part)
+    say(f'{report["tensors"]:,} tensors, {report["bytes"]:,} bytes, in {out}; the process that read {file.name} had {report["network"]}')
+    if report['left']:
+        note(f'left out, as no tensors: {", ".join(report["left"][:5])}' + (', ...' if len(report['left']) > 5 else ''))
+
+
+@app.command()
 def doctor(device: Device = None, data_root: DataRoot = None, seed: Seed = 0) -> None:
     """Print versions, devices, threads and data, and time one training step.
 
@@ -777,7 +870,9 @@ def message(error: Exception, argv: list[str]) -> str:
     given = [v for option, v in zip(argv, argv[1:]) if option in getattr(getattr(error, 'param', None), 'opts', ())]
     text = f'{text}, got {given[0]!r}' if usage and given else text
     expected = usage or isinstance(error, (ValueError, OSError, ArithmeticError))
-    return ' '.join(text.split()) if expected and text else f'{type(error).__name__}: {" ".join(str(error).split())} (--debug shows where)'
+    text = ' '.join(text.split()) if expected and text else f'{type(error).__name__}: {" ".join(str(error).split())} (--debug shows where)'
+    shown = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)  # a file must not speak to the terminal
+    return shown if len(shown) <= 2000 else f'{shown[:1000]} ... {shown[-900:]}'
 
 
 if __name__ == '__main__':

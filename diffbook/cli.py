@@ -1,5 +1,6 @@
 """The command line: `diffbook train | sample | evaluate | data | convert | doctor`."""
 
+import copy
 import os
 import shutil
 import sys
@@ -307,6 +308,9 @@ def train(
     save_every: Annotated[int, typer.Option(help='Updates between two checkpoints.')] = 500,
     bf16: Annotated[bool | None, typer.Option('--bf16/--no-bf16', help='Compute in bfloat16; by default on a GPU.')] = None,
     compile: Annotated[bool, typer.Option('--compile', help='Compile the network first (minutes).')] = False,
+    accumulate: Annotated[int | None, typer.Option(help='Parts that a batch is computed in, one after the other, to save memory.')] = None,
+    shard: Annotated[bool | None, typer.Option('--shard/--no-shard', help='Split the weights among the processes (FSDP2).')] = None,
+    timeout: Annotated[float, typer.Option(help='Seconds after which a process gives up waiting for another.')] = 60.0,
     device: Device = None,
     data_root: DataRoot = None,
     seed: Seed = 0,
@@ -317,6 +321,8 @@ def train(
 
     With captions: `diffbook train --data shapes --text --out runs/text --minutes 15`
 
+    On several devices: `torchrun --nproc-per-node 2 -m diffbook.cli train --data shapes --out runs/two`, or `accelerate launch -m diffbook.cli train ...`
+
     Writes the averaged model (model.safetensors, config.json), training.csv, and checkpoints/ from which --resume continues bit for bit.
     """
     if steps is not None and minutes is not None:
@@ -325,30 +331,40 @@ def train(
     at_least('--steps', steps, 1)
     at_least('--batch-size', batch_size, 1)
     at_least('--save-every', save_every, 1)
+    at_least('--accumulate', accumulate, 1)
     if minutes is not None and not 0 < minutes < float('inf'):
         raise ValueError(f'--minutes is {minutes}, expected a positive number')
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out is {out}, which is a file; expected a folder')
+    from diffbook.scale import asked, copy_whole, join, launched
     from diffbook.training import Trainer, checkpoints, pick_device, save
 
-    folder = out / 'checkpoints'
+    folder, told, (rank, size_of_team) = out / 'checkpoints', asked(), launched()
+    accumulate, shard, bf16 = (told[k] if v is None else v for k, v in (('accumulate', accumulate), ('shard', shard), ('bf16', bf16)))
+    resume = resume or int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0  # torchrun starts us again after a crash
     if checkpoints(folder) and not resume:
         raise ValueError(f'{out} holds a run already; add --resume to continue it, or choose another --out')
-    device = pick_device(device)
+    if batch_size % size_of_team:
+        raise ValueError(f'--batch-size is {batch_size}, expected a number that the {size_of_team} processes divide')
+    at_least(f'--batch-size on each of {size_of_team} processes in {accumulate} parts', batch_size // size_of_team, accumulate)
+    say = globals()['say'] if rank == 0 else lambda text: None
+    team = join(device, shard=shard, timeout=timeout)
+    device = getattr(team, 'device', None) or pick_device(device)
     found = load_captioned(data, data_root, size) if text else load_images(data, 'train', data_root, size)
     images = found.images
     model = new_text_model(found, width, seed) if text else new_model(tuple(images.shape[1:]), width, seed)
     examples = (images, model.conditioner.tokenizer(found.captions)) if text else images
+    publish = copy.deepcopy(model) if shard else None  # in one piece, for the weights at the end
     trainer = Trainer(
         model, text_objective if text else objective, lr=lr, total=total, ema=ema, seed=seed, device=device, bf16=bf16, compile=compile or None,
-        warmup=min(100, (total or 1000) // 10))  # fmt: skip
+        warmup=min(100, (total or 1000) // 10), channels_last=False if shard else None, accumulate=accumulate, team=team)  # fmt: skip
     trainer.settings |= {'data': data, 'batch_size': batch_size}  # a run continues with what it began with
     if resume:
         say(f'Continuing after step {trainer.step}.' if trainer.resume(folder) else f'{folder} holds no checkpoint; starting at step 0.')
     if trainer.seed != seed:
         raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
     parameters = sum(p.numel() for p in model.parameters())
-    say(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}.')
+    say(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
     if found.captions and not text:
         say('These images have captions: with --text, the model learns to draw what they say.')
     new = not out.exists()
@@ -356,7 +372,7 @@ def train(
         trainer.save(folder)  # a disk that cannot be written to says so now
         train_loop(trainer, examples, batch_size, total, minutes, folder, save_every, out / 'training.csv')
     except Exception:
-        if new and trainer.step < save_every:
+        if new and trainer.step < save_every and team.size == 1:
             shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping
         raise
     except (KeyboardInterrupt, SystemExit):
@@ -366,7 +382,9 @@ def train(
              'batch_size': batch_size, 'seed': seed}  # fmt: skip
     if text:
         about['words'] = sorted({word for caption in found.captions for word in split_words(caption)})
-    save(out, trainer.ema.model, about)
+    average = trainer.ema.model if publish is None else copy_whole(trainer.ema.model, publish, team)
+    if team.rank == 0:
+        save(out, average, about)
     say(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
         f'  {folder}    checkpoints\nNext: diffbook sample {out} --out {out / "samples.png"}'
         + (f' --prompt "{found.captions[0]}"' if text else ''))  # fmt: skip
@@ -404,21 +422,23 @@ def train_loop(
     from tqdm import tqdm
 
     from diffbook.data import batches
+    from diffbook.scale import share
 
-    left = None if total is None else max(0, total - trainer.step)
+    left, team = None if total is None else max(0, total - trainer.step), trainer.team
     examples = tuple(v.to(trainer.device) for v in examples) if isinstance(examples, tuple) else examples.to(trainer.device)
-    stream = islice(batches(examples, batch_size, trainer.seed, trainer.step), left)
+    stream = islice(batches(share(examples, team), batch_size, trainer.seed, trainer.step), left)
     end = time.monotonic() + 60 * minutes if minutes else float('inf')
     kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
     kept = [line for line in kept if line.partition(',')[0].isdigit() and int(line.partition(',')[0]) <= trainer.step]
-    with log.open('w') as file, tqdm(total=total, initial=trainer.step, desc='training', unit='step') as bar:
+    others = team.rank > 0  # who are silent
+    with open(os.devnull if others else log, 'w') as file, tqdm(total=total, initial=trainer.step, desc='training', unit='step', disable=others) as bar:
         print('step,loss,lr,grad_norm', *kept, sep='\n', file=file, flush=True)
         for step in trainer.fit(stream, folder, every):
             bar.update()
             if step.step % 20 == 0:
                 bar.set_postfix(loss=f'{step.loss.item():.3f}')
                 print(f'{step.step},{step.loss.item():.6g},{step.lr:.6g},{step.grad_norm.item():.6g}', file=file, flush=True)
-            if time.monotonic() >= end:
+            if minutes and team.any(time.monotonic() >= end):
                 trainer.save(folder)
                 break
 

@@ -8,12 +8,13 @@ __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS'
            'Dataset', 'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard',
            'spiral', 'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
            'draw_near_misses', 'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root',
-           'fetch_data', 'read_idx', 'read_image', 'read_folder', 'load_data', 'Column', 'Shards', 'write_shards',
-           'read_shards']
+           'fetch_data', 'read_idx', 'read_image', 'check_caption', 'read_folder', 'load_data', 'Column', 'Shards',
+           'write_shards', 'read_shards']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
 import hashlib
+import http.client
 import importlib.resources
 import io
 import json
@@ -23,6 +24,7 @@ import re
 import shutil
 import tarfile
 import time
+import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -30,6 +32,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import permutations
@@ -43,7 +46,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .core import generator, uniform
+from .core import generator, read_header, read_json, uniform
 
 # %% ../nbs/03_data.ipynb #dataset
 @dataclass(frozen=True)
@@ -788,15 +791,43 @@ def _locate(name: str, files: list[str], root: str | Path | None) -> list[Path]:
         )
     return [folder / f for f in files]
 
+# %% ../nbs/03_data.ipynb #pieces
+_PATIENCE, _SLOWEST = 30.0, 1024  # seconds to wait for a byte, and bytes a second on the whole
+
+
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    "Go where a server sends us only if that is https."
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        if urllib.parse.urlsplit(url).scheme != 'https':
+            raise ValueError(f'{request.full_url} leads to {url}, expected https')
+        return super().redirect_request(request, file, code, message, headers, url)
+
+
+def _pieces(url: str, largest: int) -> Iterator[bytes]:
+    "The bytes behind an address, as they come: at most `largest`, from https, this machine or its disk."
+    place, received, begin = urllib.parse.urlsplit(url), 0, time.monotonic()
+    if place.scheme not in ('https', 'file') and (place.scheme, place.hostname) != ('http', '127.0.0.1'):
+        raise ValueError(f'the address is {url}, expected https')
+    try:
+        with urllib.request.build_opener(_OnlyHttps).open(url, timeout=_PATIENCE) as answer:
+            while piece := answer.read1(1 << 18):
+                received += len(piece)
+                if received > largest:
+                    raise ValueError(f'{url} is longer than the {largest} bytes expected')
+                if received < _SLOWEST * (time.monotonic() - begin - _PATIENCE):
+                    raise TimeoutError(f'{url} sends less than {_SLOWEST} bytes a second')
+                yield piece
+    except http.client.HTTPException as error:  # which is no OSError
+        raise OSError(f'{url} answers, but not in HTTP: {type(error).__name__} {error}') from error
+
 # %% ../nbs/03_data.ipynb #fetch
 def _download(url: str, path: Path, size: int, sha256: str) -> None:
     part, digest, received = path.with_suffix(path.suffix + '.part'), hashlib.sha256(), 0
     try:
-        with urllib.request.urlopen(url, timeout=30) as answer, part.open('wb') as out, tqdm(total=size, unit='B', unit_scale=True, desc=path.name) as bar:
-            while piece := answer.read(1 << 18):
+        with part.open('wb') as out, tqdm(total=size, unit='B', unit_scale=True, desc=path.name) as bar:
+            for piece in _pieces(url, size):
                 received += len(piece)
-                if received > size:
-                    raise ValueError(f'{url} is longer than the {size} bytes expected')
                 digest.update(piece)
                 out.write(piece)
                 bar.update(len(piece))
@@ -814,16 +845,27 @@ def fetch_data(
     "Download a published data set, checking length and digest; what is there already stays."
     if name not in SOURCES:
         raise ValueError(f'data set is {name!r}, expected one of {", ".join(SOURCES)}')
-    source = SOURCES[name]
-    folder = data_root(root) / source.folder
+    folder = data_root(root) / SOURCES[name].folder
+    new = [p for p in (folder, *folder.parents) if not p.exists()]
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch_into(folder, name, SOURCES[name])
+    except BaseException:
+        for made in new:
+            with suppress(OSError):  # nothing came: leave no empty folder
+                made.rmdir()
+        raise
+    return folder
+
+# %% ../nbs/03_data.ipynb #fetch-into
+def _fetch_into(folder: Path, name: str, source: Source) -> None:
     if name == 'emoji':
         for style in EMOJI_STYLES:
             _fetch_emoji(style, folder / style, source.mirrors)
-        return folder
+        return
     for file, (size, sha256) in source.files.items():
         path = folder / file
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+        if path.is_file() and _file_digest(path) == sha256:
             continue
         errors = []
         for mirror in source.mirrors:
@@ -834,7 +876,6 @@ def fetch_data(
                 errors.append(f'{mirror}: {error}')
         else:
             raise OSError(f'{file} of {name} could not be fetched: {"; ".join(errors)}')
-    return folder
 
 # %% ../nbs/03_data.ipynb #read-idx
 def read_idx(
@@ -848,9 +889,9 @@ def read_idx(
             if len(head) != 4 + 4 * axes or head[:4] != bytes([0, 0, 8, axes]):
                 raise ValueError(f'{path} begins with {head[:4].hex() or "nothing"}, expected 000008{axes:02x}, an idx file of bytes with {axes} axes')
             shape = [int.from_bytes(head[k : k + 4], 'big') for k in range(4, len(head), 4)]
-            size = math.prod(shape)
-            if size > 1 << 30:
-                raise ValueError(f'{path} claims shape {tuple(shape)}, more than 1 GB')
+            size, most = math.prod(shape), min(1 << 30, max(1 << 26, 100 * Path(path).stat().st_size))
+            if size > most:
+                raise ValueError(f'{path} claims shape {tuple(shape)}, {size:,} bytes; expected at most {most:,}: 1 GB, and 100 times the file or 64 MB')
             if size == 0:
                 raise ValueError(f'{path} is empty: its header says shape {tuple(shape)}')
             body = bytearray(file.read(size + 1))
@@ -870,22 +911,53 @@ def _load_idx(name: str, split: str, root: str | Path | None) -> Dataset:
     return Dataset(images[:, None], labels.long(), None, name, SOURCES[name].classes)
 
 # %% ../nbs/03_data.ipynb #load-cifar
+_UNPACKED, _MEMBERS = 200 << 20, 32  # bytes and entries that an archive may hold
+
+
+class _Bounded:
+    "Read a file no further than so many bytes."
+
+    def __init__(self, file: io.BufferedIOBase, most: int):
+        self.file, self.most, self.left = file, most, most
+
+    def read(self, n: int) -> bytes:
+        piece = self.file.read(n)
+        self.left -= len(piece)
+        if self.left < 0:
+            raise ValueError(f'it unpacks to more than {self.most:,} bytes')
+        return piece
+
+# %% ../nbs/03_data.ipynb #cifar-members
+def _members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
+    "The wanted files of a compressed archive, each of a known length."
+    found: dict[str, bytes] = {}
+    with gzip.open(path) as packed, tarfile.open(fileobj=_Bounded(packed, _UNPACKED), mode='r|') as archive:
+        for k, member in enumerate(archive):
+            if k >= _MEMBERS or not (member.isdir() or member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.name in wanted):
+                raise ValueError(f'it holds {member.name!r}, a link or the entry {k}, expected at most {_MEMBERS} files and folders')
+            if member.name in wanted:
+                size = wanted[member.name]
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.size != size or member.name in found:
+                    raise ValueError(f'it holds {member.name} of {member.size} bytes, expected a file of {size}, once')
+                found[member.name] = archive.extractfile(member).read(size)
+            if len(found) == len(wanted):
+                break
+    return found
+
+# %% ../nbs/03_data.ipynb #cifar-load
 def _load_cifar10(name: str, split: str, root: str | Path | None) -> Dataset:
     (path,) = _locate(name, list(SOURCES[name].files), root)
-    names = ['test_batch'] if split == 'test' else [f'data_batch_{k}' for k in range(1, 6)]
-    parts, size = [], 10000 * 3073
+    files = ['test_batch'] if split == 'test' else [f'data_batch_{k}' for k in range(1, 6)]
+    wanted = {f'cifar-10-batches-bin/{file}.bin': 10000 * 3073 for file in files}
     try:
-        with tarfile.open(path, 'r:gz') as archive:
-            for file in names:
-                member = archive.getmember(f'cifar-10-batches-bin/{file}.bin')
-                stream = archive.extractfile(member) if member.isreg() and member.size == size else None
-                if stream is None:
-                    raise ValueError(f'{path} holds {member.name} of {member.size} bytes, expected a file of {size}')
-                parts.append(torch.frombuffer(bytearray(stream.read(size)), dtype=torch.uint8).reshape(10000, 3073))
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, KeyError) as error:
+        found = _members(path, wanted)
+        rows = torch.cat([torch.frombuffer(bytearray(found[file]), dtype=torch.uint8).reshape(10000, 3073) for file in wanted])
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, KeyError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f'{path} is damaged: {error}') from error
-    rows = torch.cat(parts)
-    return Dataset(rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0].long(), None, name, SOURCES[name].classes)
+    labels = rows[:, 0].long()
+    if labels.max() >= len(SOURCES[name].classes):
+        raise ValueError(f'{path} has a label {labels.max().item()}, expected less than {len(SOURCES[name].classes)}')
+    return Dataset(rows[:, 1:].reshape(-1, 3, 32, 32), labels, None, name, SOURCES[name].classes)
 
 # %% ../nbs/03_data.ipynb #emoji-list
 @cache
@@ -921,8 +993,7 @@ def _fetch_small(url: str, path: Path, digest: str) -> bytes:
         return content
     for pause in (1, 4, None):
         try:
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                content = answer.read(1 << 20)
+            content = b''.join(_pieces(url, 1 << 20))
             break
         except OSError as error:
             passing = not isinstance(error, urllib.error.HTTPError) or error.code in (429, 500, 502, 503, 504)
@@ -959,16 +1030,33 @@ def _fetch_emoji(style: str, folder: Path, mirrors: tuple[str, ...]) -> None:
     os.replace(folder / 'images.part', folder / 'images.npz')
     shutil.rmtree(raw)
 
+# %% ../nbs/03_data.ipynb #emoji-pixels
+def _unpack_pixels(path: Path) -> numpy.ndarray:
+    "The array (n, 64, 64, 3) of bytes in an .npz file, which may unpack to no more than an archive may."
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo('images.npy')
+        if entry.file_size > _UNPACKED or len(archive.namelist()) > _MEMBERS:
+            raise ValueError(f'it holds {len(archive.namelist())} files, the first of {entry.file_size:,} bytes; expected at most {_MEMBERS} and {_UNPACKED:,}')
+        with archive.open(entry) as file:
+            content = file.read(_UNPACKED + 1)
+    file = io.BytesIO(content)
+    numpy.lib.format.read_magic(file)
+    shape, columns, kind = numpy.lib.format.read_array_header_1_0(file)
+    if kind != numpy.uint8 or columns or shape[1:] != (64, 64, 3) or math.prod(shape) != len(content) - file.tell():
+        raise ValueError(f'images are {kind} of shape {shape} in {len(content) - file.tell():,} bytes, expected uint8 (n, 64, 64, 3)')
+    return numpy.frombuffer(content, numpy.uint8, offset=file.tell()).reshape(shape)
+
 # %% ../nbs/03_data.ipynb #emoji-read
 def _read_emoji(style: str, folder: Path) -> Tensor:
     "Images (n, 3, 64, 64) of a style in the order of the list, refusing any that differ from the published ones."
     path, rows = folder / 'images.npz', _emoji_rows(style)
     try:
+        if (size := (folder / 'captions.json').stat().st_size) > 1 << 24:
+            raise ValueError(f'captions.json has {size:,} bytes')
         listed = json.loads((folder / 'captions.json').read_text(encoding='utf-8'))
         where = {entry['base']: k for k, entry in enumerate(listed) if entry['tone'] == ''}
-        with numpy.load(path, allow_pickle=False) as file:
-            images = file['images'][[where[row['base']] for row in rows]]
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        images = _unpack_pixels(path)[[where[row['base']] for row in rows]]
+    except (ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f'{folder} is damaged: {type(error).__name__} {error}; fetch it with: diffbook data emoji --download') from error
     found = hashlib.sha256(numpy.ascontiguousarray(images).tobytes()).hexdigest()
     if found != _emoji_list()['sources'][style]['pixels']:
@@ -1011,7 +1099,17 @@ def _load_emoji(split: str, root: str | Path | None, size: int) -> Dataset:
     return Dataset(images, torch.tensor(labels), tuple(captions), 'emoji', ('style', 'group', 'base'))
 
 # %% ../nbs/03_data.ipynb #read-image
-MAX_PIXELS = 40_000_000
+MAX_PIXELS, _SCANS = 40_000_000, 64  # of a picture; a JPEG may ask for every pixel again and again
+
+
+def _middle(image: Image.Image, size: int) -> Image.Image:
+    "The middle square of a picture, scaled; what is transparent becomes white."
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
+    how = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
+    return image.convert('RGB').resize((size, size), how, (left, top, left + side, top + side))
 
 
 def read_image(
@@ -1021,24 +1119,56 @@ def read_image(
     "Read the middle square of an image file, scaled; what is transparent becomes white."
     try:
         with Image.open(path, formats=['PNG', 'JPEG', 'WEBP']) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(f'{path} has {width} x {height} pixels, more than {MAX_PIXELS}')
-            side = min(width, height)
-            left, top = (width - side) // 2, (height - side) // 2
-            if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
-                image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
-            rgb = image.convert('RGB').resize((size, size), Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC, (left, top, left + side, top + side))
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f'{path} could not be read as PNG, JPEG or WebP: {error}') from error
-    return torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8).reshape(size, size, 3).permute(2, 0, 1)
+            (width, height), scans = image.size, Path(path).read_bytes().count(b'\xff\xda') if image.format == 'JPEG' else 1
+            pixels = _middle(image, size).tobytes() if width * height <= MAX_PIXELS and scans <= _SCANS else None
+    except Exception as error:  # a decoder that meets a stranger's bytes may raise anything
+        raise ValueError(f'{path} could not be read as PNG, JPEG or WebP: {error or type(error).__name__}') from error
+    if pixels is None:
+        raise ValueError(f'{path} has {width} x {height} pixels, more than {MAX_PIXELS}, or {scans} scans, more than {_SCANS}')
+    return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(size, size, 3).permute(2, 0, 1)
+
+# %% ../nbs/03_data.ipynb #read-captions
+_LONGEST = 1 << 16  # bytes of a caption
+
+
+def check_caption(text: str, where: object) -> str:
+    "Give back a text that a model may read; `where` is for messages."
+    if (size := len(text.encode('utf-8', 'surrogatepass'))) > _LONGEST:
+        raise ValueError(f'{where} has {size:,} bytes, expected at most {_LONGEST:,}')
+    strange = [c for c in text if unicodedata.category(c) in ('Cc', 'Cs') and c not in '\t\n\r']
+    if strange:
+        raise ValueError(f'{where} holds the control character U+{ord(strange[0]):04X}, expected text')
+    return text
+
+
+def _read_captions(files: Sequence[Path]) -> tuple[str, ...] | None:
+    "The captions beside images, if there are any."
+    beside = [file.with_suffix('.txt') for file in files]
+    lacking = [path for path in beside if not path.is_file()]
+    if len(lacking) == len(files):
+        return None
+    if lacking:
+        raise FileNotFoundError(f'{lacking[0]} is not there: {len(files) - len(lacking)} of {len(files)} images have a caption beside them, expected all or none')
+    return tuple(_read_caption_file(path) for path in beside)
+
+# %% ../nbs/03_data.ipynb #read-caption-file
+def _read_caption_file(path: Path) -> str:
+    if (size := path.stat().st_size) > _LONGEST:
+        raise ValueError(f'{path} has {size:,} bytes, expected at most {_LONGEST:,}')
+    try:
+        text = path.read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is not UTF-8: {error}') from error
+    if not (caption := ' '.join(check_caption(text, path).split())):
+        raise ValueError(f'{path} is empty, expected a caption')
+    return caption
 
 # %% ../nbs/03_data.ipynb #read-folder
 def read_folder(
     path: str | Path,  # a folder of images; sub-folders, if any, are classes
     size: int = 64,  # height and width to scale to
 ) -> Dataset:  # in the order of the file names
-    "Read a folder of PNG, JPEG and WebP images."
+    "Read a folder of PNG, JPEG and WebP images, with captions if each has a .txt file of its name beside it."
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f'{path} is not a folder')
@@ -1050,7 +1180,8 @@ def read_folder(
     images = torch.stack([read_image(file, size) for file in files])
     classes = sorted({file.parent.relative_to(path).as_posix() for file in files})
     labels = torch.tensor([classes.index(file.parent.relative_to(path).as_posix()) for file in files])
-    return Dataset(images, labels, None, path.name, tuple(classes)) if len(classes) > 1 else Dataset(images, name=path.name)
+    many, captions = len(classes) > 1, _read_captions(files)
+    return Dataset(images, labels if many else None, captions, path.name, tuple(classes) if many else ())
 
 # %% ../nbs/03_data.ipynb #load
 def load_data(
@@ -1084,15 +1215,11 @@ _WORDS = {kind: word for word, (_, kind) in _KINDS.items()}
 
 def _map_tensors(path: Path) -> dict[str, tuple[str, numpy.ndarray]]:
     "The tensors of a safetensors file by name, each with its kind, as windows on the file: nothing is read but the header."
-    size = path.stat().st_size
-    try:
-        whole = numpy.memmap(path, numpy.uint8, 'r')
-        head = 8 + int.from_bytes(whole[:8].tobytes(), 'little')
-        entries = {k: v for k, v in json.loads(whole[8:head].tobytes()).items() if k != '__metadata__'}
-        places = {name: (e['dtype'], tuple(e['shape']), [head + end for end in e['data_offsets']]) for name, e in entries.items()}
-        return {name: (word, whole[a:b].view(_KINDS[word][0]).reshape(shape)) for name, (word, shape, (a, b)) in places.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path}, of {size} bytes, is no safetensors file, or is damaged: {type(error).__name__} {error}') from error
+    _, spans = read_header(path)
+    if strange := [f'{name!r} of {s.kind}' for name, s in spans.items() if s.kind not in _KINDS]:
+        raise ValueError(f'{path} holds {strange[0]}, expected one of {", ".join(_KINDS)}')
+    whole = numpy.memmap(path, numpy.uint8, 'r')
+    return {name: (s.kind, whole[s.begin : s.end].view(_KINDS[s.kind][0]).reshape(s.shape)) for name, s in spans.items()}
 
 # %% ../nbs/03_data.ipynb #column
 class Column:
@@ -1253,7 +1380,7 @@ def _read_index(path: Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f'{path} is not there: the folder holds no shards, or the writing of them did not come to its end')
     try:
-        index = json.loads(path.read_text(encoding='utf-8'))
+        index = read_json(path)
         known = index.keys() == {'format', 'rows', 'columns', 'shards', 'about'} and index['format'] == 1
         shards = [(_SHARD.fullmatch(s['file']), s['rows'] > 0, s['bytes'] > 0, len(s['sha256']) == 64) for s in index['shards']]
         columns = [(c['dtype'] in _KINDS, all(n >= 0 for n in c['shape'])) for c in index['columns'].values()]

@@ -10,7 +10,6 @@ __all__ = ['SPACE', 'SPECIAL', 'END', 'LETTERS', 'CLIP_MERGES', 'clean', 'words'
 import functools
 import gzip
 import heapq
-import json
 import re
 import sys
 import unicodedata
@@ -26,7 +25,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/40_text.ipynb #imports-own
-from .core import register
+from .core import read_json, register
 
 # %% ../nbs/40_text.ipynb #clean
 SPACE = re.compile('[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+')  # Unicode's White_Space
@@ -115,6 +114,7 @@ def train_merges(
     return tuple(merges)
 
 # %% ../nbs/40_text.ipynb #read-piece
+_MOST = 1 << 16  # numbers that a text may be given
 _NUMBER = {b: i for i, b in enumerate(LETTERS)}
 _BYTES = {letter: bytes([b]) for b, letter in LETTERS.items()}
 
@@ -143,8 +143,8 @@ class Tokenizer:
         self.start, self.end = len(self.pieces), len(self.pieces) + 1
         self.pieces += SPECIAL
         self.context, self.pad, self._seen = context, self.end if pad is None else pad, {}
-        if isinstance(context, bool) or not isinstance(context, int) or context < 3 or not 0 <= self.pad < self.vocab_size:
-            raise ValueError(f'context is {context!r} and pad {pad!r}, expected at least 3 and a token below {self.vocab_size}')
+        if isinstance(context, bool) or not isinstance(context, int) or not 3 <= context <= _MOST or not 0 <= self.pad < self.vocab_size:
+            raise ValueError(f'context is {context!r} and pad {pad!r}, expected 3 to {_MOST:,} and a token below {self.vocab_size}')
 
     @property
     def vocab_size(self) -> int:  # 256 bytes, 256 bytes that end a word, the merges, start and end
@@ -276,6 +276,7 @@ def mask(
 
 # %% ../nbs/40_text.ipynb #clip-files
 CLIP_MERGES = 49152 - 256 - 2  # so many lines of the published list are used, after its first
+_LONGEST = 1 << 24  # bytes of a list of merges
 
 
 def _read_merges(folder: Path) -> list[str]:
@@ -283,26 +284,27 @@ def _read_merges(folder: Path) -> list[str]:
     if not file.is_file() and not packed.is_file():
         raise FileNotFoundError(f'{folder} holds no {file.name} and no {packed.name}')
     try:
-        data = file.read_bytes() if file.is_file() else gzip.decompress(packed.read_bytes())
-        return data.decode().strip().split('\n')[1 : 1 + CLIP_MERGES]
+        with file.open('rb') if file.is_file() else gzip.open(packed) as source:
+            data = source.read(_LONGEST + 1)
+        lines = data.decode().strip().split('\n')[1 : 1 + CLIP_MERGES]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f'{folder} holds a list of merges that cannot be read: {error}') from error
+    if len(data) > _LONGEST:
+        raise ValueError(f'{folder} holds a list of merges of more than {_LONGEST:,} bytes')
+    return lines
 
 # %% ../nbs/40_text.ipynb #read-json
 def _read_json(file: Path) -> dict:
-    try:
-        found = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f'{file} is not JSON: {error}') from error
-    if not isinstance(found, dict):
-        raise ValueError(f'{file} holds {type(found).__name__}, expected an object')
-    return found
+    return read_json(file) if file.exists() else {}
 
 
 def _padding(folder: Path) -> str:
     settings = _read_json(folder / 'tokenizer_config.json') | _read_json(folder / 'special_tokens_map.json')
     pad = settings.get('pad_token') or SPECIAL[1]
-    return pad.get('content') if isinstance(pad, dict) else pad
+    pad = pad.get('content') if isinstance(pad, dict) else pad
+    if not isinstance(pad, str):
+        raise ValueError(f'{folder}: pad_token is {pad!r}, expected a piece of the vocabulary')
+    return pad
 
 # %% ../nbs/40_text.ipynb #clip
 def clip_tokenizer(
@@ -312,7 +314,10 @@ def clip_tokenizer(
     "Read CLIP's published vocabulary; refuse a folder that numbers its pieces in another way."
     folder = Path(folder)
     merges, pad = _read_merges(folder), _padding(folder)
-    tokenizer = Tokenizer(merges, context)
+    try:
+        tokenizer = Tokenizer(merges, context)
+    except ValueError as error:
+        raise ValueError(f'{folder}: {error}') from error
     number = {piece: i for i, piece in enumerate(tokenizer.pieces)}
     for piece, i in _read_json(folder / 'vocab.json').items():
         if number.get(piece) != i:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LossFn', 'RECIPES', 'LIMITS', 'CHECKPOINT', 'PICKLES', 'PARTS', 'learning_rate', 'gradient_norm', 'clip_', 'EMA',
            'ema_decay', 'pick_device', 'TrainStep', 'Team', 'Trainer', 'write_file', 'checkpoints', 'read_checkpoint',
-           'save', 'read_model', 'find_model', 'load']
+           'save', 'read_model', 'find_model', 'no_larger', 'load']
 
 # %% ../nbs/23_training.ipynb #imports
 import copy
@@ -36,7 +36,7 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 # %% ../nbs/23_training.ipynb #imports-own
-from .core import Cond, Rows, build, describe, generator
+from .core import Cond, Rows, build, describe, generator, parse_json, read_header, read_json
 
 # %% ../nbs/23_training.ipynb #loss-fn
 LossFn = Callable[[nn.Module, Any, torch.Generator | Rows], Tensor]  # (model, batch, generator) -> () or (b,)
@@ -351,7 +351,8 @@ def _look(self: Trainer, batch: Any, loss: Tensor, norm: Tensor) -> None:
     "Stop before a number that is not finite reaches the weights; on a GPU, without waiting, hold the optimizer still."
     if self.recipe['check_every'] == 1:
         if not (math.isfinite(loss.detach()) and math.isfinite(norm)):
-            raise FloatingPointError(f'update {self.step + 1} is not finite: {self._culprit(batch, loss)}; the weights are those before it')
+            name = self._culprit(batch, loss) + self._levels(batch)
+            raise FloatingPointError(f'update {self.step + 1} is not finite: {name}; the weights are those before it')
         return
     bad = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
     self._broken = torch.minimum(self._broken, torch.where(bad, self.step + 1.0, math.inf))
@@ -385,6 +386,29 @@ def _tensors(batch: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     parts = batch.items() if isinstance(batch, Mapping) else enumerate(batch) if isinstance(batch, (tuple, list)) else ()
     for key, value in parts:
         yield from _tensors(value, f'{name}[{key!r}]')
+
+# %% ../nbs/23_training.ipynb #levels
+@patch
+@torch.no_grad()
+def _levels(self: Trainer, batch: Any) -> str:
+    "Say at which noise levels: a loss hangs on seed and step alone, so when it is asked again, its network hears the same."
+    heard: list[Tensor] = []
+
+    def listen(net: nn.Module, given: tuple) -> None:  # networks are called (x, noise_level (b,), cond)
+        if len(given) > 1 and isinstance(given[1], Tensor) and given[1].ndim == 1:
+            heard.append(given[1].detach().cpu())
+
+    hooks, values = [part.register_forward_pre_hook(listen) for part in self.model.eval().modules()], torch.zeros(())
+    n = _count(batch) if self.team.size > 1 else 0
+    with suppress(Exception), _seeded(self.seed, self.step, self.device) as source:  # a diagnosis never hides the error
+        values = self.loss(self.model, batch, Rows(source, self.team.rank * n, self.team.size * n) if n else source).cpu()
+    for hook in hooks:
+        hook.remove()
+    if not heard:
+        return ''
+    bad = ~torch.isfinite(values)
+    low, high = (heard[0][bad] if bad.shape == heard[0].shape and bad.any() else heard[0]).aminmax()
+    return f', at noise level {low:.4g}' if low == high else f', at noise levels {low:.4g} to {high:.4g}'
 
 # %% ../nbs/23_training.ipynb #signals
 @contextmanager
@@ -578,19 +602,19 @@ def checkpoints(folder: str | Path) -> list[Path]:  # newest first
 # %% ../nbs/23_training.ipynb #read-checkpoint
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
     "Read a checkpoint whose bytes are those that were written."
-    data = path.read_bytes()
+    header, data = _header(path), path.read_bytes()
     if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
         raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
-    return _header(data, path), read_tensors(data)
+    kinds = {'step': int, 'seed': int, 'settings': dict}
+    if wrong := [f'{k} {header.get(k)!r}' for k, kind in kinds.items() if type(header.get(k)) is not kind]:
+        raise ValueError(f'{path} is damaged: its header says {wrong[0][:200]}, expected step and seed, whole numbers, and settings')
+    return header, read_tensors(data)
 
 # %% ../nbs/23_training.ipynb #header
-def _header(data: bytes, path: Path) -> dict[str, Any]:
+def _header(path: Path) -> dict[str, Any]:
     "What stands in the header of a safetensors file under our name."
-    size = int.from_bytes(data[:8], 'little')
-    try:
-        return json.loads(json.loads(data[8 : 8 + size]).get('__metadata__', {}).get('diffbook', '{}'))
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f'{path} is damaged: its header cannot be read') from error
+    about, _ = read_header(path)
+    return parse_json(about.get('diffbook', '{}').encode('utf-8', 'surrogatepass'), f'{path} is damaged: its header')
 
 # %% ../nbs/23_training.ipynb #fit-names
 def _fit_names(have: Mapping[str, Tensor], want: Mapping[str, Tensor], where: object) -> None:
@@ -693,9 +717,9 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  #
     "Read a published folder; refuse what is damaged, incomplete or a pickle."
     path = find_model(path)
     file = path / 'model.safetensors'
-    data = file.read_bytes()
+    header = _header(file)
     try:
-        header, tensors = _header(data, file), read_tensors(data)
+        tensors = read_tensors(file.read_bytes())
     except (SafetensorError, ValueError) as error:
         raise ValueError(f'{file} is damaged or cut short: {error}') from error
     text = json.dumps({k: header.get(k) for k in ('format', 'model', 'about')}, sort_keys=True)
@@ -706,14 +730,7 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  #
 # %% ../nbs/23_training.ipynb #config
 def _config(file: Path, header: dict[str, Any]) -> dict[str, Any]:
     "The configuration beside the weights; that of the weights where a kill left an older one."
-    try:
-        config = json.loads(file.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        config = {}
-    except ValueError as error:
-        raise ValueError(f'{file} is not JSON: {error}') from error
-    if not isinstance(config, dict):
-        raise ValueError(f'{file} holds {type(config).__name__}, expected an object')
+    config = read_json(file) if file.exists() else {}
     if config.get('digest') != header['digest']:
         warnings.warn(f'{file} belongs to other weights; using what stands in model.safetensors', stacklevel=3)
         return header
@@ -743,6 +760,24 @@ def find_model(
     names = sorted(p.parent.name for p in zoo.glob('*/model.safetensors'))
     raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
 
+# %% ../nbs/23_training.ipynb #no-larger
+@contextmanager
+def no_larger(tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    "Stop the making of a model as soon as it holds far more numbers, or parts, than the file it is to be filled from."
+    room = [2 * sum(v.numel() for v in tensors.values()) + (1 << 20), 4 * len(tensors) + 1000]
+
+    def count(module: nn.Module, name: str, parameter: Tensor | None) -> None:
+        if parameter is not None:
+            room[0], room[1] = room[0] - parameter.numel(), room[1] - 1
+        if min(room) < 0:
+            raise ValueError(f'the settings describe a model of more numbers than the file holds, from {name} {tuple(parameter.shape)} of {type(module).__name__} on')
+
+    handle = nn.modules.module.register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        handle.remove()
+
 # %% ../nbs/23_training.ipynb #load-model
 PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet', 'text', 'nets.clip', 'nets.vae', 'conditioning')  # modules that register what models are made of
 
@@ -753,8 +788,9 @@ def load(path: str | Path) -> nn.Module:  # from a folder or the name of a model
     for part in PARTS:
         importlib.import_module(f'diffbook.{part}')
     try:
-        model = build(config.get('model'))
-    except (ValueError, TypeError) as error:
+        with no_larger(tensors):
+            model = build(config.get('model'))
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RuntimeError, AssertionError) as error:  # what strange settings lead to
         raise ValueError(f'{path}, config.json: {error}') from error
     if not isinstance(model, nn.Module):
         raise ValueError(f'{path}, config.json: model is {config.get("model")!r}, expected an object with a type')

@@ -390,7 +390,7 @@ COMMANDS = {  # command line, words of the message
     'mask that leaves nothing': ((*SAMPLE, '--image', 'photo.png', '--mask', 'photo.png'), 'photo.png is black all over'),
     'picture that is not there': ((*SAMPLE, '--image', 'nowhere.png'), 'nowhere.png could not be read'),
     'picture that is a note': ((*SAMPLE, '--image', 'file'), 'file could not be read as PNG, JPEG or WebP'),
-    'captions that are not there': (('train', '--data', 'photos', '--text', '--out', 'run'), '--text needs captions, and photos has none; expected --data shapes or emoji'),
+    'captions that are not there': (('train', '--data', 'photos', '--text', '--out', 'run'), '--text needs captions, and photos has none; expected --data shapes, emoji, or a folder'),
     'guided garments': (('evaluate', 'MODEL', '--data', 'mnist', '--guidance', '2'), '--guidance is 2.0, and .* reads no text'),
     'picture that is a text': (('sample', 'MODEL', '--out', 'x.txt'), '--out is x.txt, expected a file that ends in .png'),
     'picture that is a folder': (('sample', 'MODEL', '--out', 'empty'), '--out is empty, expected a file'),

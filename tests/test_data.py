@@ -630,7 +630,7 @@ GOOD = idx_bytes(torch.arange(12, dtype=torch.uint8).reshape(3, 2, 2))
         (gzip.compress(GOOD + b'x', mtime=0), 'holds more bytes'),
         (gzip.compress(GOOD, mtime=0)[:-4], 'damaged'),
         (gzip.compress(GOOD, mtime=0)[:-6] + b'\0\0\0\0\0\0', 'damaged'),
-        (gzip.compress(bytes([0, 0, 8, 3]) + b'\xff' * 12, mtime=0), 'more than 1 GB'),
+        (gzip.compress(bytes([0, 0, 8, 3]) + b'\xff' * 12, mtime=0), '100 times the file'),
     ],
 )
 def test_idx_refuses(tmp_path, content, words):
@@ -796,7 +796,7 @@ def test_fetch_refuses_other_bytes_and_leaves_nothing(source, body):
     (site / 'file.gz').write_bytes(body)
     with pytest.raises(OSError, match='could not be fetched'):
         fetch_data('set', root)
-    assert list((root / 'Set' / 'raw').iterdir()) == []
+    assert not (root / 'Set').exists()
 
 
 def test_known_sources_are_https_and_agree_with_torchvision():

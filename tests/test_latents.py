@@ -245,7 +245,7 @@ DAMAGE = {
     'the index has no column': (edit(columns={}), ValueError, 'do not fit each other'),
     'the index names a file elsewhere': (rename_shard('../../etc/passwd'), ValueError, 'do not fit each other'),
     'the index has another shape': (other_shape, ValueError, "holds .*'z'.* expected"),
-    'a header is nonsense': (other_header, ValueError, 'is no safetensors file, or is damaged'),
+    'a header is nonsense': (other_header, ValueError, 'is damaged or cut short'),
 }  # fmt: skip
 
 

@@ -1115,11 +1115,12 @@ def _middle(image: Image.Image, size: int) -> Image.Image:
 def read_image(
     path: str | Path,  # a PNG, JPEG or WebP file
     size: int,  # height and width to scale to
+    content: bytes | None = None,  # what is in it, where that is at hand; `path` then is a name for messages
 ) -> Tensor:  # (3, size, size) uint8
     "Read the middle square of an image file, scaled; what is transparent becomes white."
     try:
-        with Image.open(path, formats=['PNG', 'JPEG', 'WEBP']) as image:
-            (width, height), scans = image.size, Path(path).read_bytes().count(b'\xff\xda') if image.format == 'JPEG' else 1
+        with Image.open(path if content is None else io.BytesIO(content), formats=['PNG', 'JPEG', 'WEBP']) as image:
+            (width, height), scans = image.size, (content or Path(path).read_bytes()).count(b'\xff\xda') if image.format == 'JPEG' else 1
             pixels = _middle(image, size).tobytes() if width * height <= MAX_PIXELS and scans <= _SCANS else None
     except Exception as error:  # a decoder that meets a stranger's bytes may raise anything
         raise ValueError(f'{path} could not be read as PNG, JPEG or WebP: {error or type(error).__name__}') from error

@@ -32,13 +32,13 @@ import torch
 from safetensors.torch import save as tensor_bytes
 from torch import nn
 
-from benchmarks.reliability import ROOT, count, row
+from benchmarks.reliability import ROOT, count, read, row
 from diffbook import training
 from diffbook.core import Rows, draw_rows, generator, seeded_noise, uniform
 from diffbook.data import batches
 from diffbook.losses import Denoiser, training_loss
 from diffbook.predictions import predict_v
-from diffbook.samplers import ancestral, sample, uniform_times
+from diffbook.samplers import ancestral, ddim, euler, heun, sample, uniform_times
 from diffbook.schedules import CosineSchedule
 from diffbook.training import Trainer, checkpoints, read_checkpoint, read_model, save
 
@@ -506,12 +506,100 @@ def r5(short: bool) -> dict:
             here = (again.step, bits(again)) != (80, states[80])
             there = bits(go(again)) != states[UPDATES]
             red, at_once = red + (here or there), at_once + (here and not there)
-    figure = f'{equal} of {len(steps)} steps, {red} of {len(fields)} controls red'
-    met = equal == len(steps) and red == len(fields)
-    return {'figure': figure, 'met': met, 'n': len(steps) + len(fields), 'world_sizes': [1], 'healed_by_the_next_update': at_once}
+    both = None if short else by_two()
+    figure = f'{equal} of {len(steps)} steps, {red} of {len(fields)} controls red' + f'; two processes: {both} of {UPDATES + 1}' * (both is not None)
+    met = equal == len(steps) and red == len(fields) and both in (None, UPDATES + 1)
+    return {'figure': figure, 'met': met, 'n': len(steps) + len(fields), 'healed_by_the_next_update': at_once}
 
 
-# R7: workers of torchrun (the group is that of chapter 25)
+TORCHRUN = ('-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2')
+ALONE = {'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1'}
+
+
+def by_two() -> int:  # at how many steps a run of two processes is taken up with equal bits
+    with scratch() as root:
+        words = [sys.executable, *TORCHRUN, '-m', 'benchmarks.survival', str(root)]
+        done = subprocess.run(words, cwd=ROOT, env=os.environ | ALONE, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return int((root / 'equal').read_text())
+
+
+def work_together(root: Path) -> None:
+    "One of the processes of `by_two`: stop and take up the run of a team at every step."
+    from diffbook.scale import join, share
+
+    team, equal = join('cpu', timeout=60), 0
+    new = lambda: begin(team=team)
+    line = lambda trainer: islice(batches(share(DATA, team), BATCH, trainer.seed, trainer.step), UPDATES - trainer.step)
+    trainer, states = new(), {}
+    for batch in [None, *line(trainer)]:
+        if batch is not None:
+            trainer.update(batch)
+        trainer.save(root / str(trainer.step))
+        states[trainer.step] = bits(trainer)
+    for step in range(UPDATES + 1):
+        team.agree('the step', step)  # the file of the first process is there
+        again = new()
+        same = again.resume(root / str(step)) and bits(again) == states[step]
+        for batch in line(again):
+            again.update(batch)
+        equal += not team.any(not (same and bits(again) == states[UPDATES]))
+    if team.rank == 0:
+        (root / 'equal').write_text(str(equal))
+
+
+# R7: workers of torchrun
+
+
+def newest(folder: Path) -> int:
+    found = checkpoints(folder)
+    return int(found[0].name[5:14]) if found else -1
+
+
+def workers(parent: int) -> list[int]:
+    "The processes that torchrun started, while all of them live."
+    found = Path(f'/proc/{parent}/task/{parent}/children').read_text().split()
+    return [int(p) for p in found if 'diffbook.cli' in read(f'/proc/{p}/cmdline')]
+
+
+@row('R7', 'a worker killed under torchrun: all start again and go on to the same bits', goal='20 of 20, no stall over 60 s')
+def r7(short: bool, seed: int) -> dict:
+    """Train in two processes under torchrun (gloo, loopback), a checkpoint every second update. Kill one of the two, drawn at
+    random, when a random update is reached, up to three times a run; torchrun starts both again. The last checkpoint must
+    have the digest of the undisturbed run; a stall is the time from a kill to the next new checkpoint."""
+    kills, steps, good, done, stalls, runs = 1 if short else 20, 240, 0, 0, [], 0
+    draw = iter(uniform(seed, 'workers', 0, range(10 * kills), (2,)).tolist())
+
+    def launch(out: Path) -> subprocess.Popen:
+        words = [sys.executable, *TORCHRUN, '--max-restarts', '3', '-m', 'diffbook.cli', *small_training(root, out, steps, 2)]
+        quiet = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+        return subprocess.Popen([*words, '--timeout', '20'], cwd=ROOT, env=os.environ | ALONE, **quiet)
+
+    with scratch() as root:
+        pictures(root / 'pictures')
+        assert launch(root / 'calm').wait() == 0, 'the undisturbed run failed'
+        want = checkpoints(root / 'calm' / 'checkpoints')[0].name
+        while done < kills:
+            out, here = root / str(runs), 0
+            folder, run = out / 'checkpoints', launch(out)
+            for part in range(min(3, kills - done)):
+                where, who = next(draw)
+                goal = round(steps * (part + where) / 3.2)
+                while newest(folder) < goal and run.poll() is None:
+                    time.sleep(0.005)
+                found = workers(run.pid) if run.poll() is None else []
+                if len(found) < 2:
+                    continue
+                before, start = newest(folder), time.monotonic()
+                os.kill(found[int(2 * who)], signal.SIGKILL)
+                here += 1
+                while newest(folder) <= before and run.poll() is None:
+                    time.sleep(0.01)
+                stalls.append(round(time.monotonic() - start, 1))
+            same = run.wait() == 0 and checkpoints(folder)[0].name == want
+            good, done, runs = good + here * same, done + here, runs + 1
+    figure = f'{good} of {done}, longest stall {max(stalls):.0f} s'
+    return {'figure': figure, 'met': good == done and max(stalls) <= 60, 'n': done, 'stalls': stalls, 'runs': runs}
 
 
 # R9: repeatability
@@ -831,3 +919,7 @@ def r17(short: bool) -> dict:
         good += trainer.resume(KEPT / version) and bits(trainer) == want
         trainer.update(lesson.DATA[:4])
     return count(good, len(DIGESTS))
+
+
+if __name__ == '__main__':
+    work_together(Path(sys.argv[1]))

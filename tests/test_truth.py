@@ -360,7 +360,7 @@ def bayes_excess(steps=1500):
         density = here.log_prob(x).exp() * (x[1] - x[0])
         with torch.no_grad():
             excess = (density * (learned(x, t) - law.denoise(schedule)(x, t))[:, 0] ** 2).sum().item()
-        shares[round(log_snr.item(), 1)] = excess / law.loss_floor(schedule, t, predict_x0).item()
+        shares[round(log_snr.item(), 1)] = excess / float(law.loss_floor(schedule, t, predict_x0))
     return shares
 
 

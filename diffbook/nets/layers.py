@@ -207,10 +207,12 @@ class Downsample(nn.Module):
         pad: tuple[int, int] = (1, 1),  # zeros before and after each axis; DDPM's own weights expect (0, 1)
     ):
         super().__init__()
-        self.pad, self.conv = (*pad, *pad), nn.Conv2d(channels, channels, 3, stride=2)
+        even = pad[0] == pad[1]  # then the convolution pads by itself, which saves a copy and gives the same bits
+        self.pad = None if even else (*pad, *pad)
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=pad[0] if even else 0)
 
     def forward(self, x: Tensor, *told: Tensor | Cond | None) -> Tensor:  # (b, c, h, w) -> (b, c, h / 2, w / 2)
-        return self.conv(F.pad(x, self.pad))
+        return self.conv(x if self.pad is None else F.pad(x, self.pad))
 
 # %% ../../nbs/22_layers.ipynb #upsample
 class Upsample(nn.Module):

@@ -258,7 +258,7 @@ def make_single(folder: Path) -> None:
 
 def make_merges(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'bpe_simple_vocab_16e6.txt.gz').write_bytes(gzip.compress('#version\na b\nab c</w>\n'.encode(), mtime=0))
+    (folder / 'bpe_simple_vocab_16e6.txt.gz').write_bytes(gzip.compress(b'#version\na b\nab c</w>\n', mtime=0))
 
 
 def make_tokenizer_json(folder: Path) -> None:

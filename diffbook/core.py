@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'REGISTRY', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES', 'Cond',
            'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'seeded_noise', 'generator', 'Rows',
-           'draw_rows', 'register', 'describe', 'build', 'parse_json', 'read_json', 'Span', 'read_header']
+           'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json', 'read_json', 'Span', 'read_header']
 
 # %% ../nbs/00_core.ipynb #imports
 import functools
@@ -13,6 +13,8 @@ import hashlib
 import inspect
 import json
 import math
+import types
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -208,6 +210,22 @@ def describe(value: Any) -> Any:
         raise ValueError(f'{name} is not registered; registered are {", ".join(sorted(REGISTRY))}')
     return {'type': name} | {k: describe(v) for k, v in getattr(value, 'arguments', {}).items()}
 
+# %% ../nbs/00_core.ipynb #fits
+def fits(value: Any, kind: Any) -> bool:
+    "Whether plain data can be of the kind that an argument is annotated with: a width is no text, and no number is endless."
+    if kind in (int, float, bool, str, type(None), None):
+        right = type(value) in {int: (int,), float: (int, float), None: (type(None),)}.get(kind, (kind,))
+        return right and (type(value) not in (int, float) or -(2**53) < value < 2**53)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, k) for k in inner)
+    if origin in (tuple, list, Sequence):
+        kinds = inner if len(inner) > 1 and inner[-1] is not ... else inner[:1] * len(value) if isinstance(value, (tuple, list)) else ()
+        return isinstance(value, (tuple, list)) and len(kinds) == len(value) and all(map(fits, value, kinds))
+    if origin is Callable:
+        return callable(value)
+    return isinstance(value, kind) if isinstance(kind, type) and origin is None else True
+
 # %% ../nbs/00_core.ipynb #build
 def build(config: Any) -> Any:
     "Make the object that `config` describes; refuse what is not in the closed list."
@@ -227,7 +245,12 @@ def build(config: Any) -> Any:
         missing = [k for k, p in known.items() if p.default is p.empty and k not in arguments]
         if missing:
             raise ValueError(f'{name} lacks the argument {missing[0]!r}')
-        return f(**{k: build(v) for k, v in arguments.items()})
+        made = {k: build(v) for k, v in arguments.items()}
+        for key, value in made.items():
+            kind = known[key].annotation
+            if kind is not inspect.Parameter.empty and not fits(value, kind):
+                raise ValueError(f'{name}.{key} is {repr(arguments[key])[:100]}, expected {getattr(kind, "__name__", kind)}')
+        return f(**made)
     return f
 
 # %% ../nbs/00_core.ipynb #read-json

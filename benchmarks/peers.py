@@ -65,11 +65,11 @@ def make(name: str, seed: int = 0) -> Net | None:
         return None
 
 
-def same_weights(**config) -> dict[str, Net]:
+def same_weights(blocks: tuple[str, ...] = ATTENTION, **config) -> dict[str, Net]:
     "A network of DDPM's form twice, with the same weights; empty without diffusers."
     torch.manual_seed(0)
     try:
-        theirs = from_diffusers(ATTENTION, **(config or DDPM))
+        theirs = from_diffusers(blocks, **(config or DDPM))
     except ImportError:
         return {}
     net = UNet(**published_arguments(dict(theirs.inner.config)))

@@ -12,6 +12,7 @@ from benchmarks.peers import (
     EQUAL,
     LUCIDRAINS,
     OURS,
+    PLAIN,
     SMALL,
     Net,
     make,
@@ -76,6 +77,7 @@ def c1(args: argparse.Namespace) -> dict:
     if not nets:
         raise NotMeasured('diffusers is not installed')
     found = conditions(nets, args)
+    found['float32, without attention'] = compare(same_weights(PLAIN), args)  # both call the same kernel for it
     gain = found['float32'][DIFFUSERS]['training, diffbook is faster by']
     return {'goals': [goal(DIFFUSERS, gain, at_least=1.3)], 'detail': found}
 

@@ -11,6 +11,7 @@ two threads and a GPU by the clock on the wall. A device that nobody ran this fi
 import argparse
 import copy
 import json
+import os
 import statistics
 import time
 from functools import partial
@@ -30,6 +31,7 @@ from diffbook.nets.layers import ResBlock, Upsample
 from diffbook.nets.unet import UNet
 from diffbook.training import EMA
 
+ROWS = Path(__file__).resolve().parent / 'results' / 'rows.json'  # written by python -m benchmarks
 OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'zoo' / 'speed.json'
 BATCH = 64
 CHANNELS_LAST = dict(memory_format=torch.channels_last)
@@ -295,10 +297,17 @@ COMPILED = {  # compiling is timed, too
 }
 
 
+def with_children(call):
+    "Processor seconds of a call and of the programs that it starts: a compiler is one."
+    begun = sum(os.times()[:4])
+    call()
+    return sum(os.times()[:4]) - begun
+
+
 def compare(make, device, rounds, clock, least):
     "Times of both ways, in turns; each is repeated until it takes `least` seconds."
     ways = make(device)
-    first = [clock(way) for way in ways]
+    first = [with_children(way) for way in ways]
     times = [min(clock(way) for _ in range(2)) for way in ways]
     repeats = [max(1, round(least / max(t, 1e-7))) for t in times]
     spent = ([], [])
@@ -332,7 +341,7 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, out = kwargs or {}, []
         seconds = self.clock(lambda: out.append(func(*args, **kwargs)))
-        if not func.is_view:
+        if not func.is_view and func is not torch.ops.aten._unsafe_view.default:
             count = flop_registry.get(func.overloadpacket)
             flops = count(*args, **kwargs, out_val=out[0]) if count else 0
             written = [
@@ -399,6 +408,12 @@ def ceilings(device, clock, rounds):
     return found
 
 
+def against_others():
+    "What `python -m benchmarks` measured, without the details: the chapter finds it in the package."
+    rows = json.loads(ROWS.read_text())['rows'] if ROWS.exists() else {}
+    return {name: {k: row[k] for k in ('what', 'status', 'goals')} for name, row in sorted(rows.items())}
+
+
 def readable(value, depth=0):
     "JSON with a line for each entry of the outer three levels."
     if not isinstance(value, (dict, list)) or not value or depth == 3:
@@ -418,25 +433,35 @@ def main():
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--threads', type=int, default=0, help='also compare one thread with so many')
     parser.add_argument('--compile', action='store_true', help='also compile, which takes minutes on a CPU')
-    parser.add_argument('--only', nargs='*', help='names of recipes; the others keep their rows')
+    parser.add_argument(
+        '--only',
+        nargs='*',
+        help='names of recipes; the others keep their rows. None: only copy the rows of python -m benchmarks',
+    )
     parser.add_argument('--least', type=float, default=0.05, help='seconds that one measurement takes at least')
     parser.add_argument('--out', type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ |= {
+        'TORCHINDUCTOR_COMPILE_THREADS': '1',
+        'TORCHINDUCTOR_FORCE_DISABLE_CACHES': '1',
+    }  # read at the first compilation
     device = torch.device(args.device)
     clock = Clock(device)
     known = json.loads(args.out.read_text()) if args.out.exists() else {'cpu': 'not measured', 'cuda': 'not measured'}
-    part = known[device.type] if isinstance(known[device.type], dict) else {'recipes': {}}
-    rows = part['recipes']
+    part = known[device.type] if isinstance(known[device.type], dict) else {}
+    everything = args.only is None
+    rows = {} if everything else part.pop('recipes', {})
 
     def save():
-        known[device.type] = part
+        known[device.type] = (part | {'recipes': rows}) or 'not measured'
+        known['rows'] = against_others()
         args.out.write_text(readable(known))
 
     options = ' '.join(
         f'--{k} {v}' for k, v in (('device', args.device), ('rounds', args.rounds), ('threads', args.threads))
     )
-    if not args.only:
+    if everything:
         part['about'] = {
             'command': f'python -m benchmarks.recipes {options}' + ' --compile' * args.compile,
             **machine(),
@@ -450,6 +475,7 @@ def main():
         with FlopCounterMode(display=False) as counter:
             step()
         part['training'] = by_name(metered(step, clock, args.rounds))
+        part['training, bfloat16'] = by_name(metered(Step(device, bf16=True), clock, args.rounds))
         part['step'] = {
             'pictures': BATCH,
             'flops': counter.get_total_flops(),
@@ -458,14 +484,14 @@ def main():
         print(part['step'], flush=True)
         save()
     for name, (what, make) in (RECIPES | (COMPILED if args.compile else {})).items():
-        if args.only and name not in args.only:
+        if not everything and name not in args.only:
             continue
         row, first = compare(make, device, args.rounds, clock, args.least)
         extra = {'seconds to compile': float(f'{first[1]:.3g}')} if name in COMPILED else {}
         rows[name] = {'of': what, 'clock': 'wall' if clock.wall else 'processor', **row, **extra}
         print(f'{name:45} {row["gain"]["median"]:7.2f} {row["gain"]["quartiles"]} {extra or ""}', flush=True)
         save()
-    if args.threads and not args.only:
+    if args.threads and everything:
         name = f'{args.threads} threads, not one'
         rows[name] = {'of': 'training step', 'clock': 'wall', **in_threads(device, args.rounds, args.threads)}
         print(name, rows[name]['gain'], flush=True)

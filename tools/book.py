@@ -139,7 +139,8 @@ class Chapter:
 
     @property
     def taught(self):
-        return self.number >= 10
+        "Chapters before 10 are tools, those from 90 on appendices."
+        return 10 <= self.number < 90
 
     @property
     def code(self):

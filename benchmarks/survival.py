@@ -8,6 +8,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import math
 import mmap
 import os
@@ -99,7 +100,7 @@ def fork(work: Callable[[], object]) -> int:  # the child's number
         os._exit(code)
 
 
-def wait(child: int, limit: float = 300.0) -> int | None:  # exit code, minus the signal, or None if it still runs then
+def wait(child: int, limit: float = 3600.0) -> int | None:  # exit code, minus the signal, or None if it still runs then
     end = time.monotonic() + limit
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -155,41 +156,52 @@ def r1(short: bool, seed: int) -> dict:
     third; kill the process after a random share of the time a run takes, start it again, until it is done; compare the
     sha256 of sorted weights, averages and moments with that of a run that nobody disturbed. 20 of the processes
     start from nothing, imports and all; the others are forked from one that has imported PyTorch."""
-    kills, fresh = (20, 0) if short else (200, 20)
-    want, delays, log = bits(go(begin())), uniform(seed, 'kills', 0, range(20 * kills)).tolist(), []
-    good = run = runs = 0
+    want, parts = bits(go(begin())), 1 if short else 4  # so many trainings side by side
+    kills, fresh = (20, 0) if short else (50, 5)
     with scratch() as root:
-        folder, board = root / 'run', root / 'board'
-        code = f'from pathlib import Path; from benchmarks.survival import train_watched; train_watched(Path({str(folder)!r}), Path({str(board)!r}))'
-        start = lambda apart: subprocess.Popen([sys.executable, '-c', code], cwd=ROOT).pid if apart else fork(partial(train_watched, folder, board))
-        spans = {}
-        for apart in (False, True)[: 1 + bool(fresh)]:
-            begun = time.monotonic()
-            assert wait(start(apart)) == 0, 'the undisturbed run failed'
-            spans[apart] = time.monotonic() - begun
-            shutil.rmtree(folder)
-        for delay in delays:
-            apart, last = len(log) < fresh, len(log) == kills
-            Board(board).set(0, 0)
-            child = start(apart)
-            ended = wait(child, 300 if last else 0.6 * delay * spans[apart])
-            if ended is None:
-                os.kill(child, signal.SIGKILL)
-                ended = wait(child)  # 0 if it was done a moment before
-            if ended == -signal.SIGKILL:
-                log.append([*Board(board).get(), 'fresh' if apart else 'forked'])
-                run += 1
-                continue
-            assert ended == 0, f'the trainer ended with {ended}'
-            trainer = begin()
-            same = trainer.resume(folder) and trainer.step == UPDATES and bits(trainer) == want
-            good, run, runs = good + run * same, 0, runs + 1
-            trainer.save(folder)
-            assert len(checkpoints(folder)) == 2 and not list(folder.glob('*.tmp')), 'temporary files are left'
-            shutil.rmtree(folder)
-            if last:
-                break
-    return count(good, kills, finished_runs=runs, kills=log, updates=UPDATES)
+        children = []
+        for part in range(parts):
+            delays = uniform(seed, f'kills {part}', 0, range(20 * kills)).tolist()
+            (here := root / str(part)).mkdir()
+            children.append(fork(lambda: (here / 'found').write_text(json.dumps(kill_training(here, kills, fresh, delays, want)))))
+        assert [wait(child) for child in children] == [0] * parts
+        found = [json.loads((root / str(part) / 'found').read_text()) for part in range(parts)]
+    good, runs, log = (sum(column, start) for column, start in zip(zip(*found), (0, 0, [])))
+    return count(good, kills * parts, finished_runs=runs, kills=log, updates=UPDATES)
+
+
+def kill_training(root: Path, kills: int, fresh: int, delays: list[float], want: str) -> tuple[int, int, list]:
+    "Kill trainings until there were so many kills; give how many led to equal bits, how many runs ended, and what the kills hit."
+    folder, board, log, spans, good, run, runs = root / 'run', root / 'board', [], {}, 0, 0, 0
+    code = f'from pathlib import Path; from benchmarks.survival import train_watched; train_watched(Path({str(folder)!r}), Path({str(board)!r}))'
+    start = lambda apart: subprocess.Popen([sys.executable, '-c', code], cwd=ROOT).pid if apart else fork(partial(train_watched, folder, board))
+    for apart in (False, True)[: 1 + bool(fresh)]:
+        begun = time.monotonic()
+        assert wait(start(apart)) == 0, 'the undisturbed run failed'
+        spans[apart] = time.monotonic() - begun
+        shutil.rmtree(folder)
+    for delay in delays:
+        apart, last = len(log) < fresh, len(log) == kills
+        Board(board).set(0, 0)
+        child = start(apart)
+        ended = wait(child) if last else wait(child, 0.6 * delay * spans[apart])
+        if ended is None:
+            os.kill(child, signal.SIGKILL)
+            ended = wait(child)  # 0 if it was done a moment before
+        if ended == -signal.SIGKILL:
+            log.append([*Board(board).get(), 'fresh' if apart else 'forked'])
+            run += 1
+            continue
+        assert ended == 0, f'the trainer ended with {ended}'
+        trainer = begin()
+        same = trainer.resume(folder) and trainer.step == UPDATES and bits(trainer) == want
+        good, run, runs = good + run * same, 0, runs + 1
+        trainer.save(folder)
+        assert len(checkpoints(folder)) == 2 and not list(folder.glob('*.tmp')), 'temporary files are left'
+        shutil.rmtree(folder)
+        if last:
+            break
+    return good, runs, log
 
 
 # R2: every prefix of a save
@@ -330,7 +342,7 @@ def wide() -> Trainer:
         return Trainer(Wide(), lambda net, x, generator: net(x).square().mean(1), device='cpu', seed=3)
 
 
-def refused(trainer: Trainer, folder: Path, number: int) -> bool:
+def refused(trainer: Trainer, folder: Path, number: int) -> bool | None:  # None: there was room
     "Does a save that finds no room say so with path, needed and free bytes, and leave the folder as it was?"
     before = snapshot(folder)
     try:
@@ -339,7 +351,7 @@ def refused(trainer: Trainer, folder: Path, number: int) -> bool:
         said = str(error)
         names = f'step-{trainer.step:09d}' in str(error.filename) and error.errno == number
         return bool(names and re.search(r'[\d,]+ bytes were needed, [\d,]+ are free', said) and snapshot(folder) == before)
-    return False
+    return None
 
 
 @row('R3', 'a full disk never costs the last checkpoint', goal='264 of 264')
@@ -365,7 +377,7 @@ def r3(short: bool) -> dict:
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
             again = wide()
-            good, n = good + (fine and again.resume(root / 'first') and bits(again) == old), n + 1
+            good, n = good + bool(fine and again.resume(root / 'first') and bits(again) == old), n + 1
         page = os.sysconf('SC_PAGE_SIZE')
         pages = -(-need // page)
         for extra in range(0 if short else 64):
@@ -374,10 +386,9 @@ def r3(short: bool) -> dict:
                     break
                 shutil.copy(first, root / 'disk')
                 (root / 'disk' / '.writer').touch()
-                fits = extra > pages
-                fine = trainer.save(root / 'disk').exists() if fits else refused(trainer, root / 'disk', errno.ENOSPC)
-                again = wide()
-                fine = fine and again.resume(root / 'disk') and bits(again) == (new if fits else old)
+                fine, again = refused(trainer, root / 'disk', errno.ENOSPC), wide()
+                fits = fine is None
+                fine = (fits or fine) and again.resume(root / 'disk') and bits(again) == (new if fits else old)
                 good, n, fitted = good + fine, n + 1, fitted + fits
     return count(good, n, sizes=n - (20 if short else 200), sizes_that_fit=fitted, bytes_needed=need)
 
@@ -862,49 +873,60 @@ def r15(short: bool) -> dict:
 # R16: compiled
 
 
-@row('R16', 'compiled equals eager', goal='within 1e-5, at most 3 recompilations')
+class Recompilations(logging.Handler):
+    "Count how often each function is compiled again."
+
+    def __enter__(self) -> dict[str, int]:
+        torch._logging.set_logs(recompiles=True)
+        self.seen, self.log = {}, logging.getLogger('torch._dynamo.guards.__recompiles')
+        self.log.handlers, self.log.propagate = [self], False
+        return self.seen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := re.search(r'Recompiling function (\S+)', record.getMessage()):
+            self.seen[found[1]] = self.seen.get(found[1], 0) + 1
+
+    def __exit__(self, *error: object) -> None:
+        self.log.handlers, self.log.propagate = [], True
+        torch._logging.set_logs()
+
+
+@row('R16', 'compiled equals eager', goal='within 1e-5, no function compiled again more than 3 times')
 def r16(short: bool) -> dict:
-    """Compile the denoiser, and let every sampler use it at 20 pairs of times and 3 sizes of the batch; compile the loss, and
-    train 20 updates; compile a clipped denoiser, and clip at 20 numbers. Compare with the same without compilation, relative
-    to the largest number compared, and count how often a graph is compiled again."""
+    """Compile the denoiser, and let every sampler use it at 20 pairs of times and 3 sizes of the batch; clip a compiled denoiser
+    at 20 numbers; train 20 updates with the loss compiled. Compare with the same without compilation, relative to the largest
+    number compared (at least 1), and count how often each function is compiled again."""
     import torch._dynamo as dynamo
-    from torch._dynamo.testing import CompileCounterWithBackend
 
     from diffbook.samplers import clip_x0
 
     sizes, values = ((4, 2), 4) if short else ((4, 7, 2), 20)
-    worst, again, trainer = {}, {}, denoising()
+    worst, trainer = {}, denoising()
     model, schedule = trainer.model.eval().requires_grad_(False), trainer.model.schedule
-
-    def compare(name: str, plain: Callable, cases: list[tuple]) -> None:
-        dynamo.reset()
-        counter = CompileCounterWithBackend('inductor')
-        quick, first = torch.compile(plain, backend=counter), 0
-        for case in cases:
-            got, want = quick(*case), plain(*case)
-            first = first or counter.frame_count
-            worst[name] = max(worst.get(name, 0.0), ((got - want).abs().max() / want.abs().max().clamp(min=1)).item())
-        again[name] = counter.frame_count - first
-
-    pairs = [(0.99 - 0.9 * i / values, 0.94 - 0.9 * i / values) for i in range(values)]
-    pairs = [tuple(torch.tensor(v, dtype=torch.float64) for v in p) for p in pairs]
+    pairs = [tuple(torch.tensor(v, dtype=torch.float64) for v in (0.99 - 0.9 * i / values, 0.94 - 0.9 * i / values)) for i in range(values)]
     solvers = {'ddim': ddim, 'euler': euler, 'heun': heun, 'ancestral': ancestral, 'ddim, eta 0.5': partial(ddim, eta=0.5)}
     states = {b: uniform(0, 'compiled', 0, range(b), (3,)).float() for b in sizes}
+
+    def compare(name: str, got: torch.Tensor, want: torch.Tensor) -> None:
+        off = (got - want).abs().max() / want.abs().max().clamp(min=1)
+        worst[name] = max(worst.get(name, 0.0), off.item())
+
     dynamo.reset()
-    counter = CompileCounterWithBackend('inductor')
-    quick, first = torch.compile(model, backend=counter), 0
-    for (name, solver), b, (t, s) in product(solvers.items(), sizes, pairs):
-        got, want = (solver(schedule, f, states[b], t, s) for f in (quick, model))
-        first = first or counter.frame_count
-        worst[name] = max(worst.get(name, 0.0), ((got - want).abs().max() / want.abs().max().clamp(min=1)).item())
-    again['denoiser'] = counter.frame_count - first
-    clipped = lambda x, t, high: clip_x0(model, -high, high)(x, t)
-    compare('clipping', clipped, [(states[sizes[0]], pairs[0][0], 0.1 + i / values) for i in range(values)])
-    if not short:
-        losses = [[s.loss.item() for s in islice(t.fit(batches(DATA, 6)), 20)] for t in (denoising(), denoising(compile=True))]
-        worst['training'] = max(abs(a - b) / max(1, abs(a)) for a, b in zip(*losses))
-    most, often = max(worst.values()), max(again.values())
-    return {'figure': f'within {most:.1g}, {often} recompilations', 'met': most <= 1e-5 and often <= 3, 'n': len(solvers) * len(sizes) * values, 'worst': worst, 'again': again}
+    with Recompilations() as again:
+        quick = torch.compile(model)
+        for (name, solver), b, (t, s) in product(solvers.items(), sizes, pairs):
+            compare(name, *(solver(schedule, f, states[b], t, s) for f in (quick, model)))
+        clipped = lambda x, t, high: clip_x0(model, -high, high)(x, t)
+        quick = torch.compile(clipped)
+        for i in range(values):
+            compare('clipping', *(f(states[sizes[0]], pairs[0][0], 0.1 + i / values) for f in (quick, clipped)))
+        if not short:
+            runs = [go.fit(batches(DATA, 6)) for go in (denoising(), denoising(compile=True))]
+            losses = [torch.stack([s.loss for s in islice(run, 20)]) for run in runs]
+            compare('training', *losses)
+    most, often = max(worst.values()), max(again.values(), default=0)
+    figure = f'within {most:.1g}, at most {often} times'
+    return {'figure': figure, 'met': most <= 1e-5 and often <= 3, 'n': len(solvers) * len(sizes) * values + values, 'worst': worst, 'again': again}
 
 
 # R17: old files

@@ -349,12 +349,13 @@ def _check_settings(self: Trainer) -> None:
 @patch
 def _look(self: Trainer, batch: Any, loss: Tensor, norm: Tensor) -> None:
     "Stop before a number that is not finite reaches the weights; on a GPU, without waiting, hold the optimizer still."
+    weights = self.team.whole(gradient_norm([p.detach() for p in self.model.parameters() if p.requires_grad]))
+    bad = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm) & torch.isfinite(weights))
     if self.recipe['check_every'] == 1:
-        if not (math.isfinite(loss.detach()) and math.isfinite(norm)):
+        if bad:
             name = self._culprit(batch, loss) + self._levels(batch)
             raise FloatingPointError(f'update {self.step + 1} is not finite: {name}; the weights are those before it')
         return
-    bad = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
     self._broken = torch.minimum(self._broken, torch.where(bad, self.step + 1.0, math.inf))
     self.optimizer.found_inf = torch.isfinite(self._broken).float()  # fused AdamW then leaves the weights alone
     if self.step % self.recipe['check_every'] == 0:

@@ -426,6 +426,18 @@ def test_nan_is_held_back_until_the_host_looks(tmp_path, poison, value):
     assert not checkpoints(tmp_path)
 
 
+@pytest.mark.parametrize('every', [1, 8])
+def test_an_infinite_weight_that_a_nonlinearity_hides_is_found(tmp_path, every):
+    "tanh(inf) is 1 and its slope 0: loss and gradients are finite, and the average and the file would take the weight in."
+    trainer = make(check_every=every, total=None)
+    go(trainer, 3)
+    average = bits_of(trainer.ema.model)
+    trainer.model.norm.bias.data[0] = math.inf
+    with pytest.raises(FloatingPointError, match='update 4 is not finite' + ': norm.bias holds inf' * (every == 1)):
+        list(trainer.fit([DATA[:4]] * 10, tmp_path))
+    assert not checkpoints(tmp_path) and (every > 1 or bits_of(trainer.ema.model) == average)
+
+
 def bits_of(model):
     return b''.join(v.numpy().tobytes() for v in model.state_dict().values())
 

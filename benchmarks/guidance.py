@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.imports import summary
-from benchmarks.unet import machine
+from benchmarks.measure import machine, summary
 from diffbook.core import noise
 from diffbook.data import caption_agrees, draw_split, from_model, read_shapes
 from diffbook.guidance import extrapolate, guide

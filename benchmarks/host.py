@@ -203,8 +203,8 @@ def draw_theirs(n: int, steps: int):
 def e3(args: argparse.Namespace) -> dict:
     if not Path('/proc/self/clear_refs').exists():
         raise NotMeasured('this system does not tell the peak of a process')
-    jobs = {'training': ('train', 64, 5), 'sampling': ('draw', 64, 1000)}
-    detail = {'training': '5 updates of 64 images, optimizer and averaged weights included', 'sampling': '64 images in 1000 steps'}
+    jobs = {'training': ('train', 64, 5), 'sampling': ('draw', 16, 1000)}
+    detail = {'training': '5 updates of 64 images, optimizer and averaged weights included', 'sampling': '16 images in 1000 steps'}
     goals = []
     for (what, (verb, n, times)), wished in zip(jobs.items(), (0.5, 0.05)):
         try:

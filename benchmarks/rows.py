@@ -57,6 +57,20 @@ def reached(goal: dict) -> float:
     return goal['figure'] / goal['goal']['at least'] if 'at least' in goal['goal'] else goal['goal']['at most'] / goal['figure']
 
 
+def table(report: dict) -> str:
+    "Write every comparison as a line of a table, for README.md."
+    lines = ['| row | what | against | goal | measured (quartiles) | |', '|---|---|---|---|---|---|']
+    for id, found in report['rows'].items():
+        if not found['goals']:
+            lines.append(f'| {id} | {found["what"]} | | | {found["status"]} | |')
+        for goal in found['goals']:
+            ((side, wished),) = goal['goal'].items()
+            spread = ' to '.join(f'{q:.3g}' for q in goal['quartiles']) if goal['quartiles'] else ''
+            measured = f'{goal["figure"]:.3g}' + f' ({spread})' * bool(spread)
+            lines.append(f'| {id} | {found["what"]} | {goal["versus"]} | {side} {wished:g} | {measured} | {"reached" if goal["met"] else "missed"} |')
+    return '\n'.join(lines)
+
+
 def chart(report: dict, path: Path) -> None:
     "Draw every comparison by its goal."
     from diffbook import plots
@@ -65,9 +79,9 @@ def chart(report: dict, path: Path) -> None:
     values = {}
     for found in report['rows'].values():
         for goal in found['goals']:
-            if goal['goal']:
-                name = goal['versus'].split(',')[0].split(':')[0]
-                values[f'{found["row"]}\n{short.get(name, name)}'] = reached(goal)
+            name = goal['versus'].split(',')[0].split(':')[0]
+            label = f'{found["row"]}\n{short.get(name, name)}'
+            values[label + '\n' + goal.get('work', '') if label in values or 'work' in goal else label] = reached(goal)
     with plots.panels(1, width=0.75 * len(values) + 0.5, height=2.8) as (ax,):
         plots.bars(values, 'multiple of the goal', 'What was measured, by what was wished (1: reached)', line=1, ax=ax)
         ax.set_yscale('log')

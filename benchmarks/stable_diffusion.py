@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.unet import machine, quartiles
+from benchmarks.measure import machine, quartiles
 from diffbook.core import Cond, generator
 from diffbook.nets.unet import UNet, published_arguments, published_places
 from diffbook.pretrained import fill

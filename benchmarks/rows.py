@@ -71,18 +71,18 @@ def table(report: dict) -> str:
     return '\n'.join(lines)
 
 
-def chart(report: dict, path: Path) -> None:
-    "Draw every comparison by its goal."
+def chart(report: dict, path: Path, top: float = 2.0) -> None:
+    "Draw every comparison by its goal; bars end at `top`."
     from diffbook import plots
 
-    short = {'denoising-diffusion-pytorch': 'lucidrains', 'smalldiffusion': 'small'}
+    short = {'denoising-diffusion-pytorch': 'lucid-\nrains', 'smalldiffusion': 'small', 'convolution': 'ceiling', 'import torch': 'torch'}
     values = {}
     for found in report['rows'].values():
         for goal in found['goals']:
             name = goal['versus'].split(',')[0].split(':')[0]
-            label = f'{found["row"]}\n{short.get(name, name)}'
-            values[label + '\n' + goal.get('work', '') if label in values or 'work' in goal else label] = reached(goal)
-    with plots.panels(1, width=0.75 * len(values) + 0.5, height=2.8) as (ax,):
-        plots.bars(values, 'multiple of the goal', 'What was measured, by what was wished (1: reached)', line=1, ax=ax)
-        ax.set_yscale('log')
+            label = '\n'.join(filter(None, (found['row'], short.get(name, name), goal.get('work'))))
+            values[label] = min(reached(goal), top)
+    with plots.panels(1, width=0.8 * len(values) + 0.6, height=2.8) as (ax,):
+        plots.bars(values, 'multiple of the goal', f'What was measured, by its goal (1: reached; bars end at {top:g})', line=1, ax=ax)
+        ax.set_ylim(0, top)
     plots.save(path)

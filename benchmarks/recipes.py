@@ -13,6 +13,7 @@ import copy
 import json
 import os
 import statistics
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -298,7 +299,7 @@ COMPILED = {  # compiling is timed, too
 
 
 def with_children(call):
-    "Processor seconds of a call and of the programs that it starts: a compiler is one."
+    "Processor seconds of a call and of the programs that it starts, such as a compiler."
     begun = sum(os.times()[:4])
     call()
     return sum(os.times()[:4]) - begun
@@ -442,10 +443,12 @@ def main():
     parser.add_argument('--out', type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    os.environ |= {
+    fresh = {
+        'TORCHINDUCTOR_CACHE_DIR': tempfile.mkdtemp(),
         'TORCHINDUCTOR_COMPILE_THREADS': '1',
         'TORCHINDUCTOR_FORCE_DISABLE_CACHES': '1',
-    }  # read at the first compilation
+    }
+    os.environ |= fresh  # read at the first compilation, which finds nothing made before
     device = torch.device(args.device)
     clock = Clock(device)
     known = json.loads(args.out.read_text()) if args.out.exists() else {'cpu': 'not measured', 'cuda': 'not measured'}

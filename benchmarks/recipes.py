@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from benchmarks.unet import machine
+from benchmarks.measure import machine
 from diffbook.core import generator
 from diffbook.nets.layers import ResBlock, Upsample
 from diffbook.nets.unet import UNet

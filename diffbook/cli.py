@@ -608,10 +608,12 @@ def open_model(name: str, device: str | None) -> tuple['Denoiser | Conditional',
     from diffbook.training import load, pick_device, read_model
 
     place = pick_device(device)
-    model = load(name)
+    model, about = load(name), read_model(name)[0].get('about')
     if not isinstance(model, (Denoiser, Conditional)):
         raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
-    return model.to(place), read_model(name)[0]['about']
+    if not isinstance(about, dict):
+        raise ValueError(f'about in config.json of {name} is {repr(about)[:100]}, expected an object')
+    return model.to(place), about
 
 
 def open_codec(about: dict[str, Any], name: str, device: str | None) -> 'Codec | None':

@@ -928,8 +928,7 @@ class _Bounded:
         return piece
 
 # %% ../nbs/03_data.ipynb #cifar-members
-def _members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
-    "The wanted files of a compressed archive, each of a known length."
+def _walk(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     with gzip.open(path) as packed, tarfile.open(fileobj=_Bounded(packed, _UNPACKED), mode='r|') as archive:
         for k, member in enumerate(archive):
@@ -941,19 +940,24 @@ def _members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
                     raise ValueError(f'it holds {member.name} of {member.size} bytes, expected a file of {size}, once')
                 found[member.name] = archive.extractfile(member).read(size)
             if len(found) == len(wanted):
-                break
-    return found
+                return found
+    raise ValueError(f'it lacks {min(wanted.keys() - found.keys())}')
+
+
+def _members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
+    "The wanted files of a compressed archive, each of a known length."
+    try:
+        return _walk(path, wanted)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f'{path} is damaged: {error}') from error
 
 # %% ../nbs/03_data.ipynb #cifar-load
 def _load_cifar10(name: str, split: str, root: str | Path | None) -> Dataset:
     (path,) = _locate(name, list(SOURCES[name].files), root)
     files = ['test_batch'] if split == 'test' else [f'data_batch_{k}' for k in range(1, 6)]
     wanted = {f'cifar-10-batches-bin/{file}.bin': 10000 * 3073 for file in files}
-    try:
-        found = _members(path, wanted)
-        rows = torch.cat([torch.frombuffer(bytearray(found[file]), dtype=torch.uint8).reshape(10000, 3073) for file in wanted])
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, KeyError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f'{path} is damaged: {error}') from error
+    found = _members(path, wanted)
+    rows = torch.cat([torch.frombuffer(bytearray(found[file]), dtype=torch.uint8).reshape(10000, 3073) for file in wanted])
     labels = rows[:, 0].long()
     if labels.max() >= len(SOURCES[name].classes):
         raise ValueError(f'{path} has a label {labels.max().item()}, expected less than {len(SOURCES[name].classes)}')
@@ -1056,7 +1060,7 @@ def _read_emoji(style: str, folder: Path) -> Tensor:
         listed = json.loads((folder / 'captions.json').read_text(encoding='utf-8'))
         where = {entry['base']: k for k, entry in enumerate(listed) if entry['tone'] == ''}
         images = _unpack_pixels(path)[[where[row['base']] for row in rows]]
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f'{folder} is damaged: {type(error).__name__} {error}; fetch it with: diffbook data emoji --download') from error
     found = hashlib.sha256(numpy.ascontiguousarray(images).tobytes()).hexdigest()
     if found != _emoji_list()['sources'][style]['pixels']:

@@ -12,6 +12,7 @@ import os
 import re
 import resource
 
+import corpus
 import pytest
 import torch
 from PIL import Image
@@ -204,6 +205,7 @@ def judge():
     return Classifier()
 
 
+CORPUS = corpus.CONFIGS | corpus.CHECKPOINTS | corpus.IMAGES | corpus.CAPTIONS | corpus.ARCHIVES | corpus.PATHS
 ERRORS = (ValueError, FileNotFoundError, FloatingPointError)
 
 
@@ -402,6 +404,14 @@ COMMANDS = {  # command line, words of the message
     'unknown set': (('data', 'imagenet'), "data set is 'imagenet', expected shapes"),
     'download of everything': (('data', '--download'), '--download needs the name'),
     'doctor of another device': (('doctor', '--device', 'tpu'), "device is 'tpu'"),
+    'conversion of nothing': (('convert', 'nowhere.pt', 'x.safetensors'), 'nowhere.pt is not there'),
+    'conversion of a picture': (('convert', 'photo.png', 'x.safetensors'), 'photo.png is no old checkpoint, expected one of .pt'),
+    'conversion to a pickle': (('convert', 'old.ckpt', 'x.pt'), 'the output is x.pt, expected a file that ends in .safetensors'),
+    'conversion into no folder': (('convert', 'old.ckpt', 'nowhere/x.safetensors'), 'nowhere is not there; expected the folder of x.safetensors'),
+    'a billion images': ((*SAMPLE[:-1], '1000000000'), '--n is 1000000000, expected at most 1,048,576'),
+    'pictures of a gigapixel': ((*SAMPLE, '--size', '40000'), '--size is 40000, expected at most 10,000'),
+    'zoom of a thousand': ((*SAMPLE, '--zoom', '1000'), '--zoom is 1000, expected at most 64'),
+    'no columns': ((*SAMPLE, '--columns', '0'), '--columns is 0, expected at least 1'),
 }  # fmt: skip
 
 
@@ -413,6 +423,7 @@ def test_command(name, folder, monkeypatch, capsys):
     monkeypatch.setenv('XDG_CACHE_HOME', str(root / 'cache'))
     (root / 'empty').mkdir()
     (root / 'file').write_text('here')
+    (root / 'old.ckpt').write_text('here')
     Image.new('L', (8, 8)).save(root / 'photo.png')
     Image.new('L', (9, 7), 255).save(root / 'mask.png')
     (root / 'photos').mkdir()
@@ -446,29 +457,74 @@ def read_only_disk():
 
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr('builtins.open', lambda path, mode='r', *a, **k: no(path) if set(mode) & set('wax+') else real['open'](path, mode, *a, **k))
+        patches.setattr('io.open', lambda path, mode='r', *a, **k: no(path) if set(mode) & set('wax+') else real['open'](path, mode, *a, **k))
         patches.setattr(os, 'mkdir', lambda path, *a, **k: no(path))
         yield
 
 
+@contextlib.contextmanager
+def no_network():
+    "What the system says where there is no network."
+
+    def no(*args, **more):
+        raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr('socket.getaddrinfo', no)
+        patches.setattr('socket.create_connection', no)
+        patches.setattr('time.sleep', lambda seconds: None)
+        yield
+
+
 DISKS = {'full': (full_disk, 'File too large|No space'), 'read-only': (read_only_disk, 'Read-only file system')}
+EVALUATE = ('evaluate', 'READER', '--data', 'shapes', '--n', '10', '--steps', '1', '--out', 'numbers.json')
+RESUME = (*TRAIN, '--steps', '9', '--batch-size', '2', '--resume')
+SURROUNDINGS = {  # where, what is asked for, words of the message
+    f'{disk} disk, {" ".join(argv[:3])}{" " + more[0] if more else ""}': (place, (*argv, *more), words)
+    for disk, (place, words) in DISKS.items()
+    for argv, more in (
+        ((*TRAIN, '--steps', '2', '--batch-size', '2'), ()), ((*TRAIN, '--steps', '2', '--batch-size', '2'), ('--save-every', '1')), (RESUME, ()), ((*SAMPLE, '--steps', '1'), ()), (EVALUATE, ()),
+        ((*SAMPLE, '--steps', '1'), ('--columns', '2')),
+    )
+} | {
+    f'no network, {name}': (no_network, ('data', name, '--download', '--data-root', 'root'), f'of {name} could not be fetched|could not be fetched: .*goes on from here') for name in ('fashion-mnist', 'mnist', 'cifar10', 'emoji')
+} | {
+    'a full disk, download': (full_disk, ('data', 'mnist', '--download', '--data-root', 'root'), 'could not be fetched'),
+    'a read-only disk, download': (read_only_disk, ('data', 'mnist', '--download', '--data-root', 'root'), 'Read-only|could not be fetched'),
+    'a folder that is a file': (contextlib.nullcontext, ('data', 'mnist', '--download', '--data-root', 'file'), 'file.*(Not a directory|exists)'),
+    'data in a file': (contextlib.nullcontext, ('train', '--data', 'mnist', '--data-root', 'file', '--out', 'run'), 'mnist is not complete'),
+    'emoji in a file': (contextlib.nullcontext, ('train', '--data', 'emoji', '--data-root', 'file', '--out', 'run'), 'emoji is not complete'),
+    'a read-only disk, conversion': (read_only_disk, ('convert', 'old.ckpt', 'x.safetensors'), 'old.ckpt could not be converted'),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize('disk', DISKS)
-@pytest.mark.parametrize('argv', [(*TRAIN, '--steps', '2', '--batch-size', '2'), (*SAMPLE, '--steps', '1')], ids=['train', 'sample'])
-def test_disk(disk, argv, folder, monkeypatch, capsys):
-    "A disk that takes nothing: one line that says so, and the folder as it was."
+@pytest.mark.parametrize('name', SURROUNDINGS)
+def test_surroundings(name, folder, monkeypatch, capsys):
+    "A disk that takes nothing, no network: one line that says so, and the folder as it was."
     root = folder.parent
     monkeypatch.chdir(root)
-    monkeypatch.setattr(cli, 'load_images', lambda *a: draw_shapes(4, 8))
-    before = digest(root)
-    context, words = DISKS[disk]
+    monkeypatch.setenv('TQDM_DISABLE', '1')
+    real = cli.load_images
+    monkeypatch.setattr(cli, 'load_images', lambda name, *a: draw_shapes(4, 8) if name == 'shapes' else real(name, *a))
+    (root / 'file').write_text('here')
+    (root / 'old.ckpt').write_bytes(b'\x80\x02N.')
+    context, argv, words = SURROUNDINGS[name]
+    if 'READER' in argv:
+        save(root / 'reader', text_model(), {'data': 'letters', 'shape': [1, 8, 8]})
+        monkeypatch.setattr(cli, 'count_captions', lambda *a: {})
+    if '--resume' in argv:
+        with pytest.raises(SystemExit):
+            cli.main([*TRAIN, '--steps', '9', '--batch-size', '2'])
+        (root / 'run' / 'checkpoints' / '.writer').unlink(missing_ok=True)
+    before = {p: p.read_bytes() for p in root.rglob('*') if p.is_file()}
     with context():
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
-            cli.main([str(folder) if a == 'MODEL' else a for a in argv])
+            cli.main([{'MODEL': str(folder), 'READER': 'reader'}.get(a, a) for a in argv])
     said = capsys.readouterr().err
-    assert stop.value.code == 2 and re.search(words, said) and 'Traceback' not in said
-    assert digest(root) == before
+    lines = [line for line in said.splitlines() if line.startswith('diffbook: ')]
+    assert stop.value.code == 2 and len(lines) == 1 and re.search(words, lines[0]) and 'Traceback' not in said, said
+    assert {p: p.read_bytes() for p in root.rglob('*') if p.is_file() and p.name != '.writer'} == before
 
 
 @pytest.mark.parametrize('disk', DISKS)
@@ -507,5 +563,20 @@ def test_an_unexpected_error_is_one_line_too(capsys, monkeypatch):
     assert 'division by zero' in refused(capsys, 'sample', 'x', '--out', 'x.png')
 
 
+# The corpus
+
+
+@pytest.mark.parametrize('name', CORPUS)
+def test_case(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('TQDM_DISABLE', '1')
+    assert corpus.fault(CORPUS[name], tmp_path) == ''
+
+
 def test_there_are_enough_cases():
-    assert len(LIBRARY) + len(FOLDERS) + len(DATA_FILES) + len(COMMANDS) >= 60
+    "What is promised: 500 command lines, of each kind so many; calls of the library and paths come on top."
+    least = {'CONFIGS': 150, 'CHECKPOINTS': 100, 'IMAGES': 80, 'CAPTIONS': 50, 'ARCHIVES': 40, 'PATHS': 60}
+    for kind, n in least.items():
+        assert len(getattr(corpus, kind)) >= n, kind
+    assert len(COMMANDS) >= 60 and len(SURROUNDINGS) >= 20
+    assert len(LIBRARY) + len(FOLDERS) + len(DATA_FILES) >= 100 and len(CORPUS) == sum(len(getattr(corpus, kind)) for kind in least)

@@ -1,0 +1,221 @@
+"""The rows on security in their short form, and that each of them can fail."""
+
+import gzip
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+import corpus
+import pytest
+import torch
+
+from benchmarks import fuzz, security
+from benchmarks.reliability import load_parts, run_row
+from diffbook import convert, core, data
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits, forks and /proc as on Linux')
+HERE = ('S2', 'S3', 'S5', 'S8', 'S12')  # in this process
+APART = ('S1', 'S4', 'S9')  # with processes of their own
+
+
+@pytest.mark.parametrize('id', HERE + APART)
+def test_row(id):
+    got = run_row(id, short=True)
+    assert got['met'], got
+
+
+def test_rows_are_listed():
+    rows = load_parts()
+    assert {'R14', *(f'S{k}' for k in (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12))} <= rows.keys()
+
+
+# S1: the gate sees what it should
+
+
+@pytest.mark.parametrize(
+    'source',
+    [
+        'import pickle', 'from pickle import loads', 'import marshal as m', 'import shelve, json', 'import dill', 'import yaml', 'from torch import load', 'torch.load(f)', 'read = torch.load', 'torch.load(f, weights_only=True)',
+        'np.load(f)', 'numpy.load(f, allow_pickle=True)', 'read(f, allow_pickle=x)', 'eval("1")', 'exec(code)', 'builtins.eval(x)', '__import__(name)', 'compile(s, "", "exec")', 'importlib.import_module(name)',
+        'importlib.import_module(f"{name}.x")', 'AutoModel.load(x, trust_remote_code=True)', 'config["_target_"]', 'os.system("x")', 'torch.hub.load(x)', 'torch.jit.load(x)', 'def f(self):\n    return getattr(self, "__reduce__")',
+    ],
+)  # fmt: skip
+def test_the_gate_refuses(source):
+    assert security.hits(source, 'x.py')
+
+
+@pytest.mark.parametrize('source', ['import json', 'load(f)', 'model.eval()', 're.compile("x")', 'importlib.import_module(f"diffbook.{p}")', 'read(f, allow_pickle=False)', 'safetensors.torch.load(b)'])
+def test_the_gate_lets_through(source):
+    assert not security.hits(source, 'x.py')
+
+
+def test_one_file_may_call_torch_load():
+    assert not security.hits('torch.load(f)', 'convert.py') and security.hits('pickle.load(f)', 'convert.py') == []
+    assert security.hits('import pickle', 'convert.py')
+
+
+def test_a_pickle_within_a_loader_is_noticed(monkeypatch):
+    monkeypatch.setattr(security, 'WATCHED', security.WATCHED.replace('live[0] = False', 'import pickle; pickle.loads(pickle.dumps(pathlib.Path()))\nlive[0] = False'))
+    assert 'pickle.find_class' in str(security.watched(0)['seen'])
+
+
+# S2: the fuzzer sees what it should
+
+
+def one(read, change=fuzz.change_bytes):
+    return fuzz.Loader(lambda f: (f.mkdir(parents=True), (f / 'a').write_bytes(b'{"a": 1}')), {'a': change}, read, 1)
+
+
+@pytest.mark.parametrize(
+    'read, what',
+    [
+        (lambda f: {}['x'], 'KeyError'), (lambda f: json.loads('{'), 'JSONDecodeError'), (lambda f: b'\xff'.decode(), 'UnicodeDecodeError'), (lambda f: (_ for _ in ()).throw(ValueError('')), 'ValueError'),
+        (lambda f: (_ for _ in ()).throw(ValueError('bad')), 'names no file'), (lambda f: [i for i in iter(int, 1)], 'hang'), (lambda f: bytearray(3 << 30), 'MemoryError'),
+    ],
+)  # fmt: skip
+def test_the_fuzzer_refuses(read, what, tmp_path, monkeypatch):
+    assert fuzz.verdict(one(read), tmp_path, None, False)[0] == what
+
+
+def test_other_content_is_noticed(tmp_path):
+    loader = fuzz.Loader(None, {}, lambda f: {'w': torch.ones(2)}, 1, same=True)
+    assert fuzz.verdict(loader, tmp_path, {'w': torch.zeros(2)}, True)[0] == 'other content'
+
+
+def test_mutants_depend_on_the_seed_alone():
+    draw = lambda: [fuzz.change_tensors(fuzz_model(), random.Random(f'{k}')) for k in range(20)]  # noqa: E731
+    assert draw() == draw() and len(set(draw())) > 15
+
+
+def fuzz_model():
+    return corpus.whole('model')['model.safetensors']
+
+
+def test_a_crash_is_counted(monkeypatch):
+    monkeypatch.setattr(security.fuzz.sys, 'executable', '/bin/false')
+    got = fuzz.run_apart('idx', 3)
+    assert got['counts']['crash'] >= 1 and got['wrong']
+
+
+# S3
+
+
+def test_headers_of_this_library_are_read(tmp_path):
+    "Also one of as many tensors as are allowed, which takes its time but is right."
+    from safetensors.torch import save_file
+
+    save_file({f'{k}': torch.zeros(1) for k in range(9000)}, tmp_path / 'a.safetensors', {'a': 'b'})
+    about, spans = core.read_header(tmp_path / 'a.safetensors')
+    assert about == {'a': 'b'} and len(spans) == 9000 and spans['7'].shape == (1,)
+
+
+def test_a_header_agrees_with_the_library_that_wrote_it(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    kinds = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.complex64, torch.float8_e5m2)
+    save_file({str(k): torch.zeros(2, 0 if k is torch.int8 else 3).to(k) for k in kinds} | {'one': torch.tensor(1.0)}, tmp_path / 'a.safetensors')
+    _, spans = core.read_header(tmp_path / 'a.safetensors')
+    assert {k: s.shape for k, s in spans.items()} == {k: tuple(v.shape) for k, v in load_file(tmp_path / 'a.safetensors').items()}
+
+
+@pytest.mark.parametrize('what', ['channels', 'blocks'])
+def test_settings_of_a_giant_build_nothing(what, tmp_path):
+    "A model that is said to be larger than its file is refused before its memory is asked for, and before a long loop."
+    import time
+
+    from diffbook.training import load
+
+    value = [1 << 20, 1 << 20] if what == 'channels' else [10**9, 1]
+    corpus.set_json('config.json', f'model.net.{what}', value, 'model', tmp_path)
+    before, begin = security.peak(), time.process_time()
+    with pytest.raises(ValueError, match='more numbers than the file holds'):
+        load(tmp_path / 'model')
+    assert security.peak() - before < 50e6 and time.process_time() - begin < 1
+
+
+# S4
+
+
+def test_the_process_may_only_read_one_file(tmp_path):
+    "Under the hook: other files, writing, sockets and imports are refused, also when the error is swallowed."
+
+    def work():
+        import socket
+
+        source = tmp_path / 'a'
+        source.write_bytes(b'x')
+        tried, said = convert._watch(source), []
+        for act in (lambda: open(source, 'rb').close(), lambda: open('/etc/hostname'), lambda: open(source, 'w'), socket.socket, lambda: os.system('true'), lambda: __import__('sqlite3'), lambda: os.remove(source), os.fork):
+            try:
+                act()
+                said.append('done')
+            except RuntimeError:
+                said.append('refused')
+        return {'said': said, 'tried': len(tried)}
+
+    got = security.in_a_child(work)
+    assert got == {'said': ['done', *['refused'] * 7], 'tried': 7}, got
+
+
+def test_limits_hold(tmp_path):
+    def work():
+        convert._limit(1000)
+        try:
+            return {'got': len(bytearray(3 << 30))}
+        except MemoryError:
+            pass
+        try:
+            (tmp_path / 'large').write_bytes(bytes(4 << 20))
+        except OSError as error:
+            return {'errno': error.errno}
+        return {}
+
+    assert security.in_a_child(work) == {'errno': 27}
+
+
+def test_parts_and_names(tmp_path):
+    old = {'model': {'a': torch.ones(2), 'b': [torch.zeros(1), {'c': torch.arange(3)}]}, 'ema': {'a': torch.zeros(2)}, 'step': 7}
+    torch.save(old, tmp_path / 'old.pt')
+    got = security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'a.safetensors', 'model'))
+    assert got['left'] == [] and set(core.read_header(tmp_path / 'a.safetensors')[1]) == {'a', 'b.0', 'b.1.c'}
+    got = security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'b.safetensors'))
+    assert got['left'] == ['step'] and 'ema.a' in core.read_header(tmp_path / 'b.safetensors')[1]
+    assert "no part 'optimizer'; it holds model, ema, step" in str(security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'c.safetensors', 'optimizer')))
+
+
+def test_an_older_torch_converts_nothing(tmp_path):
+    def work():
+        torch.__version__ = '2.9.1'
+        return convert.work(tmp_path / 'a.pt', tmp_path / 'a.safetensors')
+
+    assert 'torch is 2.9.1, expected at least 2.10' in str(security.in_a_child(work))
+
+
+# S5, S7
+
+
+@pytest.mark.parametrize('address', ['http://example.org/x', 'ftp://example.org/x', 'http://127.0.0.1.example.org/x', 'data:,x', 'http://localhost/x', 'x'])
+def test_addresses_that_are_not_asked(address, tmp_path):
+    with pytest.raises(ValueError, match='expected https'):
+        list(data._pieces(address, 10))
+
+
+def test_captions_beside_pictures_are_read(tmp_path):
+    corpus.photos(tmp_path)
+    assert data.read_folder(tmp_path, 4).captions is None
+    (tmp_path / '0.txt').write_bytes(b'\xef\xbb\xbf a caf\xc3\xa9,\r\nin the  sun \n')
+    (tmp_path / '1.txt').write_text('two')
+    assert data.read_folder(tmp_path, 4).captions == ('a café, in the sun', 'two')
+
+
+def test_a_folder_is_no_gzip_bomb_if_it_is_small(tmp_path):
+    "Honest files compress well too: an empty picture is no bomb."
+    path = Path(tmp_path) / 'a.gz'
+    path.write_bytes(gzip.compress(corpus.idx(500, 28, 28, body=bytes(500 * 784))))
+    assert data.read_idx(path, 3).shape == (500, 28, 28)
+
+
+def test_no_exif():
+    assert security.no_exif()

@@ -440,3 +440,27 @@ def test_as_a_program(tmp_path):
     done = subprocess.run([sys.executable, '-m', 'diffbook.cli', 'sample', 'nobody', '--out', 'x.png'], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == '' and done.stderr.startswith('diffbook: there is no model') and done.stderr.count('\n') == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
+    "The command line adds nothing but the way to latents and back; what the mask keeps stays to the pixel."
+    model, codec, prompt = load('emoji'), load('emoji-vae'), 'a 3D emoji of a red heart'
+    told = guide(model, model.null(2), 3.0)
+    common = ('sample', 'emoji', '--prompt', prompt, '--n', 2, '--steps', 3, '--solver', 'ddim', '--guidance', 3, '--seed', 5, '--zoom', 1)
+    run(*common, '--out', tmp_path / 'a.png')
+    got = numpy.array(Image.open(tmp_path / 'a.png').convert('RGB'))
+    with torch.inference_mode():
+        x = noise(5, 'start', 0, range(2), (4, 16, 16)).float()
+        *_, z = samplers.sample(told, model.schedule, x * model.schedule.sigma(model.schedule.t_max).float(), samplers.uniform_times(model.schedule, 3), samplers.ddim, model.condition([prompt] * 2))
+        want = from_model(codec.decode(z).clamp(-1, 1)).permute(0, 2, 3, 1).numpy()
+    assert abs(got[:64, :64].astype(int) - want[0]).max() <= 1 and abs(got[:64, 66:130].astype(int) - want[1]).max() <= 1
+    photo = (numpy.indices((64, 64)).sum(0)[..., None] * numpy.array([1, 2, 1]) % 256).astype('uint8')
+    Image.fromarray(photo).save(tmp_path / 'in.png')
+    hole = numpy.zeros((64, 64), 'uint8')
+    hole[5:, 30:] = 255
+    Image.fromarray(hole).save(tmp_path / 'mask.png')
+    run(*common[:-2], '--zoom', 1, '--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--out', tmp_path / 'b.png')
+    got = numpy.array(Image.open(tmp_path / 'b.png').convert('RGB'))[:64, :64].astype(int)
+    assert abs(got - photo)[hole == 0].max() <= 1 and abs(got - photo)[hole > 0].mean() > 20
+    run(*common, '--size', 62, '--out', tmp_path / 'c.png', code=2)
+    assert '--size is 62, expected a multiple of 4' in capsys.readouterr().err

@@ -55,6 +55,9 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
     assert '`first-run.json`): one object was right in {}, a new kind in {} and two objects in {}.'.format(*shares) in text
     before = json.loads((ROOT / 'diffbook/zoo/shapes/before-near-misses.json').read_text(encoding='utf-8'))['rows'][1]['all']
     assert f'the same network had {before:.1%} of the pictures of two objects right' in text
+    for row in json.loads((ROOT / 'diffbook/zoo/emoji/report.json').read_text(encoding='utf-8'))['rows']:
+        copied = '' if row['copy_rate'] is None else f'{row["copy_rate"]:.0%}'
+        assert f'| {row["frechet"]:.4f} | {row["retrieval, seen"]:.1%} | {row["retrieval, unseen"]:.1%} | {row["detail"]:.3f} | {copied} |' in text
     speed = json.loads((ROOT / 'benchmarks/results/unet-speed.json').read_text(encoding='utf-8'))
     for part in ('equal parameters', 'same weights'):
         for name, row in speed[part].items():

@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from diffbook.core import noise
 from diffbook.data import draw_split, from_model, to_model
+from diffbook.guidance import guide
 from diffbook.losses import diffusion_loss
 from diffbook.metrics import load_classifier, zoo_entry
-from diffbook.samplers import sample, uniform_times
+from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.training import load, read_model
 
 ZOO = importlib.resources.files('diffbook') / 'zoo'
@@ -25,7 +26,7 @@ def model():
     return load('fashion-mnist')
 
 
-@pytest.mark.parametrize('name', ['classifier', 'fashion-mnist', 'clip-near-misses', 'clip-shapes', 'shapes'])
+@pytest.mark.parametrize('name', ['classifier', 'fashion-mnist', 'clip-near-misses', 'clip-shapes', 'shapes', 'emoji', 'emoji-vae'])
 def test_files_have_the_digests_on_record(name):
     entry = zoo_entry(name)
     data = (ZOO / entry['file']).read_bytes()
@@ -110,3 +111,26 @@ def test_report_of_the_text_model_is_consistent():
     for row in report['rows']:
         assert row['low'] <= row['all'] <= row['high'] and row['real'] == 1.0
         assert row['all'] <= min(row[fact] for fact in ('number', 'shape', 'colour', 'size', 'place', 'background'))
+
+
+def test_emoji_heed_the_colour_of_their_caption():
+    "One starting noise, hearts of four colours: the middle of each picture has the colour that the words say."
+    model, codec = load('emoji'), load('emoji-vae')
+    wanted = {'red': (1, -1, -1), 'green': (-1, 1, -1), 'blue': (-1, -1, 1), 'yellow': (1, 1, -1)}
+    x = noise(0, 'start', 0, range(1), (4, 16, 16)).float().expand(4, -1, -1, -1)
+    with torch.no_grad():
+        cond = model.condition([f'an emoji of a {colour} heart' for colour in wanted])
+        *_, z = sample(guide(model, model.null(4), 3.0), model.schedule, x, uniform_times(model.schedule, 10), ddim, cond)
+        middle = codec.decode(z)[:, :, 24:40, 24:40].mean((2, 3))
+    nearest = (middle @ torch.tensor(list(wanted.values())).float().T / 3**0.5).argmax(1)
+    assert nearest.tolist() == [0, 1, 2, 3]
+
+
+def test_emoji_were_trained_as_the_report_says():
+    about, report = read_model('emoji')[0]['about'], json.loads((ZOO / 'emoji' / 'report.json').read_text())
+    assert {k: v for k, v in about.items() if k != 'words'} == report['training']['zoo']
+    log = list(csv.DictReader((ZOO / 'emoji' / 'log.csv').read_text().splitlines()))
+    assert int(log[-1]['step']) == about['steps'] and int(log[-1]['images']) == about['images'] == about['steps'] * about['batch']
+    spent = {name: report['training'][name]['processor_seconds'] for name in ('vae', 'latents', 'pixels')}
+    assert abs(spent['vae'] + spent['latents'] - spent['pixels']) < 0.05 * spent['pixels']  # equal time, as chapter 51 claims
+    assert report['judge']['seed'] == 0 and report['training']['zoo']['codec'] == 'emoji-vae'

@@ -6,8 +6,8 @@ Two models had equal processor time, one on latents and one on squares of pixels
 first. Each draws one picture for captions seen in training and for captions never seen. The judge is a CLIP of another
 seed than the one whose text tower the models read with; it looks at pictures averaged to 32 x 32, so it does not see
 fine detail, which is measured apart. Beside the models stand the real pictures of the same captions, and these once
-encoded and decoded: no latent model can be expected to beat that. Writes OUT/report.json and OUT/gallery.safetensors, which
-holds drawn pictures only.
+encoded and decoded: no latent model can be expected to beat that. Writes OUT/report.json, OUT/gallery.safetensors, which
+holds drawn pictures only, and of these OUT/gallery.png, which the README shows.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from diffbook.data import Dataset, from_model, load_data, subset, to_model
 from diffbook.guidance import guide
 from diffbook.metrics import copy_rate, frechet_distance, kernel_distance
 from diffbook.nets.clip import retrieval
+from diffbook.plots import save_images
 from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.training import load, read_model, write_file
 
@@ -136,6 +137,7 @@ def main() -> None:
     a.out.mkdir(parents=True, exist_ok=True)
     show = {f'{name}, {k}': drawn[name][k][: 24 if name == 'zoo' else 8] for name in models for k in picked}
     save_file(show, a.out / 'gallery.safetensors')
+    save_images(to_model(show['zoo, seen']), a.out / 'gallery.png', columns=12)
     report['captions'] = {k: list(d.captions[:24]) for k, d in picked.items()}
     write_file(a.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
 

@@ -99,7 +99,7 @@ def run_row(id: str, short: bool = False, seed: int = 0) -> dict:
     figure, met, n = (got.pop(k) for k in ('figure', 'met', 'n'))
     command = f'python -m benchmarks.reliability {id}' + ' --short' * short + f' --seed {seed}' * bool(seed)
     return {
-        'id': id, 'promise': one.promise, 'procedure': one.procedure, 'figure': str(figure), 'goal': one.goal, 'met': met, 'n': n,
+        'id': id, 'short': short, 'promise': one.promise, 'procedure': one.procedure, 'figure': str(figure), 'goal': one.goal, 'met': met, 'n': n,
         'seed': seed, 'command': command, 'machine': machine(), 'torch': torch.__version__,
         'seconds': round(time.perf_counter() - begun, 1), 'details': got,
     }  # fmt: skip
@@ -139,8 +139,8 @@ def merge(new: dict, path: Path = REPORT) -> None:
 def table(rows: list[dict]) -> str:
     "The rows as text for people."
     lines = [('row', 'promise', 'figure', 'goal', 'met', 'seconds')]
-    said = {True: 'yes', False: 'NO', None: '-'}
-    lines += [(r['id'], r['promise'], r['figure'], r['goal'], said[r['met']], f'{r["seconds"]:.0f}') for r in rows]
+    said = lambda r: {True: 'yes', False: 'NO', None: '-'}[r['met']] + ' (short)' * r.get('short', False)
+    lines += [(r['id'], r['promise'], r['figure'], r['goal'], said(r), f'{r["seconds"]:.0f}') for r in rows]
     cut = lambda text: text if len(text) <= 60 else text[:57] + '...'
     widths = [max(len(cut(line[i])) for line in lines) for i in range(len(lines[0]))]
     return '\n'.join('  '.join(cut(v).ljust(w) for v, w in zip(line, widths)).rstrip() for line in lines)

@@ -102,7 +102,7 @@ def check(
     chapter = id.split('-')[0]
     module = f'diffbook.exercises.c{chapter}'
     if id not in EXERCISES and chapter.isdigit() and importlib.util.find_spec(module):
-        importlib.import_module(module)
+        importlib.import_module(f'diffbook.exercises.c{chapter}')
     if id not in EXERCISES:
         raise ValueError(f'there is no graded exercise {id!r}; graded are {", ".join(sorted(EXERCISES)) or "none yet"}')
     exercise, draw, runs = EXERCISES[id], generator(0, f'exercise/{id}'), []

@@ -23,6 +23,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -95,7 +96,8 @@ def run_row(id: str, short: bool = False, seed: int = 0) -> dict:
     except Exception as error:  # a row that cannot run has not kept its promise
         if short:
             raise
-        got = {'figure': f'{type(error).__name__}: {error}'.splitlines()[0][:200], 'met': False, 'n': 0}
+        said = re.sub(r'\S*/\S+', '...', f'{type(error).__name__}: {error}'.splitlines()[0])  # no path of this machine
+        got = {'figure': said[:200], 'met': False, 'n': 0}
     figure, met, n = (got.pop(k) for k in ('figure', 'met', 'n'))
     command = f'python -m benchmarks.reliability {id}' + ' --short' * short + f' --seed {seed}' * bool(seed)
     return {

@@ -563,7 +563,8 @@ NAMES = (
 def set_index(name: object, root: Path) -> None:
     "Weights in shards, by an index that names another file."
     put(root, 'published')
-    (root / 'x.safetensors').write_bytes(whole('model')['model.safetensors'])
+    for folder in (root, root / 'published'):
+        (folder / 'x.safetensors').write_bytes(whole('model')['model.safetensors'])
     folder = root / 'published' / 'unet'
     (folder / 'diffusion_pytorch_model.safetensors').rename(folder / 'part.safetensors')
     (folder / 'diffusion_pytorch_model.safetensors.index.json').write_text(json.dumps({'weight_map': {'a': name}}))
@@ -576,7 +577,7 @@ def set_nothing(root: Path) -> None:
 
 
 def _paths() -> dict[str, Case]:
-    cases = {f'index names {name[:40]!r}': Case(partial(set_index, name), PUBLISHED, 'index.json names the file .*expected a .safetensors file beside it|lacks .*names|too long') for name in NAMES}
+    cases = {f'index names {name[:40]!r}': Case(partial(set_index, name), PUBLISHED, 'names the file .*expected a .safetensors file beside it' if {'/', '\\'} & {*name} or not name.endswith('.safetensors') else 'lacks .*names|too long') for name in NAMES}
     cases |= {f'index of {str(v)[:20]}': Case(partial(set_index, v), PUBLISHED, 'has no weight_map') for v in (3, None, ['x.safetensors'], {'a': 'b'})}
     long, many = 'a' * 300, 'a/' * 2100
     for name in (f'{long}', f'{many}x', 'a\0b', 'file/x', 'nowhere\nat all', '../' * 40 + 'nowhere/x'):

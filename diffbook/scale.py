@@ -225,11 +225,9 @@ def split(
 
 
 def blocks(module: nn.Module, least: int) -> list[nn.Module]:
-    "The blocks of the networks in a module that hold at least so many parameters."
-    from diffbook.nets.clip import Block
-    from diffbook.nets.layers import ResBlock, TransformerBlock
-
-    return [m for m in module.modules() if isinstance(m, (Block, ResBlock, TransformerBlock)) and sum(p.numel() for p in m.parameters()) >= least]
+    "The members of the lists of layers in a module that hold at least so many parameters."
+    members = [block for each in module.modules() if isinstance(each, nn.ModuleList) for block in each]
+    return [block for block in members if sum(p.numel() for p in block.parameters()) >= least]
 
 # %% ../nbs/25_scale.ipynb #asked
 def asked() -> dict[str, Any]:  # accumulate, shard, bf16

@@ -24,8 +24,10 @@ from diffbook import training
 from diffbook.core import Rows, generator
 from diffbook.data import batches
 from diffbook.losses import Denoiser, training_loss
+from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
-from diffbook.scale import Crew, copy_whole, join, my_rows, share
+from diffbook.scale import Crew, blocks, copy_whole, join, my_rows, share
+from diffbook.scale import split as cut_in_pieces
 from diffbook.schedules import CosineSchedule
 from diffbook.training import Trainer
 
@@ -164,6 +166,23 @@ def noise(team):
     return keep.seen
 
 
+def block_by_block(team):
+    "A U-Net of which every stage is gathered on its own: how far its gradients are from the whole net's, and the largest piece."
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        net = UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 2), groups=4).double()
+    nn.init.ones_(net.head.weight)
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64, generator=generator(0, 'x'))
+    grads = lambda: torch.cat([team.whole(p.grad).flatten() for p in net.parameters()])  # noqa: E731
+    net(x, torch.ones(2)).square().mean().backward()
+    want = grads()
+    net.zero_grad()
+    cut_in_pieces(net, team.device, least=1)
+    net(x, torch.ones(2)).square().mean().backward()
+    held = sum(team.own(p).numel() for p in net.parameters()) / sum(p.numel() for p in net.parameters())
+    return far(grads().tolist(), want.tolist()), held, len(blocks(net, 1))
+
+
 def writers(team):
     wrote, real = [], training.write_file
     training.write_file = lambda path, data: (wrote.append(team.rank), real(path, data))
@@ -191,7 +210,7 @@ def stopped(team):
 
 def main():
     one = team(1, gradients, updates, noise, journey)[0]
-    two = team(2, gradients, updates, noise, journey, writers, disagree, stopped)
+    two = team(2, gradients, updates, noise, journey, block_by_block, writers, disagree, stopped)
     four = team(4, gradients, updates, noise, journey)
     more = [team(2, journey_split)[0]['journey_split'], team(1, journey)[0]['journey']]
     report = {'gradients': {}, 'noise': {}}
@@ -219,6 +238,7 @@ def main():
     stops = [one['journey'], two[0]['journey'], four[0]['journey'], *more]
     report['journey'] = {'steps': [step for _, step in stops], 'error': far(stops[-1][0], one['updates']['25'])}
     report['writers'], report['disagree'] = sum((each['writers'] for each in two), []), two[0]['disagree']
+    report['blocks'] = [each['block_by_block'] for each in two]
     report['signal'] = [each['stopped'] for each in two]
     (FOLDER / 'report.json').write_text(json.dumps(report, indent=1))
 

@@ -81,6 +81,11 @@ def test_a_run_goes_on_at_other_sizes_from_the_same_file(ranks):
     assert header['step'] == 25 and all(type(v) is torch.Tensor for v in tensors.values())
 
 
+def test_a_net_is_split_block_by_block(ranks):
+    for error, held, count in ranks['blocks']:
+        assert error <= 1e-13 and 0.45 < held < 0.55 and count > 5
+
+
 def test_only_the_first_process_writes(ranks):
     assert ranks['writers'] == [0]
 

@@ -62,12 +62,12 @@ def table(report: dict) -> str:
     lines = ['| row | what | against | goal | measured (quartiles) | |', '|---|---|---|---|---|---|']
     for id, found in report['rows'].items():
         if not found['goals']:
-            lines.append(f'| {id} | {found["what"]} | | | {found["status"]} | |')
+            lines.append(f'| {id} | {ROWS[id].what} | | | {found["status"]} | |')
         for goal in found['goals']:
             ((side, wished),) = goal['goal'].items()
             spread = ' to '.join(f'{q:.3g}' for q in goal['quartiles']) if goal['quartiles'] else ''
             measured = f'{goal["figure"]:.3g}' + f' ({spread})' * bool(spread)
-            lines.append(f'| {id} | {found["what"]} | {goal["versus"]} | {side} {wished:g} | {measured} | {"reached" if goal["met"] else "missed"} |')
+            lines.append(f'| {id} | {ROWS[id].what} | {goal["versus"]} | {side} {wished:g} | {measured} | {"reached" if goal["met"] else "missed"} |')
     return '\n'.join(lines)
 
 

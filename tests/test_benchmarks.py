@@ -94,3 +94,11 @@ def test_the_command_names_what_there_is_and_hides_paths(capsys):
     assert command.main([]) == 0
     text = capsys.readouterr().out
     assert all(id in text for id in rows.ROWS)
+
+
+def test_the_page_shows_the_table_of_the_results():
+    "What README.md says is what `python -m benchmarks table` prints."
+    report = json.loads((measure.RESULTS / 'rows.json').read_text(encoding='utf-8'))
+    page = (measure.RESULTS.parent / 'README.md').read_text(encoding='utf-8')
+    assert rows.table(report) in page
+    assert all(id in page for id in rows.ROWS)

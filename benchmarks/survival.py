@@ -163,15 +163,15 @@ def r1(short: bool, seed: int) -> dict:
         for part in range(parts):
             delays = uniform(seed, f'kills {part}', 0, range(20 * kills)).tolist()
             (here := root / str(part)).mkdir()
-            children.append(fork(lambda: (here / 'found').write_text(json.dumps(kill_training(here, kills, fresh, delays, want)))))
+            children.append(fork(partial(kill_training, here, kills, fresh, delays, want)))
         assert [wait(child) for child in children] == [0] * parts
         found = [json.loads((root / str(part) / 'found').read_text()) for part in range(parts)]
     good, runs, log = (sum(column, start) for column, start in zip(zip(*found), (0, 0, [])))
     return count(good, kills * parts, finished_runs=runs, kills=log, updates=UPDATES)
 
 
-def kill_training(root: Path, kills: int, fresh: int, delays: list[float], want: str) -> tuple[int, int, list]:
-    "Kill trainings until there were so many kills; give how many led to equal bits, how many runs ended, and what the kills hit."
+def kill_training(root: Path, kills: int, fresh: int, delays: list[float], want: str) -> None:
+    "Kill trainings until there were so many kills; write down how many led to equal bits, how many runs ended, what the kills hit."
     folder, board, log, spans, good, run, runs = root / 'run', root / 'board', [], {}, 0, 0, 0
     code = f'from pathlib import Path; from benchmarks.survival import train_watched; train_watched(Path({str(folder)!r}), Path({str(board)!r}))'
     start = lambda apart: subprocess.Popen([sys.executable, '-c', code], cwd=ROOT).pid if apart else fork(partial(train_watched, folder, board))
@@ -201,7 +201,7 @@ def kill_training(root: Path, kills: int, fresh: int, delays: list[float], want:
         shutil.rmtree(folder)
         if last:
             break
-    return good, runs, log
+    (root / 'found').write_text(json.dumps([good, runs, log]))
 
 
 # R2: every prefix of a save

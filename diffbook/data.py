@@ -38,6 +38,7 @@ from functools import cache, lru_cache
 from itertools import permutations
 from pathlib import Path
 
+# %% ../nbs/03_data.ipynb #imports-others
 import numpy
 import safetensors.torch
 import torch

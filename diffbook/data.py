@@ -43,7 +43,7 @@ import numpy
 import safetensors.torch
 import torch
 from fastcore.basics import patch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 

@@ -58,15 +58,16 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
     for row in json.loads((ROOT / 'diffbook/zoo/emoji/report.json').read_text(encoding='utf-8'))['rows']:
         copied = '' if row['copy_rate'] is None else f'{row["copy_rate"]:.0%}'
         assert f'| {row["frechet"]:.4f} | {row["retrieval, seen"]:.1%} | {row["retrieval, unseen"]:.1%} | {row["detail"]:.3f} | {copied} |' in text
-    speed = json.loads((ROOT / 'benchmarks/results/unet-speed.json').read_text(encoding='utf-8'))
-    for part in ('equal parameters', 'same weights'):
-        for name, row in speed[part].items():
-            if not name.startswith('diffbook'):
+    rows = json.loads((ROOT / 'benchmarks/results/rows.json').read_text(encoding='utf-8'))['rows']
+    for id in ('C1', 'C2'):
+        for name, row in rows[id]['detail']['float32'].items():
+            if name != 'diffbook':
                 gain = row['training, diffbook is faster by']
                 rate = row['training, images a second']['median']
                 low, high = gain['quartiles']
                 assert f'| {row["parameters"]:,} | {rate:.0f} | {gain["median"]:.2f} | {low:.2f} to {high:.2f} |' in text
-    (losses,) = (v for k, v in json.loads((ROOT / 'benchmarks/results/unet-loss.json').read_text(encoding='utf-8')).items() if k != 'about')
-    means = [f'{row["mean"]:.3f}' for row in losses.values()]
-    assert "{} with the book's net, {} with diffusers' and {} with the third".format(*means) in text
-    assert len({row['parameters'] for row in losses.values()} - {row['parameters'] for row in speed['equal parameters'].values()}) == 0
+    loss = rows['C2-loss']
+    ratios = [f'{goal["figure"]:.2f}' for goal in loss['goals'][:2]]
+    assert f'After {loss["detail"]["images"]:,} images' in text
+    assert "{} times that of diffusers' and {} times that of denoising-diffusion-pytorch's".format(*ratios) in text
+    assert f'{rows["C5"]["goals"][0]["figure"]:.0%} of the convolution ceiling' in text

@@ -162,6 +162,20 @@ def test_rows_of_parts_are_the_rows_of_the_whole(cuts):
     assert torch.equal(draw_rows(draw, 8, generator(0, 'x')), draw(8, generator(0, 'x')))
 
 
+@pytest.mark.parametrize('parts', [2, 5, 8])
+def test_unequal_parts_weigh_what_they_hold(parts):
+    def gradient(accumulate):
+        net = torch.nn.Linear(3, 1).double()
+        torch.nn.init.ones_(net.weight)
+        trainer = Trainer(net, lambda m, b, g: m(b[0]).square().mean(1), accumulate=accumulate, device='cpu')
+        torch.nn.init.zeros_(net.bias)
+        loss = trainer._backward((torch.arange(24).double().reshape(8, 3), ['caption'] * 8))
+        return net.weight.grad, loss
+
+    for got, want in zip(gradient(parts), gradient(1)):
+        torch.testing.assert_close(got, want, rtol=1e-14, atol=0)
+
+
 def test_rows_beyond_the_batch_are_refused():
     with pytest.raises(ValueError, match='rows 6 to 9 are asked for, of a batch of 8'):
         draw_rows(draw, 3, Rows(generator(0, 'x'), 6, 8))

@@ -714,10 +714,10 @@ class Plain(nn.Module):
         return self.last(torch.tanh(self.first(torch.cat([x, noise_level[:, None] / 1000], 1))))
 
 
-def denoising(net: nn.Module | None = None, **settings) -> Trainer:
+def denoising(net: type[nn.Module] = Told, **settings) -> Trainer:
     with torch.random.fork_rng([]):
         torch.manual_seed(1)
-        model = Denoiser(net or Told(), CosineSchedule(), predict_v)
+        model = Denoiser(net(), CosineSchedule(), predict_v)
     return Trainer(model, lambda model, x0, generator: training_loss(model, x0, generator), warmup=5, seed=7, device='cpu', ema=0.9, **settings)
 
 
@@ -930,7 +930,7 @@ def r16(short: bool) -> dict:
         for (name, solver), b, (t, s) in product(solvers.items(), sizes, pairs):
             compare(name, *(solver(schedule, f, states[b], t, s) for f in (quick, model)))
         if not short:
-            runs = [one.fit(batches(DATA, 6)) for one in (denoising(Plain()), denoising(Plain(), compile=True))]
+            runs = [one.fit(batches(DATA, 6)) for one in (denoising(Plain), denoising(Plain, compile=True))]
             compare('training', *(torch.stack([s.loss for s in islice(run, 20)]) for run in runs))
     with Recompilations() as floats:
         clipped = lambda x, t, high: clip_x0(model, -high, high)(x, t)

@@ -554,7 +554,8 @@ def work_together(root: Path) -> None:
         same = again.resume(root / str(step)) and (team.rank > 0 or bits(again) == states[step])  # the file is that of the first
         for batch in line(again):
             again.update(batch)
-        equal += not team.any(not (same and bits(again) == states[UPDATES]))
+        same = same and (bits(again) == states[UPDATES] or step == UPDATES and team.rank > 0)  # others keep statistics of their own
+        equal += not team.any(not same)
     if team.rank == 0:
         (root / 'equal').write_text(str(equal))
 
@@ -569,8 +570,10 @@ def newest(folder: Path) -> int:
 
 def workers(parent: int) -> list[int]:
     "The processes that torchrun started, while all of them live."
-    found = Path(f'/proc/{parent}/task/{parent}/children').read_text().split()
-    return [int(p) for p in found if 'diffbook.cli' in read(f'/proc/{p}/cmdline')]
+    with contextlib.suppress(OSError):  # one may end while we look
+        found = Path(f'/proc/{parent}/task/{parent}/children').read_text().split()
+        return [int(p) for p in found if 'diffbook.cli' in read(f'/proc/{p}/cmdline')]
+    return []
 
 
 @row('R7', 'a worker killed under torchrun: all start again and go on to the same bits', goal='20 of 20, no stall over 60 s')

@@ -590,6 +590,57 @@ MUTANTS = {
         'if verify and (found :=', 'if not verify and (found :=',
         'test_latents.py::test_what_is_damaged_is_refused',
     ),
+    # several parts and processes, and files of strangers
+    'the same rows for every part': (
+        'accelerate#236: every rank draws the same noise', 'core.py',
+        '[generator.first : generator.first + n]', '[:n]',
+        'test_scale.py::test_rows_of_parts_are_the_rows_of_the_whole',
+    ),
+    'a mean of means of unequal parts': (
+        'gradient accumulation that forgets the last, shorter part', 'training.py',
+        '* (len(rows) / n)', '/ self.accumulate',
+        'test_scale.py::test_unequal_parts_weigh_what_they_hold',
+    ),
+    'every rank reads the first part': (
+        'open-sora-plan#366: same data on every rank', 'scale.py',
+        'slice(n // team.size * team.rank, n // team.size * (team.rank + 1))', 'slice(0, n // team.size)',
+        'test_scale.py::test_my_rows_are_everybodys_rows_once',
+    ),
+    'archives from the start again': (
+        'accelerate#2823: a resumed run reads epoch 0 twice', 'scale.py',
+        'skip = max(0, skip - counts[i])', 'skip = 0',
+        'test_scale.py::test_archives_resume_at_every_step',
+    ),
+    'every lane reads all archives': (
+        'pytorch#5059: workers that read the same', 'scale.py',
+        '[lane::lanes]', '[:]',
+        'test_scale.py::test_an_epoch_of_archives_is_each_sample_once',
+    ),
+    'an infinite weight that a nonlinearity hides': (
+        'NaN guards that look at the loss alone', 'training.py',
+        ' & torch.isfinite(weights))', ')',
+        'test_training.py::test_an_infinite_weight_that_a_nonlinearity_hides_is_found[1]',
+    ),
+    'an archive unpacked without end': (
+        'a zip of 204 KB inflates to 200 MB in torchvision', 'data.py',
+        'if self.left < 0:', 'if False:',
+        'test_bad_input.py::test_case[tar: a bomb of 320 megabytes]',
+    ),
+    'a link in an archive': (
+        'CVE-2007-4559', 'data.py',
+        'if k >= _MEMBERS or not (member.isdir()', 'if False and not (member.isdir()',
+        'test_bad_input.py::test_case[tar: a link]',
+    ),
+    'a key that stands twice': (
+        'safetensors: the last one wins in many readers of JSON', 'core.py',
+        '    if len(found) < len(pairs):', '    if False:',
+        'test_bad_input.py::test_case[ours is a key twice]',
+    ),
+    'an index that leaves its folder': (
+        'shards named ../', 'pretrained.py',
+        'if PurePosixPath(name).name != name or', 'if',
+        "test_bad_input.py::test_case[index names '../x.safetensors']",
+    ),
 }  # fmt: skip
 
 

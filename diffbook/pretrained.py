@@ -229,15 +229,16 @@ PLAUSIBLE = {  # setting -> (what it can be, how to say so)
     **dict.fromkeys(('_class_name', 'beta_schedule', 'prediction_type', 'timestep_spacing', 'hidden_act', 'act_fn'), _IS_TEXT),
     **dict.fromkeys(('text_config', 'vision_config'), ((lambda v: isinstance(v, dict)), 'an object')),
 }  # fmt: skip
-SILENT = ('num_class_embeds', 'attention_head_dim', 'sample_size', 'trained_betas', 'latents_mean', 'latents_std', 'shift_factor', 'cross_attention_dim',
+SILENT = ('num_class_embeds', 'attention_head_dim', 'mid_block_add_attention', 'downsample_padding', 'sample_size', 'trained_betas', 'latents_mean', 'latents_std', 'shift_factor', 'cross_attention_dim',
           'num_train_timesteps', 'architectures', 'set_alpha_to_one', 'clip_sample', 'rescale_betas_zero_snr')  # null says as much as nothing
 
 # %% ../nbs/52_pretrained.ipynb #plausible-check
 def _plausible(config: Mapping, file: Path) -> None:
     "Refuse a setting that is of the wrong kind or beyond all measure."
+    silent = (*SILENT, 'num_attention_heads') if 'block_out_channels' in config else SILENT  # in a U-Net's it is mostly null
     for key, value in config.items():
         allowed, expected = PLAUSIBLE.get(key, (None, ''))
-        if allowed and not allowed(value) and not (value is None and key in SILENT):
+        if allowed and not allowed(value) and not (value is None and key in silent):
             raise ValueError(f'{file}: {key} is {repr(value)[:100]}, expected {expected}')
         if key in ('text_config', 'vision_config'):
             _plausible(value, file)

@@ -25,9 +25,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.reliability import row
-from diffbook.training import write_file
-from tests.test_mutants import MUTANTS, run_tests
+os.environ.setdefault('TQDM_DISABLE', '1')  # before anything imports tqdm, as in conftest.py: a bar is no line of an error
+
+from benchmarks.reliability import row  # noqa: E402
+from diffbook.training import write_file  # noqa: E402
+from tests.test_mutants import MUTANTS, run_tests  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 KILLERS = {  # module -> the tests that have to notice, the quick ones first
@@ -131,7 +133,7 @@ def judge(module: str, n: int, seed: int, limit: float) -> dict:
     limit = max(limit, 5 * (time.monotonic() - begun))
     some = list(islice(mutants(source, f'{seed} {module}'), n or None))
     counts, alive = {'killed': 0, 'survived': 0, 'hung': 0}, []
-    for mutant in (bar := tqdm(some, desc=module, unit='mutant')):
+    for mutant in (bar := tqdm(some, desc=module, unit='mutant', disable=False)):
         path.write_text(mutant, encoding='utf-8')
         counts[said := verdict(folder, tests, folder / 'log', limit)] += 1
         if said == 'survived':

@@ -32,7 +32,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / 'diffbook' / 'zoo' / 'reliability.json'
-PARTS = ('survival', 'truth', 'security')  # modules of this package with rows; one that is absent is left out
+PARTS = ('survival', 'truth', 'security', 'mutants')  # modules of this package with rows; one that is absent is left out
 ROWS: dict[str, 'Row'] = {}
 
 

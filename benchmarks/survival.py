@@ -77,7 +77,7 @@ def go(trainer: Trainer, until: int = UPDATES, **options) -> Trainer:
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

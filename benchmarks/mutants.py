@@ -27,9 +27,9 @@ from pathlib import Path
 
 os.environ.setdefault('TQDM_DISABLE', '1')  # before anything imports tqdm, as in conftest.py: a bar is no line of an error
 
-from benchmarks.reliability import row  # noqa: E402
+from benchmarks.reliability import count_tests, row  # noqa: E402
 from diffbook.training import write_file  # noqa: E402
-from tests.test_mutants import MUTANTS, run_tests  # noqa: E402
+from tests.test_mutants import verdict  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 KILLERS = {  # module -> the tests that have to notice, the quick ones first
@@ -97,27 +97,6 @@ def change(source: str, mutant: str) -> str:
     return '\n'.join(line for line in lines if not line.startswith(('---', '+++')))
 
 
-def verdict(package: Path, tests: tuple[str, ...], log: Path, limit: float) -> str:
-    "Run tests on a copy of the library in a child that shares our torch: 'killed', 'survived' or 'hung'."
-    child = os.fork()
-    if child == 0:
-        code = 70
-        try:
-            os.setpgid(0, 0)
-            code = run_tests(package, tests, log)
-        finally:
-            os._exit(code)
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return 'survived' if os.waitstatus_to_exitcode(status) == 0 else 'killed'
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return 'hung'
-
-
 def judge(module: str, n: int, seed: int, limit: float) -> dict:
     "Try mutants of one module."
     from tqdm import tqdm
@@ -128,14 +107,15 @@ def judge(module: str, n: int, seed: int, limit: float) -> dict:
     source = path.read_text(encoding='utf-8')
     tests = tuple(t for t in KILLERS[module] if (ROOT / 'tests' / t).exists())
     begun = time.monotonic()
-    if verdict(folder, tests, folder / 'log', 20 * limit) != 'survived':
+    if verdict(folder, tests, folder / 'log', 20 * limit):
         raise RuntimeError(f'the tests of {module} fail without a mutant:\n' + (folder / 'log').read_text(errors='replace')[-2000:])
     limit = max(limit, 5 * (time.monotonic() - begun))
     some = list(islice(mutants(source, f'{seed} {module}'), n or None))
     counts, alive = {'killed': 0, 'survived': 0, 'hung': 0}, []
     for mutant in (bar := tqdm(some, desc=module, unit='mutant', disable=False)):
         path.write_text(mutant, encoding='utf-8')
-        counts[said := verdict(folder, tests, folder / 'log', limit)] += 1
+        code = verdict(folder, tests, folder / 'log', limit)
+        counts[said := {0: 'survived', -signal.SIGKILL: 'hung'}.get(code, 'killed')] += 1
         if said == 'survived':
             alive.append(change(source, mutant))
         bar.set_postfix(counts)
@@ -147,23 +127,12 @@ def judge(module: str, n: int, seed: int, limit: float) -> dict:
 @row('G13', 'the tests can fail', goal='60 of 60 seeded mistakes and 90 % of random changes noticed')
 def g13(short: bool, seed: int) -> dict:
     "Make each mistake of the museum in a copy of the library and run the test that is named beside it; then change schedules, samplers, losses and checkpoints at random, one place at a time, and run their tests."
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(ROOT / 'diffbook', folder / 'diffbook', ignore=shutil.ignore_patterns('__pycache__'))
-    red = 0
-    for name in list(MUTANTS)[:3] if short else MUTANTS:
-        _, module, old, new, killer = MUTANTS[name]
-        path = folder / 'diffbook' / module
-        source = path.read_text(encoding='utf-8')
-        path.write_text(source.replace(old, new), encoding='utf-8')
-        red += verdict(folder, (killer,), folder / 'log', 120) == 'killed'
-        path.write_text(source, encoding='utf-8')
-    shutil.rmtree(folder)
-    seeded = 3 if short else len(MUTANTS)
+    seeded = count_tests('tests/test_mutants.py', 'killed and (noise or sign)' if short else 'test_mutant_is_killed')
     parts = {module: judge(module, 2 if short else 60, seed, 60) for module in (('losses',) if short else KILLERS)}
     tried, noticed = (sum(sum(part[k] for k in keys) for part in parts.values()) for keys in (('tried',), ('killed', 'hung')))
     return {
-        'figure': f'{red} of {seeded} seeded, {noticed} of {tried} drawn', 'met': red == seeded and noticed >= 0.9 * tried, 'n': seeded + tried,
-        'parts': parts,
+        'figure': f'{seeded["figure"]} seeded, {noticed} of {tried} drawn', 'met': seeded['met'] and noticed >= 0.9 * tried, 'n': seeded['n'] + tried,
+        'seeded': seeded, 'parts': parts,
     }  # fmt: skip
 
 

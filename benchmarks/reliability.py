@@ -24,6 +24,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parent.parent
 REPORT = ROOT / 'diffbook' / 'zoo' / 'reliability.json'
 PARTS = ('survival', 'truth', 'security', 'mutants')  # modules of this package with rows; one that is absent is left out
 ROWS: dict[str, 'Row'] = {}
+QUIET = {'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1', 'MPLBACKEND': 'agg', 'CUDA_VISIBLE_DEVICES': ''}  # for children
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ def row(id: str, promise: str, goal: str = '') -> Callable[[Callable[..., dict]]
 def count(good: int, n: int, **details) -> dict:
     "The figure `good of n`, met if all are good."
     return {'figure': f'{good:,} of {n:,}', 'met': good == n and n > 0, 'n': n, **details}
+
+
+def count_tests(file: str, which: str) -> dict:
+    "Run the tests of a file whose names match `which`; the figure is how many of them pass."
+    call = [sys.executable, '-m', 'pytest', file, '-q', '-k', which, '-p', 'no:cacheprovider', '--no-header']
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=os.environ | QUIET)
+    numbers = {word: int(n) for n, word in re.findall(r'(\d+) (passed|failed|error)', done.stdout)}
+    return count(numbers.get('passed', 0), sum(numbers.values()), wrong=re.findall(r'^FAILED (.*)', done.stdout, re.M)[:10])
 
 
 def at_most(value: float, limit: float, n: int, unit: str = '', **details) -> dict:

@@ -26,10 +26,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import fuzz
-from benchmarks.reliability import ROOT, count, row
+from benchmarks.reliability import QUIET, ROOT, count, count_tests, row
 
 sys.path.insert(0, str(ROOT / 'tests'))
-QUIET = {'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1', 'MPLBACKEND': 'agg', 'CUDA_VISIBLE_DEVICES': ''}
 
 
 @contextlib.contextmanager
@@ -73,11 +72,7 @@ def r14(short: bool) -> dict:
     value and what is allowed, no traceback, and every byte of the folder as it was. The cases are those of
     tests/test_bad_input.py, run by pytest."""
     which = 'test_case and (picture or caption)' if short else 'test_case or test_command or test_surroundings'
-    call = [sys.executable, '-m', 'pytest', 'tests/test_bad_input.py', '-q', '-k', which, '-p', 'no:cacheprovider', '--no-header']
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, env=os.environ | QUIET)
-    numbers = {word: int(n) for n, word in re.findall(r'(\d+) (passed|failed|error)', done.stdout)}
-    good = numbers.get('passed', 0)
-    return count(good, sum(numbers.values()), wrong=re.findall(r'^FAILED (.*)', done.stdout, re.M)[:10])
+    return count_tests('tests/test_bad_input.py', which)
 
 
 # S1: nothing is run

@@ -347,7 +347,7 @@ def train(
     if batch_size % size_of_team:
         raise ValueError(f'--batch-size is {batch_size}, expected a number that the {size_of_team} processes divide')
     at_least(f'--batch-size on each of {size_of_team} processes in {accumulate} parts', batch_size // size_of_team, accumulate)
-    say = globals()['say'] if rank == 0 else lambda text: None
+    tell_user = say if rank == 0 else lambda text: None
     team = join(device, shard=shard, timeout=timeout)
     device = getattr(team, 'device', None) or pick_device(device)
     found = load_captioned(data, data_root, size) if text else load_images(data, 'train', data_root, size)
@@ -360,13 +360,13 @@ def train(
         warmup=min(100, (total or 1000) // 10), channels_last=False if shard else None, accumulate=accumulate, team=team)  # fmt: skip
     trainer.settings |= {'data': data, 'batch_size': batch_size}  # a run continues with what it began with
     if resume:
-        say(f'Continuing after step {trainer.step}.' if trainer.resume(folder) else f'{folder} holds no checkpoint; starting at step 0.')
+        tell_user(f'Continuing after step {trainer.step}.' if trainer.resume(folder) else f'{folder} holds no checkpoint; starting at step 0.')
     if trainer.seed != seed:
         raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
     parameters = sum(p.numel() for p in model.parameters())
-    say(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
+    tell_user(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
     if found.captions and not text:
-        say('These images have captions: with --text, the model learns to draw what they say.')
+        tell_user('These images have captions: with --text, the model learns to draw what they say.')
     new = not out.exists()
     try:
         trainer.save(folder)  # a disk that cannot be written to says so now
@@ -376,7 +376,7 @@ def train(
             shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping
         raise
     except (KeyboardInterrupt, SystemExit):
-        say(f'\nStopped after step {trainer.step}; saved in {folder}. The same command with --resume goes on.')
+        tell_user(f'\nStopped after step {trainer.step}; saved in {folder}. The same command with --resume goes on.')
         raise
     about = {'data': data if Path(data).name == data else Path(data).name, 'shape': list(images.shape[1:]), 'steps': trainer.step,
              'batch_size': batch_size, 'seed': seed}  # fmt: skip
@@ -385,7 +385,7 @@ def train(
     average = trainer.ema.model if publish is None else copy_whole(trainer.ema.model, publish, team)
     if team.rank == 0:
         save(out, average, about)
-    say(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
+    tell_user(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
         f'  {folder}    checkpoints\nNext: diffbook sample {out} --out {out / "samples.png"}'
         + (f' --prompt "{found.captions[0]}"' if text else ''))  # fmt: skip
 
@@ -707,6 +707,8 @@ def evaluate(
     from diffbook.training import write_file
 
     denoiser, about = open_model(model, device)
+    if about.get('codec') is not None:
+        raise ValueError(f'{model} draws latents of {about["codec"]}, whose pictures no judge here knows; expected a model that draws pixels')
     if guidance is not None and reader_of(denoiser) is None:
         raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
     if data == 'shapes' and reader_of(denoiser) is not None:

@@ -462,5 +462,10 @@ def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
     run(*common[:-2], '--zoom', 1, '--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--out', tmp_path / 'b.png')
     got = numpy.array(Image.open(tmp_path / 'b.png').convert('RGB'))[:64, :64].astype(int)
     assert abs(got - photo)[hole == 0].max() <= 1 and abs(got - photo)[hole > 0].mean() > 20
+    known = torch.from_numpy(hole == 0)[None, None]
+    cells = cli.encode_edit(codec, cli.Edit(torch.zeros(1, 3, 64, 64), known, 1.0)).known
+    assert torch.equal(cells, known.unfold(2, 4, 4).unfold(3, 4, 4).all(-1).all(-1))  # a cell with a pixel to draw is drawn
     run(*common, '--size', 62, '--out', tmp_path / 'c.png', code=2)
     assert '--size is 62, expected a multiple of 4' in capsys.readouterr().err
+    run('evaluate', 'emoji', '--data', 'shapes', '--n', 10, code=2)
+    assert 'emoji draws latents of emoji-vae' in capsys.readouterr().err

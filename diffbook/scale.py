@@ -155,11 +155,11 @@ class Crew(Team):
 # %% ../nbs/25_scale.ipynb #crew-hold
 @patch
 @contextmanager
-def hold(self: Crew, wanted: bool) -> Iterator[None]:
+def hold(self: Crew, gradients: bool) -> Iterator[None]:
     "Add up the gradients of this pass here, and send them with those of a later one."
     if self.sharded:
-        self.net.set_requires_gradient_sync(not wanted)
-    with self.accelerator.no_sync(self.net) if wanted and not self.sharded else nullcontext():
+        self.net.set_requires_gradient_sync(not gradients)
+    with self.accelerator.no_sync(self.net) if gradients and not self.sharded else nullcontext():
         yield
 
 # %% ../nbs/25_scale.ipynb #crew-mean

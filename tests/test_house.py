@@ -56,6 +56,11 @@ def test_the_version_is_the_same_everywhere():
     assert f'## {version}' in read('CHANGELOG.md')
 
 
+def test_lint():
+    done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--no-cache', '--output-format=concise', '.'], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_python_versions_agree():
     assert PYPROJECT['tool']['ruff']['target-version'] == 'py' + CFG['min_python'].replace('.', '')
     jobs = yaml.safe_load(read('.github/workflows/test.yml'))['jobs']

@@ -8,6 +8,7 @@ __all__ = ['SOLVERS', 'IN_SIGMA', 'Picture', 'FINISH', 'Pixels', 'in_ratio', 'Re
 
 # %% ../nbs/52_stable_diffusion.ipynb #imports
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -73,7 +74,9 @@ class Recipe:
     clip: float | None = None  # estimates are kept within plus and minus this
 
 # %% ../nbs/52_stable_diffusion.ipynb #solvers
-SOLVERS = {  # scheduler of the diffusers library -> our step rule; DDIM for all the others
+SOLVERS = {  # scheduler of the diffusers library -> our step rule
+    'DDIMScheduler': ddim,
+    'EulerDiscreteScheduler': ddim,
     'DDPMScheduler': ancestral,
     'EulerAncestralDiscreteScheduler': partial(ddim, eta=1.0),
     'HeunDiscreteScheduler': in_ratio(heun),
@@ -86,6 +89,8 @@ def published_recipe(
     name: str | None = None,  # its class in the diffusers library
 ) -> Recipe:
     "Say how diffusers would sample, as far as the book has the step rule."
+    if name and name not in SOLVERS:
+        warnings.warn(f'the step rule of {name} is not in this book; DDIM on its times takes its place', stacklevel=2)
     unit = name not in IN_SIGMA or plan.spacing == 'leading'
     return Recipe(SOLVERS.get(name, ddim), lambda schedule, n: plan.times(n), unit, plan.clip)
 

@@ -138,6 +138,8 @@ def test_recipes_name_the_rules():
     rules = {name: published_recipe(plan, name).solver for name in ('DDIMScheduler', 'DDPMScheduler', 'EulerDiscreteScheduler')}
     assert rules == {'DDIMScheduler': ddim, 'DDPMScheduler': ancestral, 'EulerDiscreteScheduler': ddim}
     assert published_recipe(plan).clip == 2.0
+    with pytest.warns(UserWarning, match='the step rule of PNDMScheduler is not in this book; DDIM on its times'):
+        assert published_recipe(plan, 'PNDMScheduler').solver is ddim
 
 
 def test_a_clip_holds_the_estimates():

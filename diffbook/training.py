@@ -596,9 +596,13 @@ CHECKPOINT = re.compile(r'step-(\d{9,})-([0-9a-f]{32})\.safetensors')
 
 
 def checkpoints(folder: str | Path) -> list[Path]:  # newest first
-    "List the checkpoint files of a run."
-    files = [p for p in Path(folder).glob('step-*.safetensors') if CHECKPOINT.fullmatch(p.name)]
-    return sorted(files, key=lambda p: (int(CHECKPOINT.fullmatch(p.name)[1]), p.stat().st_mtime_ns), reverse=True)
+    "List the checkpoint files of a run, be it still going on."
+    found = []
+    for path in Path(folder).glob('step-*.safetensors'):
+        if name := CHECKPOINT.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # the run has just deleted it, its oldest
+                found.append((int(name[1]), path.stat().st_mtime_ns, path))
+    return [path for *_, path in sorted(found, reverse=True)]
 
 # %% ../nbs/23_training.ipynb #read-checkpoint
 def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors

@@ -762,6 +762,21 @@ def test_a_thread_may_train(tmp_path):
 # Damage
 
 
+def test_a_list_of_checkpoints_survives_a_run_that_deletes_its_oldest(tmp_path, monkeypatch):
+    names = [f'step-{step:09}-{"0" * 32}.safetensors' for step in (2, 4, 6)]
+    for name in names:
+        (tmp_path / name).touch()
+    stat = Path.stat
+
+    def late(path, **options):
+        if path.name == names[0]:
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, 'stat', late)
+    assert [path.name for path in checkpoints(tmp_path)] == [names[2], names[1]]
+
+
 def test_every_flipped_bit_and_every_cut_is_found(run):
     (path,) = checkpoints(run[0] / '9')
     data = path.read_bytes()

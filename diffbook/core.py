@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Callable, Sequence
@@ -306,9 +307,9 @@ def _span(entry: Any, start: int) -> Span:
     if not isinstance(entry, dict) or entry.keys() != {'dtype', 'shape', 'data_offsets'} or not isinstance(entry['dtype'], str):
         raise ValueError('an entry is not of dtype, shape and data_offsets')
     kind, shape, ends = entry['dtype'], entry['shape'], entry['data_offsets']
-    whole = lambda v: isinstance(v, list) and all(type(n) is int and 0 <= n < 1 << 48 for n in v)  # noqa: E731
-    if kind not in KIND_BYTES or not whole(shape) or len(shape) > 16 or not whole(ends) or len(ends) != 2:
-        raise ValueError(f'a tensor is {kind[:20]!r} of shape {str(shape)[:80]} at {str(ends)[:80]}')
+    whole = lambda v, most: isinstance(v, list) and len(v) <= most and all(type(n) is int and 0 <= n < 1 << 48 for n in v)  # noqa: E731
+    if kind not in KIND_BYTES or not whole(shape, 16) or not whole(ends, 2) or len(ends) != 2:
+        raise ValueError(f'a tensor is {kind[:20]!r} of shape {reprlib.repr(shape)} at {reprlib.repr(ends)}')
     if math.prod(shape) * KIND_BYTES[kind] != ends[1] - ends[0]:
         raise ValueError(f'a tensor of shape {tuple(shape)} in {kind} lies in {ends[1] - ends[0]:,} bytes')
     return Span(kind, tuple(shape), start + ends[0], start + ends[1])

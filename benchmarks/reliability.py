@@ -31,6 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+os.environ.setdefault('TQDM_DISABLE', '1')  # before anything imports tqdm, as in conftest.py: a bar is no line of an error
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / 'diffbook' / 'zoo' / 'reliability.json'
 PARTS = ('survival', 'teams', 'truth', 'security', 'mutants')  # modules of this package with rows; one that is absent is left out

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LAUNCHED', 'KINDS', 'LARGEST', 'PICTURES', 'my_rows', 'Share', 'share', 'WholeLoss', 'launched', 'need', 'stay_home',
-           'join', 'Crew', 'split', 'blocks', 'asked', 'copy_whole', 'count_samples', 'lane_order', 'read_archives']
+           'meet', 'join', 'Crew', 'split', 'blocks', 'asked', 'copy_whole', 'count_samples', 'lane_order',
+           'read_archives']
 
 # %% ../nbs/25_scale.ipynb #imports
 import importlib.util
@@ -108,6 +109,16 @@ def stay_home() -> None:
     for name in ('GLOO_SOCKET_IFNAME', 'NCCL_SOCKET_IFNAME') if loops else ():
         os.environ.setdefault(name, loops[0])
 
+# %% ../nbs/25_scale.ipynb #meet
+def meet(backend: str, timeout: timedelta) -> None:
+    "Find the others. When torchrun starts all again, the addresses of the dead are still on its board, so each attempt has a board of its own."
+    from torch.distributed import PrefixStore, init_process_group
+    from torch.distributed.rendezvous import rendezvous
+
+    board, rank, size = next(rendezvous('env://', timeout=timeout))
+    board = PrefixStore(f'attempt {os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', board)
+    init_process_group(backend, store=board, rank=rank, world_size=size, timeout=timeout)
+
 # %% ../nbs/25_scale.ipynb #join
 def join(
     device: str | torch.device | None = None,  # 'cpu' or 'cuda'; None: the best there is
@@ -121,12 +132,13 @@ def join(
     if launched()[1] == 1:
         return Team()
     need('accelerate')
-    from accelerate import Accelerator, InitProcessGroupKwargs
+    from accelerate import Accelerator
 
     stay_home()
     given = 'cpu' if device is None and not torch.cuda.is_available() else str(device or 'cuda')
-    handler = InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))
-    return Crew(Accelerator(cpu=given == 'cpu', mixed_precision='no', kwargs_handlers=[handler]), shard)
+    if not torch.distributed.is_initialized():
+        meet('gloo' if given == 'cpu' else 'nccl', timedelta(seconds=timeout))
+    return Crew(Accelerator(cpu=given == 'cpu', mixed_precision='no'), shard)
 
 # %% ../nbs/25_scale.ipynb #crew
 class Crew(Team):

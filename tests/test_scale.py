@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -146,6 +147,18 @@ def test_the_command_line_trains_under_accelerate_launch(tmp_path, pictures):
     out = train(tmp_path / 'two', pictures, launcher=LAUNCH)
     assert out.returncode == 0, out.stderr[-3000:]
     assert out.stdout.count('Done after step 6') == 1 and '2 processes' in out.stdout
+
+
+def test_an_attempt_does_not_read_the_addresses_of_the_one_before(monkeypatch):
+    "torchrun keeps its store when it starts workers again; what the dead wrote there made gloo wait for them."
+    board, seen = torch.distributed.HashStore(), []
+    monkeypatch.setattr(sys.modules['torch.distributed.rendezvous'], 'rendezvous', lambda url, timeout: iter([(board, 0, 2)]))
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda backend, store, **options: seen.append(store))
+    for attempt in ('0', '0', '1'):
+        monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', attempt)
+        scale.meet('gloo', timedelta(seconds=1))
+    seen[0].set('address of 0', 'port 24480')
+    assert seen[1].check(['address of 0']) and not seen[2].check(['address of 0'])
 
 
 # Parts, without processes

@@ -14,7 +14,6 @@ import argparse
 import ast
 import difflib
 import json
-import os
 import random
 import shutil
 import signal

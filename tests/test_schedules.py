@@ -317,6 +317,7 @@ BROKEN = {
     'float32': ({'alpha': lambda t: COSINE.alpha(t).float()}, 'float32'),
     'float32 in, float32 out': ({'sigma': lambda t: COSINE.sigma(t).to(torch.as_tensor(t).dtype)}, 'float32'),
     'another shape': ({'alpha_dot': lambda t: COSINE.alpha_dot(t).reshape(-1, 1)}, 'shape'),
+    'one number for many times': ({'alpha_dot': lambda t: COSINE.alpha_dot(t).mean()}, 'expected float64 of shape'),
     'not a number': ({'sigma_dot': lambda t: COSINE.sigma_dot(t) * math.nan}, 'not finite'),
     'negative signal': ({'alpha': lambda t: COSINE.alpha(t) - 0.5}, 'alpha'),
     'noise first': (

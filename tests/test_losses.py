@@ -333,6 +333,13 @@ def test_tables_are_drawn_evenly_from_the_first_step_to_the_last():
     torch.testing.assert_close(stratified_draw(ten, 1000, generator(0, 'even')).long().bincount(minlength=11)[1:], torch.full((10,), 100))
 
 
+def test_one_time_from_each_slice_where_time_does_not_begin_at_zero():
+    schedule = CosineSchedule()
+    schedule.t_min, schedule.t_max = 0.25, 0.75
+    t = stratified_draw(schedule, 50, generator(0, 'late')).sort().values
+    assert torch.equal(((t - 0.25) * 100).ceil(), torch.arange(1, 51).double())
+
+
 def test_stratified_times_fill_every_slice():
     t = stratified_draw(RectifiedFlowSchedule(), 64, generator(0, 'slices'))
     torch.testing.assert_close((t * 64).ceil().sort().values, torch.arange(1, 65).double(), rtol=0, atol=0)

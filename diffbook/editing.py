@@ -84,7 +84,7 @@ def inpaint(
     known: Tensor,  # the clean picture, (b, ...) or (1, ...)
     mask: Tensor,  # True where the picture is known and stays
     *,
-    noise: NoiseFn | None = None,  # what the known region is noised with; if not said, a fork of the noise that the solver gets
+    noise: NoiseFn | None = None,  # what the known region is noised with; else a fork of the solver's
 ) -> Solver:  # the same rule, tied to the picture
     "Put the known region back at both ends of every step (Song et al. 2021, replacement)."
     mask = as_mask(mask, known)
@@ -92,9 +92,7 @@ def inpaint(
     own = noise
 
     @wraps(solver)
-    def step(
-        schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more: object
-    ) -> Data:
+    def step(schedule, denoise, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more) -> Data:
         tie = partial(put_back, schedule, known=known, mask=mask, noise=forked(own, noise, 'known'))
         return tie(equip(solver, noise=noise, **more)(schedule, denoise, tie(x, t), t, s, cond), s)
 
@@ -128,7 +126,7 @@ def resampling(
 
 # %% ../nbs/45_editing.ipynb #with-noise
 def with_noise(solver: Solver, noise: NoiseFn) -> Solver:
-    "Give a solver its source of fresh noise, if it or what it wraps takes one."
+    "Give a solver its source of fresh noise, if it takes one."
     return equip(solver, noise=noise)
 
 # %% ../nbs/45_editing.ipynb #falling

@@ -445,6 +445,9 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 
 
+BY_HAND = ('store', 'published')  # folders of the library that no notebook exports
+
+
 def imports_look_back(ch, book):
     "A notebook imports only modules of notebooks that come before it; none imports nbdev; no star imports; matplotlib only in plots."
     for c in ch.code:
@@ -457,6 +460,8 @@ def imports_look_back(ch, book):
                     yield f'{c.where}: imports nbdev'
                 if top in ('matplotlib', 'mpl_toolkits', 'seaborn', 'plotly') and 'plots' not in ch.modules:
                     yield f'{c.where}: imports {top}; figures are drawn by diffbook.plots'
+                if top == 'diffbook' and module.partition('.')[0] in BY_HAND:
+                    continue
                 if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
                     if any(m.startswith(f'{module}.') for m in book.owner):
                         continue

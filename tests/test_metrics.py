@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from helpers import needs_data
 from torchmetrics.image.fid import _compute_fid
 from torchmetrics.image.kid import poly_mmd
 
 from diffbook import metrics
 from diffbook.core import build, describe, generator
-from diffbook.data import data_root, draw_shapes, load_data, to_model
+from diffbook.data import draw_shapes, load_data, to_model
 from diffbook.metrics import (
     Classifier,
     compare,
@@ -195,8 +196,7 @@ def test_other_weights_are_refused(tmp_path, monkeypatch):
 
 
 def test_judge_names_garments():
-    if not (data_root() / 'FashionMNIST' / 'raw' / 't10k-images-idx3-ubyte.gz').is_file():
-        pytest.skip('Fashion-MNIST is not on this machine')
+    needs_data('FashionMNIST', 'raw/t10k-images-idx3-ubyte.gz')
     test, judge = load_data('fashion-mnist', 'test'), load_classifier()
     with torch.no_grad():
         named = judge(to_model(test.images[:2000])).argmax(1)

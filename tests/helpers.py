@@ -1,5 +1,6 @@
 """The lists that parametrise the tests: a new schedule, prediction or solver is tested by adding its name here."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,22 @@ def needs_data(name: str, file: str = '') -> Path:
     if not (folder / file).exists():
         pytest.skip(WITHOUT_DATA + name)
     return folder
+
+
+def refuses(table):
+    "A test of a table, (call, words) by name or in a row: each raises ValueError with its words, plain or an expression."
+    if not isinstance(table, dict):
+        table = {f'{i} {words}': (call, words) for i, (call, words) in enumerate(table)}
+
+    @pytest.mark.bad_input
+    @pytest.mark.parametrize('name', table)
+    def refused(name):
+        call, words = table[name]
+        with pytest.raises(ValueError) as error:
+            call()
+        assert words in str(error.value) or re.search(words, str(error.value)), error.value
+
+    return refused
 
 
 def inner_times(schedule, n: int = 7, margin: float = 0.02) -> torch.Tensor:

@@ -445,7 +445,7 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 
 
-BY_HAND = ('store', 'published')  # folders of the library that no notebook exports
+DOORS = {'published': ('pretrained',), 'store': ('data', 'training', 'scale', 'metrics', 'pretrained')}  # written by hand -> the modules that may enter
 
 
 def imports_look_back(ch, book):
@@ -460,9 +460,9 @@ def imports_look_back(ch, book):
                     yield f'{c.where}: imports nbdev'
                 if top in ('matplotlib', 'mpl_toolkits', 'seaborn', 'plotly') and 'plots' not in ch.modules:
                     yield f'{c.where}: imports {top}; figures are drawn by diffbook.plots'
-                if top == 'diffbook' and module.partition('.')[0] in BY_HAND:
-                    continue
                 if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
+                    if set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
+                        continue
                     if any(m.startswith(f'{module}.') for m in book.owner):
                         continue
                     yield f'{c.where}: imports diffbook.{module}, which no notebook exports'

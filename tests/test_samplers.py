@@ -2,6 +2,7 @@
 
 from functools import partial, wraps
 
+import helpers
 import pytest
 import torch
 from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS
@@ -252,13 +253,7 @@ def run(x=None, times=None, solver=ddim, cond=None):
     return sample(lambda x, t, c: x, COSINE, x, times, solver, cond)
 
 
-@pytest.mark.bad_input
-@pytest.mark.parametrize('name', BAD)
-def test_bad_input(name):
-    call, words = BAD[name]
-    with pytest.raises(ValueError) as error:
-        call()
-    assert words in str(error.value)
+test_bad_input_is_refused = helpers.refuses(BAD)
 
 
 # Clipping

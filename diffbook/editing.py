@@ -82,9 +82,9 @@ def put_back(
 def inpaint(
     solver: Solver,  # the step rule, such as ancestral
     known: Tensor,  # the clean picture, (b, ...) or (1, ...)
-    mask: Tensor,  # True where the picture is known and stays
+    mask: Tensor,  # True where it is known and stays
     *,
-    noise: NoiseFn | None = None,  # what the known region is noised with; else a fork of the solver's
+    noise: NoiseFn | None = None,  # of the known region; a fork of the solver's if not said
 ) -> Solver:  # the same rule, tied to the picture
     "Put the known region back at both ends of every step (Song et al. 2021, replacement)."
     mask = as_mask(mask, known)

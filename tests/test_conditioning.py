@@ -16,7 +16,7 @@ from diffbook.conditioning import (
     drop,
 )
 from diffbook.core import REGISTRY, Cond, build, describe, generator
-from diffbook.exercise import EXERCISES, check
+from diffbook.exercise import EXERCISES, grade
 from diffbook.losses import Denoiser, clipped_snr, diffusion_loss, training_loss, uniform_draw
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
@@ -244,7 +244,7 @@ def test_refuses(case):
 @pytest.mark.parametrize('id', ['42-1', '42-2', '42-3', '42-4'])
 def test_graders_know_their_mistakes(id):
     "The truth is right, and each known mistake earns its own sentence and no other's."
-    assert check(id, EXERCISES[id].truth) and check(id, EXERCISES[id].truth).right
+    assert grade(id, EXERCISES[id].truth) and grade(id, EXERCISES[id].truth).right
     for message, wrong in EXERCISES[id].mistakes.items():
-        verdict = check(id, wrong)
+        verdict = grade(id, wrong)
         assert not verdict and verdict.message == message

@@ -12,7 +12,7 @@ from scipy import integrate, optimize, stats
 from diffbook.core import Cond, generator
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
 from diffbook.exercise import EXERCISES
-from diffbook.exercise import check as answer
+from diffbook.exercise import grade as answer
 from diffbook.exercises import c13  # noqa: F401
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, KarrasSchedule, RectifiedFlowSchedule, linear_betas
 

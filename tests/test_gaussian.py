@@ -10,7 +10,7 @@ from scipy import stats
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from diffbook.core import noise
-from diffbook.exercise import EXERCISES, check
+from diffbook.exercise import EXERCISES, grade
 from diffbook.exercises import c10  # noqa: F401  (adds the exercises)
 from diffbook.gaussian import condition, gaussian_log_prob, interpolate_noise, kl_gaussian, posterior
 
@@ -225,10 +225,10 @@ MISTAKES = [(id, message) for id, e in EXERCISES.items() if id.startswith('10-')
 
 @pytest.mark.parametrize('id, message', MISTAKES)
 def test_each_known_mistake_is_told_apart(id, message):
-    verdict = check(id, EXERCISES[id].mistakes[message])
+    verdict = grade(id, EXERCISES[id].mistakes[message])
     assert not verdict and verdict.message == message
 
 
 @pytest.mark.parametrize('id', ['10-1', '10-2', '10-3', '10-4'])
 def test_the_truth_is_right(id):
-    assert check(id, EXERCISES[id].truth)
+    assert grade(id, EXERCISES[id].truth)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffbook.core import noise
-from diffbook.exercise import EXERCISES, check
+from diffbook.exercise import EXERCISES, grade
 from diffbook.exercises import c11  # noqa: F401  (adds the exercises)
 from diffbook.gaussian import condition, gaussian_log_prob, kl_gaussian, posterior
 from diffbook.markov import Kernel, forward_kernel, jump, transition_matrix
@@ -195,10 +195,10 @@ MISTAKES = [(id, message) for id, e in EXERCISES.items() if id.startswith('11-')
 
 @pytest.mark.parametrize('id, message', MISTAKES)
 def test_each_known_mistake_is_told_apart(id, message):
-    verdict = check(id, EXERCISES[id].mistakes[message])
+    verdict = grade(id, EXERCISES[id].mistakes[message])
     assert not verdict and verdict.message == message
 
 
 @pytest.mark.parametrize('id', ['11-1', '11-2', '11-3', '11-4'])
 def test_the_truth_is_right(id):
-    assert check(id, EXERCISES[id].truth)
+    assert grade(id, EXERCISES[id].truth)

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffbook.core import build, describe
 from diffbook.exercise import EXERCISES
-from diffbook.exercise import check as answer
+from diffbook.exercise import grade as answer
 from diffbook.exercises import c12  # noqa: F401
 from diffbook.schedules import (
     CosineSchedule,

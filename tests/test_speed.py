@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import diffbook.exercises.c24  # noqa: F401  registers the exercises
 from diffbook.core import generator
-from diffbook.exercise import EXERCISES, check
+from diffbook.exercise import EXERCISES, grade
 from diffbook.nets.layers import ResBlock
 
 IDS = [id for id in EXERCISES if id.startswith('24-')]
@@ -28,12 +28,12 @@ def test_there_are_graded_exercises():
 
 @pytest.mark.parametrize('id', IDS)
 def test_truth_is_right(id):
-    assert check(id, EXERCISES[id].truth)
+    assert grade(id, EXERCISES[id].truth)
 
 
 @pytest.mark.parametrize('id, message', MISTAKES)
 def test_each_mistake_earns_its_own_sentence(id, message):
-    verdict = check(id, EXERCISES[id].mistakes[message])
+    verdict = grade(id, EXERCISES[id].mistakes[message])
     assert not verdict and verdict.message == message
 
 

@@ -127,6 +127,18 @@ def _judge_claim(id: str, got: Tensor, against: tuple, seeds: Sequence[int] | No
         return 'exact'
     return f'n = {n}'.replace('(', '').replace(')', '').replace(',', ' and') if seeds is None else f'{count} seeds'
 
+# %% ../nbs/01_ledger.ipynb #claim-weigh
+def _weigh(got: Tensor, better_than, higher: bool, ratio, interval, n: tuple, exact: bool) -> tuple:
+    "What is compared, in words; its interval; and the bounds that the sentence sets."
+    if ratio is not None:
+        other, least, most = _double(ratio[0]), *ratio[1:]
+        return 'ratio ', tuple(math.exp(v) for v in _estimate(got.log() - other.log(), None, exact)), least, most
+    if interval is not None:
+        return '', _estimate(got, n[0], exact), *interval
+    other, tiny = _double(better_than), 5e-324
+    bounds = (tiny, math.inf) if higher else (-math.inf, -tiny)
+    return f'{got.mean():.3g} against {other.mean():.3g}, difference ', _difference(got, other, n, exact), *bounds
+
 # %% ../nbs/01_ledger.ipynb #claim
 def claim(
     id: str,  # the sentence's id, such as 'claim-guidance-particles'
@@ -144,19 +156,8 @@ def claim(
     got = _double(got)
     how = _judge_claim(id, got, (better_than, ratio, interval), seeds, n, exact)
     n = n if isinstance(n, tuple) else (n, n)
-    if better_than is not None:
-        other = _double(better_than)
-        middle, low, high = _difference(got, other, n, exact)
-        holds = low > 0 if higher else high < 0
-        said = f'{got.mean():.3g} against {other.mean():.3g}, difference {middle:.3g}'
-    elif ratio is not None:
-        other, least, most = _double(ratio[0]), *ratio[1:]
-        middle, low, high = (math.exp(v) for v in _estimate(got.log() - other.log(), None, exact))
-        holds, said = least <= low and high <= most, f'ratio {middle:.3g}'
-    else:
-        middle, low, high = _estimate(got, n[0], exact)
-        holds, said = interval[0] <= low and high <= interval[1], f'{middle:.3g}'
-    said += f' ({low:.3g} to {high:.3g})' * (not exact or got.ndim > 0) + f', {how}'
-    if not holds:
+    said, (middle, low, high), least, most = _weigh(got, better_than, higher, ratio, interval, n, exact)
+    said += f'{middle:.3g}' + f' ({low:.3g} to {high:.3g})' * (not exact or got.ndim > 0) + f', {how}'
+    if not least <= low <= high <= most:
         raise AssertionError(f'{id}: {said}: the interval crosses what is claimed')
     print(f'{id}: {said}')

@@ -13,6 +13,7 @@ import tarfile
 import numpy
 import pytest
 import torch
+from helpers import needs_data
 from PIL import Image
 from torchvision.datasets.mnist import read_sn3_pascalvincent_tensor
 
@@ -808,9 +809,7 @@ def test_known_sources_are_https_and_agree_with_torchvision():
 
 
 def test_fashion_mnist_is_the_published_one():
-    folder = data_root() / 'FashionMNIST' / 'raw'
-    if not (folder / 't10k-images-idx3-ubyte.gz').is_file():
-        pytest.skip('Fashion-MNIST is not on this machine')
+    folder = needs_data('FashionMNIST', 'raw/t10k-images-idx3-ubyte.gz') / 'raw'
     for file, (size, digest) in data.SOURCES['fashion-mnist'].files.items():
         content = (folder / file).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (size, digest)
@@ -952,8 +951,7 @@ def test_the_list_of_emoji_is_whole():
 
 
 def test_published_emoji_are_the_published_ones():
-    if not (data_root() / 'emoji' / 'noto' / 'images.npz').is_file():
-        pytest.skip('the emoji are not on this machine')
+    needs_data('emoji', 'noto/images.npz')
     parts = [load_data('emoji', split, size=32) for split in ('train', 'test')]  # which checks the digests of all pictures
     bases = [set(p.labels[:, 2].tolist()) for p in parts]
     assert sum(map(len, parts)) == 1679 + 1595 and not bases[0] & bases[1] and 0.07 < len(bases[1]) / 1679 < 0.13

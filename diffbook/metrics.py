@@ -11,6 +11,7 @@ __all__ = ['frechet_gaussian', 'Classifier', 'fit_classifier', 'zoo_entry', 'loa
 import hashlib
 import importlib.resources
 import json
+import math
 from collections.abc import Iterator, Sequence
 
 import safetensors.torch
@@ -81,6 +82,7 @@ def fit_classifier(
     mirror: bool = True,  # show half of the images mirrored
 ) -> Iterator[float]:  # the loss of every step
     "Train a classifier, yielding every loss."
+    batch_size = min(batch_size, len(data))
     steps = epochs * len(data) // batch_size
     optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, max(2, steps), pct_start=0.2)
@@ -127,12 +129,18 @@ def features(
     model: Classifier | None = None,  # the pinned judge if none is given
     batch_size: int = 500,
 ) -> Tensor:  # (n, d) float64
-    "Turn images into the features that the distances compare."
+    "Turn images into the features that the distances compare. The model judges in evaluation mode, and is left as it came."
     model = load_classifier() if model is None else model
     channels = model.body[0][0].in_channels
     if images.ndim != 4 or images.shape[1] != channels or len(images) == 0:
         raise ValueError(f'images have shape {tuple(images.shape)}, expected (n, {channels}, h, w) with n of at least 1')
-    return torch.cat([model.features(to_model(part)) for part in images.split(batch_size)]).double()
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        return torch.cat([model.features(to_model(part)) for part in images.split(batch_size)]).double()
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 # %% ../nbs/31_metrics.ipynb #moments
 def _cloud(x: Tensor, name: str, least: int = 2) -> Tensor:
@@ -151,6 +159,7 @@ def frechet_distance(
 ) -> float:
     "Give the squared Frechet distance of the Gaussians with the clouds' moments (Heusel et al. 2017)."
     x, y = _cloud(x, 'x'), _cloud(y, 'y')
+    x, y = x - y[:1], y - y[:1]  # means far from zero are told apart
     return frechet_gaussian(x.mean(0), _cov(x), y.mean(0), _cov(y))
 
 # %% ../nbs/31_metrics.ipynb #bias-formula
@@ -159,6 +168,8 @@ def frechet_bias(
     n: int,  # images in each of the two sets
 ) -> float:
     "Predict the Frechet distance between two samples of one Gaussian, to leading order in 1/n."
+    if n < 2:
+        raise ValueError(f'n is {n}, expected 2 images or more')
     lam = torch.linalg.eigvalsh(torch.as_tensor(cov).double()).clamp_min(0)
     pair = lam[:, None] * lam / (lam[:, None] + lam).clamp_min(1e-300)
     return ((2.5 * lam.sum() + pair.sum()) / n).item()
@@ -171,34 +182,47 @@ def frechet_at_infinity(
     seed: int = 0,
 ) -> float:
     "Follow the Frechet distance along 1/n to endless samples (Chong and Forsyth 2020)."
+    if len(set(parts)) < 2 or min(parts) < 1:
+        raise ValueError(f'parts is {tuple(parts)}, expected two different numbers or more, none below 1')
     x, y = _cloud(x, 'x', 2 * max(parts)), _cloud(y, 'y', 2 * max(parts))
     x, y = (v[torch.randperm(len(v), generator=generator(seed, 'infinity'))] for v in (x, y))
-    mean = [sum(frechet_distance(a, b) for a, b in zip(x.chunk(k), y.chunk(k))) / k for k in parts]
+    mean = [sum(frechet_distance(a, b) for a, b in zip(x.tensor_split(k), y.tensor_split(k))) / k for k in parts]
     line = torch.stack([torch.ones(len(parts)), torch.tensor(parts)], 1).double()
     return torch.linalg.lstsq(line, torch.tensor(mean, dtype=torch.float64)[:, None]).solution[0].item()
 
 # %% ../nbs/31_metrics.ipynb #kernel
-def _kernel_sum(x: Tensor, y: Tensor, rows: int = 1000) -> Tensor:
-    return sum(((part @ y.T / x.shape[1] + 1) ** 3).sum() for part in x.split(rows))
+def _pairs(x: Tensor, y: Tensor, origin: Tensor) -> Tensor:
+    "k(x, y) - k(x, o) - k(o, y) + k(o, o), multiplied out: large numbers are not subtracted when o is far from zero. The estimate is the same."
+    d, u, v = x.shape[-1], x - origin, y - origin
+    a, p, q, r = origin @ origin / d + 1, (u @ origin / d)[..., None], v @ origin / d, u @ v.mT / d
+    s = a + p + q.unsqueeze(-2)
+    return r * (3 * s * (s + r) + r**2) + 3 * p * q.unsqueeze(-2) * (a + s)
 
 
 def kernel_distance(
     x: Tensor,  # (n, d) features of one set
     y: Tensor,  # (m, d) of the other
+    rows: int = 1000,  # at once
 ) -> float:  # may be slightly negative: it is unbiased
     "Give the unbiased squared kernel distance with a cubic kernel (Binkowski et al. 2018)."
     x, y = _cloud(x, 'x'), _cloud(y, 'y')
-    within = [(_kernel_sum(v, v) - ((v.square().sum(1) / v.shape[1] + 1) ** 3).sum()) / (len(v) * (len(v) - 1)) for v in (x, y)]
-    return (sum(within) - 2 * _kernel_sum(x, y) / (len(x) * len(y))).item()
+    total = lambda a, b: sum(_pairs(part, b, y.mean(0)).sum() for part in a.split(rows))
+    within = [(total(v, v) - _pairs(v[:, None], v[:, None], y.mean(0)).sum()) / (len(v) * (len(v) - 1)) for v in (x, y)]
+    return (sum(within) - 2 * total(x, y) / (len(x) * len(y))).item()
 
 # %% ../nbs/31_metrics.ipynb #radii
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    "All distances from differences: products of matrices would lose them far from zero."
+    return torch.cdist(x, y, compute_mode='donot_use_mm_for_euclid_dist')
+
+
 def _radii(x: Tensor, k: int, rows: int = 1000) -> Tensor:
     "Distance from each point to its k-th neighbour in the same cloud."
-    return torch.cat([torch.cdist(part, x).kthvalue(k + 1, dim=1).values for part in x.split(rows)])
+    return torch.cat([_distances(part, x).kthvalue(k + 1, dim=1).values for part in x.split(rows)])
 
 
 def _share_inside(y: Tensor, x: Tensor, radii: Tensor, rows: int = 1000) -> float:
-    inside = [(torch.cdist(part, x) <= radii).any(1) for part in y.split(rows)]
+    inside = [(_distances(part, x) <= radii).any(1) for part in y.split(rows)]
     return torch.cat(inside).double().mean().item()
 
 # %% ../nbs/31_metrics.ipynb #pr
@@ -208,23 +232,36 @@ def precision_recall(
     k: int = 3,  # a ball reaches to the k-th neighbour
 ) -> tuple[float, float]:  # how many samples look real, how much of the data is covered
     "Count samples among the data and data among the samples (Kynkaanniemi et al. 2019)."
-    if k < 1:
-        raise ValueError(f'k is {k}, expected at least 1')
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise ValueError(f'k is {k!r}, expected a whole number, at least 1')
     real, fake = _cloud(real, 'real', k + 1), _cloud(fake, 'fake', k + 1)
     return _share_inside(fake, real, _radii(real, k)), _share_inside(real, fake, _radii(fake, k))
 
 # %% ../nbs/31_metrics.ipynb #nearest
+def _nearest(x: Tensor, among: Tensor, origin: Tensor, at_once: int = 1 << 24) -> tuple[Tensor, Tensor]:
+    "Products of matrices say who may be nearest, within their rounding; differences say who is."
+    u, v = x - origin, among - origin
+    sizes = u.square().sum(1)[:, None] + v.square().sum(1)
+    square, slack = sizes - 2 * u @ v.mT, (2 * x.shape[1] + 8) * torch.finfo(u.dtype).eps * sizes
+    i, j = (square - slack <= (square + slack).amin(1, keepdim=True)).nonzero(as_tuple=True)
+    few = max(1, at_once // x.shape[1])
+    exact = torch.cat([(x[a] - among[b]).square().sum(1) for a, b in zip(i.split(few), j.split(few))])
+    least = exact.new_full((len(x),), math.inf).scatter_reduce(0, i, exact, 'amin')
+    best = exact == least[i]
+    return least.sqrt(), j.new_full((len(x),), len(among)).scatter_reduce(0, i[best], j[best], 'amin')
+
+
 def nearest(
     x: Tensor,  # (n, ...) images or features
     among: Tensor,  # (m, ...) of the same kind
-    rows: int = 500,
-) -> tuple[Tensor, Tensor]:  # (n,) distances and (n,) positions
-    "Find the nearest neighbour of each x, by Euclidean distance."
+    rows: int = 100,  # at once
+) -> tuple[Tensor, Tensor]:  # (n,) distances and (n,) positions, the first of equals
+    "Find the nearest neighbour of each x, by Euclidean distance: exact to rounding, also far from zero."
     if x.shape[1:] != among.shape[1:] or len(among) == 0:
         raise ValueError(f'x has shape {tuple(x.shape)} and among {tuple(among.shape)}, expected the same but for the first axis')
-    x, among = x.flatten(1), among.flatten(1).float()
-    found = [torch.cdist(part.float(), among).min(1) for part in x.split(rows)]
-    return torch.cat([f.values for f in found]).double(), torch.cat([f.indices for f in found])
+    x, among = (_cloud(v.flatten(1), name, 0) for v, name in ((x, 'x'), (among, 'among')))
+    found = [_nearest(part, among, among.mean(0)) for part in x.split(rows)]
+    return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
 
 # %% ../nbs/31_metrics.ipynb #copy
 def copy_rate(
@@ -248,6 +285,8 @@ def compare(
 ) -> dict[str, float]:  # the numbers, and each with `_floor`
     "Measure samples against as many real images, and as many other real images for the floor."
     n = len(fake)
+    if n < 4:
+        raise ValueError(f'fake holds {n} samples, expected 4 or more: precision looks at the third neighbour of each')
     if min(len(real), len(other)) < n:
         raise ValueError(f'{n} samples need as many real images twice, got {len(real)} and {len(other)}')
     f, r, o = (features(v[:n], model) for v in (fake, real, other))

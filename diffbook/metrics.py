@@ -238,9 +238,8 @@ def precision_recall(
     return _share_inside(fake, real, _radii(real, k)), _share_inside(real, fake, _radii(fake, k))
 
 # %% ../nbs/31_metrics.ipynb #nearest
-def _nearest(x: Tensor, among: Tensor, origin: Tensor, at_once: int = 1 << 24) -> tuple[Tensor, Tensor]:
-    "Products of matrices say who may be nearest, within their rounding; differences say who is."
-    u, v = x - origin, among - origin
+def _nearest(x: Tensor, among: Tensor, u: Tensor, v: Tensor, at_once: int = 1 << 24) -> tuple[Tensor, Tensor]:
+    "Products of the centred u and v say who may be nearest, within their rounding; differences of x and among say who is."
     sizes = u.square().sum(1)[:, None] + v.square().sum(1)
     square, slack = sizes - 2 * u @ v.mT, (2 * x.shape[1] + 8) * torch.finfo(u.dtype).eps * sizes
     i, j = (square - slack <= (square + slack).amin(1, keepdim=True)).nonzero(as_tuple=True)
@@ -254,13 +253,14 @@ def _nearest(x: Tensor, among: Tensor, origin: Tensor, at_once: int = 1 << 24) -
 def nearest(
     x: Tensor,  # (n, ...) images or features
     among: Tensor,  # (m, ...) of the same kind
-    rows: int = 100,  # at once
+    rows: int = 200,  # at once
 ) -> tuple[Tensor, Tensor]:  # (n,) distances and (n,) positions, the first of equals
     "Find the nearest neighbour of each x, by Euclidean distance: exact to rounding, also far from zero."
     if x.shape[1:] != among.shape[1:] or len(among) == 0:
         raise ValueError(f'x has shape {tuple(x.shape)} and among {tuple(among.shape)}, expected the same but for the first axis')
     x, among = (_cloud(v.flatten(1), name, 0) for v, name in ((x, 'x'), (among, 'among')))
-    found = [_nearest(part, among, among.mean(0)) for part in x.split(rows)]
+    u, v = (w - among.mean(0) for w in (x, among))
+    found = [_nearest(part, among, near, v) for part, near in zip(x.split(rows), u.split(rows))]
     return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
 
 # %% ../nbs/31_metrics.ipynb #copy

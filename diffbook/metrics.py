@@ -233,7 +233,7 @@ def precision_recall(
 ) -> tuple[float, float]:  # how many samples look real, how much of the data is covered
     "Count samples among the data and data among the samples (Kynkaanniemi et al. 2019)."
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise ValueError(f'k is {k!r}, expected a whole number, at least 1')
+        raise ValueError(f'k is {k!r}, expected at least 1, and whole')
     real, fake = _cloud(real, 'real', k + 1), _cloud(fake, 'fake', k + 1)
     return _share_inside(fake, real, _radii(real, k)), _share_inside(real, fake, _radii(fake, k))
 

@@ -228,6 +228,8 @@ REFUSED = {
     'no channels': (lambda: ImageConditioner(0, 8), 'channels=0, size=8'),
     'p above one': (lambda: drop(Cond(), Cond(), 1.5), 'p is 1.5, expected a probability'),
     'p that is no number': (lambda: drop(Cond(), Cond(), math.nan), 'p is nan'),
+    'images in bytes': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])), generator(0, 'x')), r'x0 is torch.uint8, expected floating point: scale images to \[-1, 1\]'),
+    'a seed for a generator': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])), 0), 'generator is 0, expected a torch.Generator'),
     'null of another batch': (lambda: drop(Cond(vec=torch.zeros(3, 2)), Cond(vec=torch.zeros(1, 2)), 0.1), r'vec has shape \(3, 2\) in cond and \(1, 2\) in null'),
     'null of another kind': (lambda: drop(Cond(vec=torch.zeros(3, 2)), Cond(seq=torch.zeros(3, 4, 2)), 0.1), r'vec has shape \(3, 2\) in cond and None in null'),
 }  # fmt: skip

@@ -186,7 +186,7 @@ def test_the_books_predictions_pass_their_check(schedule, prediction):
 @pytest.mark.parametrize('at', (0.02, 0.37, 0.62, 0.98))
 def test_a_direction_that_x_passes_is_refused_wherever_it_passes(at):
     "With (a, b) = (cos, sin) of an angle on a quarter circle, the determinant is zero at one time; the next side is fine."
-    angle = torch.tensor(at * torch.pi / 2).double()
+    angle = torch.tensor(at * torch.pi / 2, dtype=torch.float64)
     prediction = lambda schedule, t: (torch.cos(angle) * torch.ones_like(schedule.sigma(t)), torch.sin(angle) * torch.ones_like(schedule.sigma(t)))
     assert abs(determinant(prediction, CosineSchedule(), torch.tensor(at, dtype=torch.float64))) < 1e-12
     with pytest.raises(ValueError, match='the determinant of this prediction crosses zero before t = ') as error:

@@ -250,6 +250,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('imports_look_back', 'import math', 'import diffbook.later', 'of the later chapter 13_later.ipynb'),
     ('imports_look_back', 'import math', 'from diffbook import later', 'of the later chapter 13_later.ipynb'),
     ('imports_look_back', 'import math', 'from diffbook.nowhere import f', 'which no notebook exports'),
+    ('imports_look_back', 'import math', 'from diffbook.published.settings import SETTINGS', 'which no notebook exports'),
     ('imports_look_back', 'import math', 'from nbdev.showdoc import show_doc', 'cell imports: imports nbdev'),
     ('imports_look_back', 'import math', 'from math import *', 'star import'),
     ('imports_look_back', 'import math', 'import matplotlib.pyplot as plt', 'imports matplotlib'),

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import helpers
 import numpy as np
 import pytest
 import torch
@@ -162,12 +163,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize('name', BAD)
-def test_errors_name_what_came(name):
-    call, words = BAD[name]
-    with pytest.raises(ValueError) as error:
-        call()
-    assert words in str(error.value)
+test_bad_input_is_refused = helpers.refuses(BAD)
 
 
 # Conventions

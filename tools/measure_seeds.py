@@ -9,6 +9,7 @@ Writes diffbook/zoo/seeds.json.
 """
 import argparse
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -25,6 +26,7 @@ MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditi
 EXPERIMENTS = {}  # name -> function of (), which gives {'repetitions': [...], 'values': {...}}
 
 
+@functools.cache
 def cells(chapter):
     "Sources of the code cells of a chapter, by id."
     notebook = json.loads(next((ROOT / 'nbs').glob(f'{chapter}.ipynb')).read_text(encoding='utf-8'))

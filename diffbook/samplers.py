@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 
 # %% ../nbs/30_samplers.ipynb #imports-own
 from .core import Cond, Data, DenoiseFn, NoiseFn, generator, match_dims, seeded_noise
+from .elbo import VarianceFn
 from .exact import GaussianMixture, reference_mixture
 from .schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, Schedule
 
@@ -55,9 +56,13 @@ def ancestral(
     cond: Cond | None = None,  # condition
     *,
     noise: NoiseFn = seeded_noise(0),  # where fresh noise comes from
+    variance: VarianceFn | None = None,  # of the step, such as `denoiser.step_variance`; the posterior's if not said
 ) -> Data:  # x_s
     "Draw x_s from the posterior q(x_s | x_t, x0) at the estimated x0 (Ho et al. 2020, algorithm 2)."
     a, b, std = (match_dims(c, x) for c in schedule.posterior(t, s))
+    if variance is not None:
+        var = variance(x, t, s, cond)
+        std = torch.sqrt(match_dims(var, x) if var.ndim < 2 else var) * match_dims(schedule.sigma(s) > 0, x)
     return a * x + b * denoise(x, t, cond) + std * noise(x, s)
 
 # %% ../nbs/30_samplers.ipynb #ddim

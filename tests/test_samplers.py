@@ -9,7 +9,7 @@ from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS
 from torch.testing import assert_close
 
 from diffbook.core import Cond, noise, seeded_noise
-from diffbook.exact import reference_mixture
+from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.samplers import (
     ancestral,
     check_denoiser,
@@ -112,6 +112,36 @@ def test_no_fresh_noise_at_the_last_step(name):
         t = torch.tensor(schedule.t_max / 10).double()
         y = loud(schedule, lambda *_: x0, schedule.perturb(x0, x0, t), t, torch.tensor(0.0).double())
         assert_close(y, x0, rtol=0, atol=1e-12)
+
+
+def test_with_the_right_variance_few_steps_are_exact():
+    "Gaussian data: mean and variance of the step back are known, so any grid, also of one step, ends at the data's own law."
+    m, v = 0.5, 0.25
+    law = GaussianMixture([1.0], [[m]], [[[v]]])
+    spread = lambda t: v * TABLE.sigma(t) ** 2 / (TABLE.alpha(t) ** 2 * v + TABLE.sigma(t) ** 2)  # of x0 given x_t
+    full = lambda x, t, s, cond: TABLE.posterior(t, s)[2] ** 2 + TABLE.posterior(t, s)[1] ** 2 * spread(t)
+    for n in (1, 2, 7):
+        times = trailing_times(TABLE, n)[:-1].tolist() + [1.0]
+        start = law.at(TABLE, times[0])
+        mean, var = start.means[0, 0], start.covs[0, 0, 0]
+        for t, s in zip(torch.tensor(times[:-1]).double(), torch.tensor(times[1:]).double()):
+            step = lambda x, z: ancestral(TABLE, law.denoise(TABLE), x, t, s, variance=full, noise=lambda x, s: z)  # noqa: B023
+            zero, one = torch.zeros(1, 1).double(), torch.ones(1, 1).double()
+            at, slope, noisy = step(zero, zero), step(one, zero) - step(zero, zero), step(zero, one) - step(zero, zero)
+            mean, var = (at + slope * mean)[0, 0], (slope**2 * var + noisy**2)[0, 0]
+        assert_close(mean, law.at(TABLE, 1.0).means[0, 0], rtol=1e-10, atol=0)
+        assert_close(var, law.at(TABLE, 1.0).covs[0, 0, 0], rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize('told', [0.09, [0.09, 0.25, 4.0], [[0.09, 1.0], [0.25, 0.3], [4.0, 0.1]]])
+def test_a_variance_may_be_told_for_all_or_for_each(told):
+    "One time an example, the last of them clean: there no noise is added, whatever variance is told."
+    t, s = torch.tensor([0.9, 0.6, 0.3]).double(), torch.tensor([0.5, 0.4, 0.0]).double()
+    x, z, cond, told, asked = noise(0, 'x', 0, range(3), (2,)), noise(0, 'z', 0, range(3), (2,)), Cond(), torch.tensor(told).double(), []
+    step = lambda z: ancestral(COSINE, lambda x, t, c: 0 * x, x, t, s, cond, noise=lambda x, s: z, variance=lambda *a: asked.append(a) or told)
+    std = told.sqrt() if told.ndim != 1 else told.sqrt()[:, None]
+    assert_close(step(z) - step(0 * z), std * torch.tensor([[1.0], [1.0], [0.0]]).double() * z, rtol=1e-12, atol=1e-12)
+    assert all(a is b for a, b in zip(asked[0], (x, t, s, cond)))
 
 
 def test_fresh_noise_is_asked_for_the_time_it_belongs_to():

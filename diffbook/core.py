@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'REGISTRY', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES', 'Cond',
-           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'seeded_noise', 'generator', 'Rows',
-           'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json', 'read_json', 'Span', 'read_header']
+           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'seeded_noise', 'generator',
+           'Rows', 'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json', 'read_json', 'Span',
+           'read_header']
 
 # %% ../nbs/00_core.ipynb #imports
 import functools
@@ -17,7 +18,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ def stream_key(seed: int, purpose: str) -> tuple[int, int]:
 def uniform(
     seed: int,  # the run
     purpose: str,  # what the numbers are for, such as 'train'
-    step: int | Tensor,  # which step of the run, up to 64 bits
+    step: int | Tensor,  # which step of the run, up to 64 bits: one, or (b,)
     sample: Sequence[int] | Tensor,  # (b,) indices of the samples, up to 32 bits
     shape: Sequence[int] = (),  # of one sample
 ) -> Tensor:  # (b, *shape) in float64, inside the open interval (0, 1)
@@ -103,7 +104,7 @@ def uniform(
     size = math.prod(shape)
     sample = torch.as_tensor(sample, dtype=torch.int64).reshape(-1, 1)
     block = torch.arange((size + 3) // 4)
-    step = int(step)
+    step = step.to(torch.int64).reshape(-1, 1) if isinstance(step, Tensor) else int(step)
     bits = philox((block, sample & LOW, step & LOW, (step >> 32) & LOW), stream_key(seed, purpose))
     numbers = (torch.stack(bits, -1).flatten(1)[:, :size].double() + 0.5) / 2**32
     return numbers.reshape(-1, *shape)
@@ -112,7 +113,7 @@ def uniform(
 def noise(
     seed: int,  # the run
     purpose: str,  # what the noise is for
-    step: int | Tensor,  # which step of the run
+    step: int | Tensor,  # which step of the run: one, or (b,)
     sample: Sequence[int] | Tensor,  # (b,) indices of the samples
     shape: Sequence[int] = (),  # of one sample
 ) -> Tensor:  # (b, *shape) in float64, unit variance
@@ -124,18 +125,30 @@ def noise(
     return both[:, :size].reshape(-1, *shape)
 
 # %% ../nbs/00_core.ipynb #seeded-noise
+@dataclass(frozen=True)
+class Noise:
+    "Draw the noise of a sampler: a function of the time and of the sample's index."
+
+    seed: int = 0  # the run
+    purpose: str = 'sample'  # what the noise is for
+    start: int = 0  # index of the first sample of the batch
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:  # noise like x
+        step = as_time(t).reshape(-1).cpu().view(torch.int64)  # the bits of the time; each example has its own
+        return noise(self.seed, self.purpose, step, range(self.start, self.start + len(x)), x.shape[1:]).to(x)
+
+    def fork(self, word: str) -> 'Noise':
+        "Another stream for the same samples, for whoever wraps a sampler and draws beside it."
+        return replace(self, purpose=f'{self.purpose}/{word}')
+
+# %% ../nbs/00_core.ipynb #seeded-noise-code
 def seeded_noise(
     seed: int = 0,  # the run
     purpose: str = 'sample',  # what the noise is for
     start: int = 0,  # index of the first sample of the batch
-) -> NoiseFn:  # (x, t) -> noise like x
-    "Make the noise of a sampler: a function of the time and of the sample's index."
-
-    def draw(x: Tensor, t: Tensor) -> Tensor:
-        step = as_time(t).reshape(-1)[:1].cpu().view(torch.int64).item() & (2**64 - 1)
-        return noise(seed, purpose, step, range(start, start + len(x)), x.shape[1:]).to(x)
-
-    return draw
+) -> Noise:  # (x, t) -> noise like x
+    "Make the noise of a sampler."
+    return Noise(seed, purpose, start)
 
 # %% ../nbs/00_core.ipynb #generator
 def generator(
@@ -168,6 +181,8 @@ def draw_rows(
     generator: torch.Generator | Rows | None,  # of these rows, or of a batch that they are part of
 ) -> Tensor:  # n rows
     "Draw the rows of a part as if the whole batch were drawn, so that no number depends on the parts."
+    if not isinstance(generator, (Rows, torch.Generator, type(None))):
+        raise ValueError(f"generator is {generator!r}, expected a torch.Generator, such as core.generator(0, 'train')")
     if not isinstance(generator, Rows):
         return draw(n, generator)
     if generator.first + n > generator.total:
@@ -236,7 +251,7 @@ def build(config: Any) -> Any:
         return config
     name, arguments = config.get('type'), {k: v for k, v in config.items() if k != 'type'}
     if not isinstance(name, str) or name not in REGISTRY:
-        raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}')
+        raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}; a class is known once its module is imported')
     f = REGISTRY[name]
     known = inspect.signature(f).parameters
     if isinstance(f, type) or arguments:

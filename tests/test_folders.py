@@ -14,7 +14,16 @@ from test_pretrained import LOADERS, filled, parts, small_unet
 
 from diffbook.nets.clip import CLIP, ImageTower, TextTower
 from diffbook.nets.vae import AutoencoderKL
-from diffbook.pretrained import load_clip, load_schedule, load_text_encoder, load_tokenizer, load_unet, load_vae, save_pipeline, save_published
+from diffbook.pretrained import (
+    load_clip,
+    load_schedule,
+    load_text_encoder,
+    load_tokenizer,
+    load_unet,
+    load_vae,
+    save_pipeline,
+    save_published,
+)
 from diffbook.published.folders import DIFFUSERS, KINDS
 from diffbook.published.foreign import ENDINGS
 from diffbook.published.single import FAMILIES, SHAPES

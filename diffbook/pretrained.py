@@ -33,14 +33,16 @@ from .nets.clip import ACTIVATIONS, CLIP, ImageTower, TextTower, tower_arguments
 from .nets.unet import CLASSES, OLD_NAMES, UNet, as_ours
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps, predict_v, predict_x0
-from .published.folders import DIFFUSERS, KINDS, Kind, find_folder, find_weights, in_folder, read_index
-from .published.foreign import refuse_file
-from .published.networks import judged, network_class, text_settings
-from .published.single import own_tensors, text_names, vae_words
 from .samplers import positive
 from .schedules import DiscreteSchedule, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
 from .text import SPECIAL, Tokenizer, _padding, clip_tokenizer
 from .training import _fit_names, _make_folder, _refuse_nan, no_larger, write_file
+
+# %% ../nbs/52_pretrained.ipynb #imports-published
+from .published.folders import DIFFUSERS, KINDS, Kind, find_folder, find_weights, in_folder, read_index
+from .published.foreign import refuse_file
+from .published.networks import judged, network_class, text_settings
+from .published.single import own_tensors, text_names, vae_words
 
 # %% ../nbs/52_pretrained.ipynb #open-tensors
 def read_tensors(
@@ -278,7 +280,7 @@ def load_text_encoder(
     tower = _build(TextTower, lambda c: tower_arguments(text_settings(c), 'text') | {'dim': dim}, found)
     return fill(tower, tensors, _same_names(tower), found.where, dtype)
 
-
+# %% ../nbs/52_pretrained.ipynb #load-text-parts
 def _is_whole_clip(found: Published) -> bool:
     return 'text_config' in found.config or 'text_config_dict' in found.config
 

@@ -40,7 +40,7 @@ from diffbook.data import (
 )
 from diffbook.elbo import elbo_terms
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
-from diffbook.exercise import check as check_exercise
+from diffbook.exercise import grade as check_exercise
 from diffbook.gaussian import kl_gaussian
 from diffbook.ledger import check
 from diffbook.losses import Denoiser, diffusion_loss

@@ -167,7 +167,7 @@ def _diagnose(exercise: Exercise, runs: list[Run]) -> str:
         return 'The sign is wrong everywhere.' if math.isclose(factor, -1, rel_tol=1e-6) else f'Off by the constant factor {factor:.6g}.'
     return _case(run)
 
-# %% ../nbs/04_exercise.ipynb #exercise-grade
+# %% ../nbs/04_exercise.ipynb #exercise-find
 def _find(id: str) -> Exercise:
     "The exercise, after loading the graders of all chapters."
     if id not in EXERCISES:
@@ -181,7 +181,7 @@ def _find(id: str) -> Exercise:
         raise ValueError(f'there is no graded exercise {id!r}; graded are {graded}')
     return EXERCISES[id]
 
-
+# %% ../nbs/04_exercise.ipynb #exercise-grade
 def grade(
     id: str,  # chapter and number, such as '10-1'
     f: Callable,  # the reader's function

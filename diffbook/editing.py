@@ -63,7 +63,7 @@ def as_mask(
         raise ValueError(f'mask holds {bad:g}, expected True and False, or 1 and 0')
     return mask.to(x.device, torch.bool)
 
-
+# %% ../nbs/45_editing.ipynb #some-unknown
 def _some_unknown(mask: Tensor) -> Tensor:
     if mask.all():
         raise ValueError('mask is True everywhere, expected False where something is to be drawn')

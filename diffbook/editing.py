@@ -93,9 +93,7 @@ def inpaint(
     noise: NoiseFn | None = None,  # of the known region; a fork of the solver's if not said
 ) -> Solver:  # the same rule, tied to the picture
     "Put the known region back at both ends of every step (Song et al. 2021, replacement)."
-    mask = _some_unknown(as_mask(mask, known))
-
-    own = noise
+    mask, own = _some_unknown(as_mask(mask, known)), noise
 
     @wraps(solver)
     def step(schedule, denoise, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more) -> Data:

@@ -208,6 +208,23 @@ def test_loss_is_that_of_the_condition_or_of_none(p):
     assert (want[0] - want[1]).abs().min() > 1e-4
 
 
+def test_a_tenth_loses_its_condition_if_nobody_says_otherwise():
+    "Counted by a denoiser that hears of labels only what is not there; six standard deviations, one false alarm in 5e8."
+    class Deaf(nn.Module):
+        def forward(self, x, level, cond):
+            return cond.vec[:, :1, None, None] + 0 * x
+
+    own, n = Conditional(Denoiser(Deaf(), CosineSchedule(), predict_v), ClassConditioner(3, 1)), 20_000
+    with torch.no_grad():
+        own.conditioner.table.weight.copy_(torch.tensor([[0.0], [0.0], [0.0], [1e3]]))
+    lost = lambda seed, **options: conditional_loss(own, (torch.zeros(n, 1, 1, 1), torch.arange(n) % 3), generator(seed, 'p'), **options) > 1e4
+    for options, p in (({}, 0.1), ({'p': 0.3}, 0.3), ({'p': 0.0}, 0.0)):
+        got = lost(0, **options)
+        assert abs(got.double().mean() - p) <= 6 * math.sqrt(p * (1 - p) / n), options
+        assert p == 0 or not torch.equal(got, lost(1, **options))
+        assert p == 0 or all(abs(got[i::3].double().mean() - p) < 6 * math.sqrt(3 * p * (1 - p) / n) for i in range(3)), 'whatever the label'
+
+
 def test_every_conditioner_is_registered():
     found = {c.__name__ for c in Conditioner.__subclasses__() if c.__module__.startswith('diffbook.')}
     assert found and all(name in REGISTRY for name in found)

@@ -63,6 +63,7 @@ every = pytest.mark.parametrize('prediction', PREDICTIONS.values(), ids=PREDICTI
 everywhere = pytest.mark.parametrize('schedule', SCHEDULES.values(), ids=SCHEDULES)
 DARK = {n: s for n, s in SCHEDULES.items() if float(s.alpha(s.t_max)) == 0}
 TABLE = DiscreteSchedule(linear_betas())
+SHORT = DiscreteSchedule(linear_betas(10, 0.01, 0.4))
 
 
 class Ideal(nn.Module):
@@ -454,6 +455,40 @@ def test_drawn_times_have_their_law(draw, law):
     "Kolmogorov-Smirnov at a false-alarm rate of 1e-6 with a fixed seed; a shift of 0.02 would be found."
     t = draw(RectifiedFlowSchedule(), 40_000, generator(3, 'law')).numpy()
     assert stats.kstest(t, law).pvalue > 1e-6
+
+
+@pytest.mark.parametrize('draw, below', [
+    (uniform_draw, lambda k: k / 10),
+    (partial(logit_normal_draw, mean=0.4, std=0.8), lambda k: stats.norm.cdf(math.log(k / (10 - k)), 0.4, 0.8) if k < 10 else 1.0),
+    (partial(log_normal_draw, mean=-0.3, std=0.9), lambda k: stats.norm.cdf(float(SHORT.log_snr(k + 0.5)) / -2, -0.3, 0.9) if k < 10 else 1.0),
+], ids=['uniform', 'logit-normal', 'log-normal'])  # fmt: skip
+def test_a_table_is_drawn_in_whole_steps_by_its_law(draw, below):
+    "A share of the way is rounded up, a level to the nearest step: counts against the law, false alarms one in a million."
+    counts = draw(SHORT, 100_000, generator(5, 'table')).long().bincount(minlength=11).numpy()[1:]
+    edges = [0.0] + [below(k) for k in range(1, 11)]
+    want = [100_000 * (b - a) for a, b in zip(edges, edges[1:])]
+    assert stats.chisquare(counts, want).pvalue > 1e-6
+
+
+OPTIONS = {
+    'draw': {'draw': partial(logit_normal_draw, mean=1.0)},
+    'weight': {'weight': min_snr},
+    'weight with another cap': {'weight': partial(min_snr, gamma=0.5)},
+    'weight with other ends': {'weight': partial(clipped_snr, low=0.1, high=0.2)},
+}
+
+
+def test_every_option_and_every_seed_reaches_the_loss():
+    "And noise is drawn for each example and each call, never once for many."
+    denoiser, x0 = Denoiser(Recorder(), TABLE, predict_v), torch.zeros(64, 3)
+    loss = lambda seed=0, **options: training_loss(denoiser, x0, generator(seed, 'options'), **options)
+    results = [loss(), loss(1), *(loss(**options) for options in OPTIONS.values())]
+    assert all(not torch.allclose(a, b) for i, a in enumerate(results) for b in results[:i])
+    assert torch.equal(loss(), loss(draw=stratified_draw)), 'the default is one time from each slice'
+    assert len(loss().unique()) == 64
+    source = generator(0, 'options')
+    first, second = (training_loss(denoiser, x0, source) for _ in range(2))
+    assert torch.equal(first, loss()) and not torch.isclose(first, second).any()
 
 
 def turned(schedule, t, by=-0.6):

@@ -24,7 +24,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/25_scale.ipynb #imports-own
-from .core import generator, parse_json
+from .core import generator, map_batch, parse_json
 from .data import Column, Dataset, Shards, check_caption, read_image
 from .training import LossFn, Team
 
@@ -56,7 +56,7 @@ class Share:
 
 # %% ../nbs/25_scale.ipynb #share-fn
 def share(
-    x: Tensor | Column | Shards | tuple[Tensor | Column, ...] | Dataset,  # what `batches` takes
+    x: Any,  # what `batches` takes
     team: Team,
 ) -> Any:  # what `batches` takes
     "Let `batches` name the rows of the whole team's batch and read ours."
@@ -64,7 +64,7 @@ def share(
         return x
     if isinstance(x, Dataset):
         x = x.images if x.labels is None else (x.images, x.labels)
-    return tuple(Share(v, team) for v in x) if isinstance(x, (tuple, list)) else Share(x, team)
+    return map_batch(lambda part: None if part is None else Share(part, team), x, lambda v: isinstance(v, (Tensor, Column, Shards)))
 
 # %% ../nbs/25_scale.ipynb #whole-loss
 class WholeLoss(nn.Module):

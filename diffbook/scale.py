@@ -123,7 +123,7 @@ def meet(backend: str, timeout: timedelta) -> None:
 def join(
     device: str | torch.device | None = None,  # 'cpu' or 'cuda'; None: the best there is
     *,
-    shard: bool = False,  # split weights, average and moments among the processes (FSDP2)
+    shard: bool = False,  # split weights, average and moments among the processes (FSDP2); all of them must then reach the same weights
     timeout: float = 60.0,  # seconds after which a process gives up waiting for another
 ) -> Team:  # of one, if nobody launched several
     "Join the processes that torchrun or accelerate launch started."
@@ -133,12 +133,14 @@ def join(
         return Team()
     need('accelerate')
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
 
     stay_home()
     given = 'cpu' if device is None and not torch.cuda.is_available() else str(device or 'cuda')
     if not torch.distributed.is_initialized():
         meet('gloo' if given == 'cpu' else 'nccl', timedelta(seconds=timeout))
-    return Crew(Accelerator(cpu=given == 'cpu', mixed_precision='no'), shard)
+    seldom = DistributedDataParallelKwargs(find_unused_parameters=True)  # a branch that no row of ours takes has no gradient here
+    return Crew(Accelerator(cpu=given == 'cpu', mixed_precision='no', kwargs_handlers=[seldom]), shard)
 
 # %% ../nbs/25_scale.ipynb #crew
 class Crew(Team):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LossFn', 'RECIPES', 'LIMITS', 'STOPS', 'CHECKPOINT', 'PICKLES', 'PARTS', 'learning_rate', 'gradient_norm', 'clip_',
            'EMA', 'ema_decay', 'pick_device', 'TrainStep', 'Team', 'Trainer', 'write_file', 'checkpoints',
-           'read_checkpoint', 'save', 'read_model', 'find_model', 'no_larger', 'load']
+           'checkpoint_header', 'read_checkpoint', 'save', 'read_model', 'find_model', 'no_larger', 'load']
 
 # %% ../nbs/23_training.ipynb #imports
 import copy
@@ -517,10 +517,14 @@ def _make_folder(path: str | Path) -> Path:
     return path
 
 
+_STALE = re.compile(r'\.(step-\d{9,}-[0-9a-f]{32}\.safetensors|model\.safetensors|config\.json)\.\d+\.tmp')
+
+
 def _sweep(folder: Path) -> None:
-    "Remove the temporary files of runs that were killed."
-    for stale in folder.glob('.*.[0-9]*.tmp'):
-        stale.unlink(missing_ok=True)
+    "Remove the temporary files of runs that were killed: ours, and no others."
+    for stale in folder.glob('.*.tmp'):
+        if _STALE.fullmatch(stale.name):
+            stale.unlink(missing_ok=True)
 
 # %% ../nbs/23_training.ipynb #alone
 _HELD: dict[str, list[int]] = {}  # folder -> process, locked file, how often we entered
@@ -623,14 +627,19 @@ def checkpoints(folder: str | Path) -> list[Path]:  # newest first
     return [path for *_, path in sorted(found, reverse=True)]
 
 # %% ../nbs/23_training.ipynb #read-checkpoint
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
-    "Read a checkpoint whose bytes are those that were written."
-    header, data = _header(path), path.read_bytes()
-    if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
-        raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
-    kinds = {'step': int, 'seed': int, 'settings': dict}
+def checkpoint_header(path: Path) -> dict[str, Any]:
+    "What a checkpoint says of itself: step, seed and settings. Its bytes are not looked at."
+    header, kinds = _header(path), {'step': int, 'seed': int, 'settings': dict}
     if wrong := [f'{k} {header.get(k)!r}' for k, kind in kinds.items() if type(header.get(k)) is not kind]:
         raise ValueError(f'{path} is damaged: its header says {wrong[0][:200]}, expected step and seed, whole numbers, and settings')
+    return header
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
+    "Read a checkpoint whose bytes are those that were written."
+    header, data = checkpoint_header(path), path.read_bytes()
+    if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
+        raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
     return header, read_tensors(data)
 
 # %% ../nbs/23_training.ipynb #header

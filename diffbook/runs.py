@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-OPTIONS = ('data', 'text', 'size', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
+OPTIONS = ('data', 'text', 'size', 'ground', 'skip_broken', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
 CHANGES = ('steps', 'lr', 'ema', 'batch_size', 'bf16', 'data')  # of these, what --change may change from here on
 WRITES = ('model.safetensors', 'config.json', 'training.csv', 'checkpoints')
 
@@ -44,7 +44,7 @@ def check_writable(path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def content(images: 'Tensor', captions: Sequence[str] | None = None) -> str:
+def content_of(images: 'Tensor', captions: Sequence[str] | None = None) -> str:
     "Sum up the data that a run learns from: kind, shape and every byte of the images, and the captions."
     total = hashlib.blake2b(f'{images.dtype} {tuple(images.shape)}'.encode(), digest_size=8)
     for part in images.split(1024):

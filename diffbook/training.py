@@ -694,9 +694,11 @@ def _take_up(self: Trainer, path: Path, change: Collection[str]) -> bool:
 @patch
 @torch.no_grad()
 def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], path: Path, change: Collection[str]) -> None:
+    had = header['settings']
+    older = not {'bf16', 'trained'} & had.keys()  # version 0.1.0 did not write them
     for name, value in self.settings.items():
-        if name not in change and header['settings'].get(name) != value:
-            raise ValueError(f'{name} is {value}, and {header["settings"].get(name)} in {path}: a run continues with the settings it began with')
+        if name not in change and had.get(name) != value and not (older and name in ('bf16', 'trained')):
+            raise ValueError(f'{name} is {value}, and {had.get(name)} in {path}: a run continues with the settings it began with')
     self._touch_optimizer(tensors)
     own = self._state()
     if 'trained' in change:  # what is frozen from here on needs no moments

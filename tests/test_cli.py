@@ -1,6 +1,7 @@
 """The command line does what it says: it trains, resumes, samples, evaluates, and repeats itself exactly."""
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import json
@@ -12,15 +13,17 @@ import struct
 import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
+import typer
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, samplers
+from diffbook import cli, losses, samplers, scale
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import noise, seeded_noise, uniform
 from diffbook.data import Dataset, draw_shapes, draw_split, from_model, to_model
@@ -369,12 +372,22 @@ def test_sampling_repeats_itself(trained, tmp_path, solver, capsys):
     assert len(list((tmp_path / 'deep').iterdir())) == 3
 
 
+WAYS = {'from noise': None, 'from a picture': 0.6, 'around a mask': 1.0}
+
+
+@pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('solver', cli.SOLVERS)
-def test_image_i_does_not_depend_on_its_neighbours(trained, solver):
-    model = load(trained)
-    alone = cli.draw(model, (3, 8, 8), 2, 3, solver, 5)
-    among = cli.draw(model, (3, 8, 8), 7, 3, solver, 5, batch=3)
-    torch.testing.assert_close(among[:2], alone, rtol=0, atol=1e-5)
+def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, way):
+    "Also beyond the first batch: 7 images in batches of 3 are those of one batch of 7, and of a run of 2; another seed changes each."
+    model, edit = load(trained), None
+    if WAYS[way]:
+        known = torch.arange(64).reshape(1, 1, 8, 8) % 8 < 4 if way == 'around a mask' else None
+        edit = cli.Edit(uniform(0, 'picture', 0, range(1), (3, 8, 8)).float() * 2 - 1, known, WAYS[way])
+    parts, whole, few, other = (cli.draw(model, (3, 8, 8), n, 5, solver, seed, batch, edit=edit) for n, batch, seed in ((7, 3, 5), (7, 64, 5), (2, 64, 5), (7, 3, 6)))
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(whole[:2], few, rtol=0, atol=1e-5)
+    gaps = torch.cdist(torch.cat([parts, other]).flatten(1), torch.cat([parts, other]).flatten(1))
+    assert gaps[~torch.eye(14, dtype=torch.bool)].min() > 0.1
 
 
 def test_the_picture_is_a_grid(trained, tmp_path):
@@ -759,3 +772,181 @@ def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
     assert '--size is 62, expected a multiple of 4' in capsys.readouterr().err
     run('evaluate', 'emoji', '--data', 'shapes', '--n', 10, code=2)
     assert 'emoji draws latents of emoji-vae' in capsys.readouterr().err
+
+
+# --- every option changes what it says
+
+KNOWN_BY = {  # option -> the tests that see two of its values differ, in the way that its words promise
+    'train': {
+        'data': 'test_data_are_known_by_their_content_and_not_by_their_path', 'out': 'test_train_writes_what_it_says', 'steps': 'test_an_option_of_train',
+        'minutes': 'test_minutes_end_a_run', 'resume': 'test_resume_needs_a_run', 'change': 'test_the_rate_after_a_change_is_that_of_its_step', 'text': 'test_train_a_model_that_reads',
+        'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
+        **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
+    },
+    'sample': {
+        'model': 'test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened', 'out': 'test_the_picture_is_a_grid', 'n': 'test_the_picture_is_a_grid', 'columns': 'test_the_picture_is_a_grid',
+        'zoom': 'test_the_picture_is_a_grid', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
+        'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
+        'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
+        'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
+    },
+    'evaluate': {
+        'model': 'test_evaluate_prints_floors', 'data': 'test_evaluate_counts_captions', 'n': 'test_evaluate_prints_floors', 'out': 'test_evaluate_counts_captions', 'device': 'test_an_option_of_train',
+        'data_root': 'test_an_option_of_train', **dict.fromkeys(('guidance', 'steps', 'solver', 'seed'), 'test_options_of_evaluate_reach_the_drawing'),
+    },
+    'data': dict.fromkeys(('name', 'download', 'data_root'), 'test_data_says_what_is_here_and_what_is_not'),
+    'doctor': dict.fromkeys(('device', 'data_root', 'seed'), 'test_doctor'),
+}  # fmt: skip
+
+
+def test_every_option_is_known_to_a_test():
+    app = typer.main.get_command(cli.app)
+    for name, command in app.commands.items():
+        if name != 'convert':  # test_security.py
+            known = KNOWN_BY[name]
+            assert {p.name for p in command.params if p.name not in ('help', 'ctx')} == known.keys(), name
+            assert all(test in globals() for test in known.values()), set(known.values()) - globals().keys()
+
+
+SEEN = {  # option, two values, what is looked at, what it is for the one and for the other
+    'steps': (2, 5, lambda t: t.step, 2, 5),
+    'batch_size': (2, 8, lambda t: len(t.seen[0]), 2, 8),
+    'lr': (0.5, 2.0, lambda t: max(step.lr for step in t.steps), 0.5, 2.0),
+    'ema': (0, 0.9999, lambda t: all(map(torch.equal, t.ema.model.parameters(), t.model.parameters())), True, False),
+    'width': (8, 16, lambda t: t.model.net.stem.out_channels if hasattr(t.model.net, 'stem') else next(p for p in t.model.net.parameters() if p.ndim == 4).shape[0], 8, 16),
+    'size': (8, 16, lambda t: tuple(t.seen[0].shape[1:]), (3, 8, 8), (3, 16, 16)),
+    'save_every': (1, 50, lambda t: t.saves, [0, 1, 2, 3, 4, 4], [0, 4]),
+    'bf16': (False, True, lambda t: t.inside, torch.float32, torch.bfloat16),
+    'accumulate': (1, 2, lambda t: [len(x) for x in t.parts[:2]], [4, 4], [2, 2]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    "Trainers that remember what they were given, with four steps of four images unless something else is said."
+    made, real = [], Trainer.update
+
+    def update(self, batch):
+        made.append(self) if self not in made else None
+        self.__dict__.setdefault('seen', []).append(batch)
+        step = real(self, batch)
+        self.__dict__.setdefault('steps', []).append(step)
+        return step
+
+    def learn(model, batch, generator):
+        made[-1].__dict__.setdefault('parts', []).append(batch)
+        handle = model.net.register_forward_hook(lambda net, given, out: setattr(made[-1], 'inside', out.dtype))
+        value = cli_objective(model, batch, generator)
+        handle.remove()
+        return value
+
+    save = Trainer.save
+    monkeypatch.setattr(Trainer, 'save', lambda self, folder: (self.__dict__.setdefault('saves', []).append(self.step), save(self, folder))[1])
+    monkeypatch.setattr(Trainer, 'update', update)
+    monkeypatch.setattr(cli, 'objective', learn)
+
+    def go(tmp_path, **options):
+        words = [w for k, v in ({'data': 'shapes', 'size': 8, 'width': 8, 'batch_size': 4, 'steps': 4, 'seed': 3} | options).items() for w in flag(k, v)]
+        run('train', '--out', tmp_path / str(len(made)), *words)
+        return made[-1]
+
+    return go
+
+
+def flag(name, value):
+    return [option(name) if value else f'--no-{option(name)[2:]}'] if isinstance(value, bool) else [option(name), value]
+
+
+@pytest.mark.parametrize('name', SEEN)
+def test_an_option_of_train(watched, tmp_path, name):
+    *values, look, first, second = SEEN[name]
+    got = [look(watched(tmp_path, **{name: value})) for value in values]
+    assert got == [first, second]
+
+
+def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twice(watched, tmp_path, monkeypatch):
+    "Three runs: two seeds, and one of them again. In each, every epoch has an order and every update a noise of its own."
+    draws = []
+    monkeypatch.setattr('diffbook.losses.diffusion_loss', lambda model, x0, t, eps, *a, real=losses.diffusion_loss, **k: (draws.append((t.clone(), eps.clone())), real(model, x0, t, eps, *a, **k))[1])
+    weights, orders, noises = [], [], []
+    for seed in (1, 2, 1):
+        monkeypatch.setattr(cli, 'new_model', lambda *a, real=cli_new_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
+        draws.clear()
+        trainer = watched(tmp_path, seed=seed, steps=8)  # two epochs of 16 images
+        orders.append(torch.cat([b.flatten(1) for b in trainer.seen]))
+        noises.append([torch.cat([t.double(), eps.double().flatten()]) for t, eps in draws])
+    first, second, again = (torch.cat([p.flatten() for p in model.parameters()]) for model in weights)
+    assert torch.equal(first, again) and not torch.equal(first, second)
+    assert torch.equal(orders[0], orders[2]) and not torch.equal(orders[0], orders[1])
+    epochs = orders[0][:16], orders[0][16:]
+    assert not torch.equal(*epochs) and torch.equal(*(e[e.float().mul(torch.arange(1, e.shape[1] + 1)).sum(1).argsort()] for e in epochs))
+    assert all(map(torch.equal, noises[0], noises[2])) and len(noises[0]) == 8
+    everything = torch.stack(noises[0] + noises[1])
+    assert len(everything.unique(dim=0)) == 16 and len(everything[:, 4:].unique()) > 0.999 * 16 * 4 * 192  # two may agree by chance
+
+
+cli_new_model = cli.new_model
+
+
+def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch):
+    "What cannot be seen in the numbers: compiling, splitting, waiting, places."
+    asked = {}
+    monkeypatch.setattr(torch, 'compile', lambda f: (asked.setdefault('compile', f), f)[1])
+    join = scale.join
+    monkeypatch.setattr(scale, 'join', lambda device, *, shard, timeout: (asked.update(device=device, shard=shard, timeout=timeout), join(device))[1])
+    watched(tmp_path)
+    assert asked == {'device': None, 'shard': False, 'timeout': 60.0}
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'x', '--compile', '--timeout', 7, '--device', 'cpu')
+    assert asked['compile'] is cli.objective and (asked['device'], asked['timeout']) == ('cpu', 7)
+    monkeypatch.setattr(scale, 'join', lambda device, *, shard, timeout: 1 / 0 if shard else None)
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'y', '--shard', code=2)
+    monkeypatch.setattr(cli, 'load_images', lambda name, split, root, size, **own: 1 / 0 if root == Path('there') else None)
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'z', '--data-root', 'there', code=2)
+
+
+@pytest.mark.parametrize('solver', cli.SOLVERS)
+def test_steps_and_solver_are_those_of_the_library(trained, solver):
+    "Each pair draws what a walk by hand draws, and no two pairs the same."
+    model, found = load(trained), []
+    for k, p in enumerate(model.parameters()):  # which has hardly learned to answer
+        p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(k))
+    x = noise(3, 'start', 0, range(2), (3, 8, 8)).float() * model.schedule.sigma(model.schedule.t_max).float()
+    for steps in (2, 6):
+        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(samplers, solver)
+        with torch.inference_mode():
+            *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
+        found.append(cli.draw(model, (3, 8, 8), 2, steps, solver, 3))
+        torch.testing.assert_close(found[-1], want, rtol=0, atol=1e-5)
+    others = [cli.draw(model, (3, 8, 8), 2, 6, other, 3) for other in cli.SOLVERS if other != solver and {other, solver} != {'ddim', 'euler'}]
+    assert all((found[1] - v).abs().max() > 1e-3 for v in (found[0], *others))
+
+
+def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cli, 'count_captions', lambda net, shape, n, steps, solver, guidance, seed: (calls.append((n, steps, solver, guidance, seed)), {})[1])
+    run('evaluate', reader, '--data', 'shapes', '--n', 10)
+    run('evaluate', reader, '--data', 'shapes', '--n', 11, '--steps', 3, '--solver', 'heun', '--guidance', 5, '--seed', 9)
+    assert calls == [(10, 20, 'ddim', 2.0, 0), (11, 3, 'heun', 5.0, 9)]
+
+
+def test_evaluate_draws_other_captions_and_images_with_another_seed(reader, monkeypatch):
+    "Beyond the first batch too: 70 captions, and each has its own picture."
+    drawn, real = [], cli.draw
+    monkeypatch.setattr(cli, 'draw', lambda *a, **k: (drawn.append(real(*a, **k)), drawn[-1])[1])
+    for seed in (0, 1, 0):
+        run('evaluate', reader, '--data', 'shapes', '--n', 70, '--steps', 1, '--seed', seed)
+    assert torch.equal(drawn[0], drawn[4]) and not torch.equal(drawn[0], drawn[2])
+    assert all(len(d.flatten(1).unique(dim=0)) == 70 for d in drawn)
+
+
+def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').write_text('mine')
+    monkeypatch.setattr(cli, 'open_model', lambda *a: 1 / 0)
+    for command in (('sample', trained), ('evaluate', trained, '--data', 'mnist')):
+        name = 'x.png' if command[0] == 'sample' else 'x.json'
+        run(*command, '--out', tmp_path / 'file' / name, code=2)
+        assert re.search(f'--out is .*{name}, and .*file is a file; expected a directory', capsys.readouterr().err)
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr('tempfile.TemporaryFile', lambda dir: (_ for _ in ()).throw(OSError(30, 'Read-only file system', str(dir))))
+        run('sample', trained, '--out', tmp_path / 'deep' / 'x.png', code=2)
+    assert 'x.png: Read-only file system' in capsys.readouterr().err and not (tmp_path / 'deep').exists()

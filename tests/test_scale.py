@@ -139,9 +139,8 @@ def test_the_command_line_trains_under_torchrun(tmp_path, pictures):
     assert out.stdout.count('Done after step 6') == 1 and '2 processes' in out.stdout
     assert [p.name[:14] for p in checkpoints(tmp_path / 'two' / 'checkpoints')] == ['step-000000006', 'step-000000004']
     assert (tmp_path / 'two' / 'model.safetensors').is_file()
-    assert (
-        train(tmp_path / 'two', pictures, '--resume', steps=7).returncode == 2
-    )  # another rate: settings are those of the run
+    out = train(tmp_path / 'two', pictures, '--resume', '--lr', '1', steps=6)
+    assert out.returncode == 2 and '--lr is 1.0, and the run in' in out.stderr
 
 
 @pytest.mark.slow

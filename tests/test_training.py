@@ -51,19 +51,28 @@ STEPS = 18  # three epochs of 24 examples in batches of 4
 
 
 class Net(nn.Module):
-    """A network with everything that a checkpoint can lose: dropout, running statistics, an integer buffer, tied weights,
-    and weights that a gradient reaches seldom, never, or must not reach."""
+    "A network with everything that a checkpoint can lose: dropout, running statistics, an integer buffer, tied weights."
 
     def __init__(self):
         super().__init__()
-        self.seldom, self.never, self.frozen = nn.Linear(3, 3), nn.Linear(3, 2), nn.Linear(3, 3).requires_grad_(False)
         self.first, self.norm, self.last = nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
         self.again = nn.Linear(3, 6, bias=False)
         self.again.weight = self.first.weight
 
     def forward(self, x, branch=False):
         h = nn.functional.dropout(torch.tanh(self.norm(self.first(x))), 0.2, self.training)
-        return self.last(h + self.again(x)) + self.frozen(x) + (self.seldom(x) if branch else 0)
+        return self.last(h + self.again(x))
+
+
+class Branched(Net):
+    "And weights that a gradient reaches seldom, never, or must not reach."
+
+    def __init__(self):
+        super().__init__()
+        self.seldom, self.never, self.frozen = nn.Linear(3, 3), nn.Linear(3, 2), nn.Linear(3, 3).requires_grad_(False)
+
+    def forward(self, x, branch=False):
+        return super().forward(x) + self.frozen(x) + (self.seldom(x) if branch else 0)
 
 
 def loss(net, x, generator):
@@ -71,10 +80,10 @@ def loss(net, x, generator):
     return (net(x + 0.3 * noise, branch) - noise).square().mean(1)
 
 
-def make(**settings):
+def make(kind=Branched, **settings):
     with torch.random.fork_rng([]):
         torch.manual_seed(1)
-        net = Net()
+        net = kind()
     return Trainer(net, loss, **{'warmup': 5, 'total': STEPS, 'seed': 7, 'device': 'cpu', 'ema': 0.9} | settings)
 
 
@@ -233,6 +242,23 @@ def test_a_setting_changes_from_here_on_if_that_is_said(run, name, value):
     assert [step.lr for step in got] == [learning_rate(n, told['lr'], told['warmup'], told['total']) for n in range(12, STEPS)]
     go(plain)
     assert bits(trainer) != bits(plain) == run[1][STEPS]
+
+
+KEPT = Path(__file__).parent / 'kept' / '0.1.0'
+
+
+def test_a_checkpoint_of_an_older_version_opens(tmp_path):
+    "It does not say what was trained and in how many bits; one that says half of that is no older one."
+    trainer = make(Net)
+    assert trainer.resume(KEPT) and trainer.step == 9
+    go(trainer)
+    (path,) = checkpoints(KEPT)
+    header, tensors = read_checkpoint(path)
+    header['settings']['bf16'] = False
+    data = tensor_bytes(tensors, {'diffbook': json.dumps(header)})
+    (tmp_path / f'step-000000009-{hashlib.sha256(data).hexdigest()[:32]}.safetensors').write_bytes(data)
+    with pytest.raises(ValueError, match='trained is .*, and None in'):
+        make(Net).resume(tmp_path)
 
 
 def test_what_is_trained_is_a_setting(run):

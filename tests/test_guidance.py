@@ -148,7 +148,7 @@ def test_answers_are_not_swapped():
 def test_a_scale_for_each_example_goes_where_the_pictures_are(name):
     "Pictures on another device (one that computes shapes only, and refuses to mix), scales and times left on the CPU."
     far = lambda v: v.to('meta')
-    by_time = lambda x0, away, scale, t: away + (1 + (scale - 1) * t).reshape(-1, 1, 1, 1).to(x0) * (x0 - away)
+    by_hand = lambda x0, away, scale, t: away + (scale.reshape(-1, 1, 1, 1) + 0 * t.to(x0.dtype).reshape(-1, 1, 1, 1)) * (x0 - away)
     scale, x, cond = torch.tensor([1.0, 2, 1, 3, 5, 1]), far(X.float()), C.map(lambda v: far(v.float()))
     low = lambda x, t, cond: x + cond.vec.sum(1).reshape(-1, 1, 1, 1)
     guided = {
@@ -156,7 +156,7 @@ def test_a_scale_for_each_example_goes_where_the_pictures_are(name):
         'autoguide': lambda rule: autoguide(low, low, scale, interval=(0.2, 0.8), rule=rule),
         'classifier': lambda rule: classifier_guide(low, lambda x, t, cond: x.flatten(1).sum(1), COSINE, scale),
     }[name]
-    for rule, t in ((extrapolate, SPREAD), (rescale(), SPREAD), (by_time, SPREAD), (extrapolate, T), (APG(longest=1.0), T)):
+    for rule, t in ((extrapolate, SPREAD), (rescale(), SPREAD), (by_hand, SPREAD), (extrapolate, T), (APG(longest=1.0), T)):
         got = guided(rule)(x, t, cond)
         assert got.shape == x.shape and got.dtype == torch.float32 and got.device.type == 'meta'
 
@@ -468,11 +468,13 @@ RULES = {
     'apg': lambda: APG(),
     'apg short': lambda: APG(0.5, 0.1, -0.5),
 }
+RAMP = torch.linspace(0, 1, 147).reshape(1, 3, 7, 7).expand(3, 3, 7, 7)
 STILL = {  # estimates with and without the condition: (b, ...)
     'constants': (torch.full((3, 2, 4, 4), 0.3), torch.full((3, 2, 4, 4), 0.1)),
     'nothing': (torch.zeros(3, 2, 4, 4), torch.zeros(3, 2, 4, 4)),
     'no difference': (torch.arange(96.0).reshape(3, 2, 4, 4).sin(), torch.arange(96.0).reshape(3, 2, 4, 4).sin()),
-    'guided to a constant': (torch.eye(4).expand(3, 2, 4, 4) + 1, 1.5 * torch.eye(4).expand(3, 2, 4, 4) + 1),
+    'constants but for rounding': (torch.full((3, 3, 7, 7), 1 / 3), torch.full((3, 3, 7, 7), 0.2)),
+    'guided to a constant': (1 + RAMP, 1 + 1.5 * RAMP),
     'one number': (torch.tensor([[0.3], [0.0], [-2.0]]), torch.tensor([[0.1], [0.0], [-2.0]])),
 }
 

@@ -468,7 +468,7 @@ RULES = {
     'apg': lambda: APG(),
     'apg short': lambda: APG(0.5, 0.1, -0.5),
 }
-RAMP = torch.linspace(0, 1, 147).reshape(1, 3, 7, 7).expand(3, 3, 7, 7)
+RAMP = torch.linspace(0, 1, 147, dtype=torch.float64).reshape(1, 3, 7, 7).expand(3, 3, 7, 7)
 STILL = {  # estimates with and without the condition: (b, ...)
     'constants': (torch.full((3, 2, 4, 4), 0.3), torch.full((3, 2, 4, 4), 0.1)),
     'nothing': (torch.zeros(3, 2, 4, 4), torch.zeros(3, 2, 4, 4)),

@@ -580,7 +580,7 @@ def test_an_edit_is_the_middle_square_and_its_mask_covers(size, tmp_path, capsys
     want = Image.fromarray(square).resize((16, 16), Image.Resampling.BOX if side > 16 else Image.Resampling.BICUBIC)
     assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (1 if side > 16 else 0)  # Pillow rounds between two passes
     touched = [[cut[i * side // 16 : -(-(i + 1) * side // 16), j * side // 16 : -(-(j + 1) * side // 16)].any() for j in range(16)] for i in range(16)]
-    assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 20
+    assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 60
     assert ('middle square' in capsys.readouterr().err) == (size[0] != size[1])
 
 

@@ -293,6 +293,62 @@ def test_archives_hold_together_pictures_and_captions(archives):
         assert images.shape == (4, 3, 4, 4) and images.dtype == torch.uint8
 
 
+def tar_of(path, entries):
+    with tarfile.open(path, 'w') as file:
+        for name, content in entries.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def stored(image, kind='PNG', **how):
+    out = io.BytesIO()
+    image.save(out, kind, **how)
+    return out.getvalue()
+
+
+def test_pictures_in_archives_are_read_as_anywhere(tmp_path):
+    "Of every format, upright, of 16 bits, and on the ground that is asked for; what a system left behind is passed over."
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    half = Image.new('RGB', (4, 4))
+    half.paste('red', (0, 0, 2, 4))  # the left half as stored is the upper one on the screen
+    files = {'0.png': stored(half, exif=exif), '1.gif': stored(Image.new('RGB', (4, 4), 'red'), 'GIF'), './2.TIF': stored(Image.new('I;16', (4, 4), 257 * 9), 'TIFF'),
+             '3.png': stored(Image.new('LA', (4, 4), (0, 0))), '__MACOSX/._0.png': b'?', '._0.png': b'?', '.ipynb_checkpoints/0-checkpoint.png': b'?', '@eaDir/0.jpg': b'?'}  # fmt: skip
+    path = tar_of(tmp_path / 'a.tar', files)
+    assert count_samples(path) == 4
+    for ground, value in (('white', 255), ('black', 0)):
+        (images, _), order = next(read_archives([path], 4, 4, ground=ground)), next(lane_order([4], 0, 1, 0))[1]
+        images = images[order.argsort()]
+        assert (images[0, 0] == torch.tensor([255, 255, 0, 0])[:, None]).all() and images[1, :, 0, 0].tolist() == [255, 0, 0]
+        assert (images[2] == 9).all() and (images[3] == value).all()
+
+
+def test_names_with_dots_are_refused_and_other_formats_counted(tmp_path):
+    good = stored(Image.new('RGB', (4, 4)))
+    assert count_samples(tar_of(tmp_path / 'a.tar', {'v1.2/1.png': good, '1.mask.png': good, '1.png': good})) == 2  # 1.mask.png belongs to 1
+    with pytest.raises(ValueError, match="a.tar: 'photo.2024.PNG' would not be read: in an archive the name of a sample ends at its first dot"):
+        count_samples(tar_of(tmp_path / 'a.tar', {'1.png': good, 'photo.2024.PNG': good}))
+    with pytest.warns(UserWarning, match='a.tar: 2 pictures of formats that are not read are skipped'):
+        assert count_samples(tar_of(tmp_path / 'a.tar', {'1.png': good, '2.heic': b'', '3.AVIF': b''})) == 1
+
+
+def test_the_order_of_archives_is_drawn_anew_in_each_epoch_and_by_the_seed(archives):
+    "Of the archives and of the samples in them; a lane that is begun in the middle goes on as it would have."
+    counts = [20, 20, 20, 20]
+    orders = {seed: [(i, rows.tolist()) for i, rows in islice(lane_order(counts, 0, 1, seed), 12)] for seed in range(4)}
+    again = [(i, rows.tolist()) for i, rows in islice(lane_order(counts, 0, 1, 3), 12)]
+    assert again == orders[3]
+    epochs = [tuple(i for i, _ in order[k : k + 4]) for order in orders.values() for k in (0, 4, 8)]
+    assert len(set(epochs)) >= 8  # of 24 orders, twelve draws: fewer than 8 different ones happen once in 5000 times
+    inside = [tuple(rows) for order in orders.values() for _, rows in order]
+    assert len(set(inside)) == len(inside)  # of 20! orders
+    for skip in (1, 20, 30, 81, 85, 200):
+        flat = lambda stream, n: list(islice(((i, r) for i, rows in stream for r in rows.tolist()), n))
+        assert flat(lane_order(counts, 0, 1, 3, skip), 25) == flat(lane_order(counts, 0, 1, 3), skip + 25)[skip:]
+
+
 @pytest.mark.parametrize('lanes', [1, 2, 4])
 def test_an_epoch_of_archives_is_each_sample_once(archives, lanes):
     counts = [count_samples(p) for p in archives]

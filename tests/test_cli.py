@@ -122,7 +122,7 @@ def test_a_terminal_that_closes_costs_no_update(tmp_path):
     assert step > 'step-000000000' and step == f'step-{read_model(tmp_path / "run")[0]["about"]["steps"]:09d}'
 
 
-def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
+def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path, capsys):
     "And after kill -9: with each checkpoint the average is published; before the first there is none, and that is said."
     steps, real = [], Trainer.update
 
@@ -135,6 +135,10 @@ def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
         patches.setattr(Trainer, 'update', look)
         run(*TRAIN, '--steps', 8, '--save-every', 3, '--out', tmp_path / 'run')
     assert steps == [(3, 3), (4, 3), (5, 3), (6, 6), (7, 6)]
+    for name in ('model.safetensors', 'config.json'):  # as if it had been killed before the first
+        (tmp_path / 'run' / name).unlink()
+    run('sample', tmp_path / 'run', '--out', tmp_path / 'x.png', code=2)
+    assert 'holds no model.safetensors; it is a run that has not come to its first checkpoint' in capsys.readouterr().err
 
 
 def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, capsys):

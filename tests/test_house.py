@@ -334,6 +334,42 @@ def test_directives_and_surroundings(tmp_path):
     assert (tmp_path / 'drawn').read_text() == first
 
 
+@pytest.mark.parametrize('kind', ['UserWarning', 'DeprecationWarning', 'RuntimeWarning'])
+def test_a_warning_in_a_cell_fails(tmp_path, kind):
+    path = notebook(tmp_path / '12_loud.ipynb', f"import warnings\nwarnings.warn('careful', {kind})")
+    with pytest.raises(conftest.CellError, match=f'12_loud.ipynb, cell cell-0 .*{kind}: careful'):
+        conftest.run_notebook(path)
+
+
+def report(name, outcome='passed', when='call', reason=None):
+    return SimpleNamespace(nodeid=name, outcome=outcome, when=when, longrepr=('file', 1, f'Skipped: {reason}') if reason else None)
+
+
+def test_functions_and_cases_are_counted_and_want_of_data_is_told():
+    "A case counts once, however its parts end; what was skipped does not count, and for want of data it is said."
+    stats = {
+        'passed': [report(f'a.py::test_x[{i}/]') for i in range(1500)] + [report('nbs/12_a.ipynb::run'), report('a.py::test_x[7/]')],
+        'failed': [report('a.py::test_y', 'failed')],
+        'error': [report('a.py::test_z', 'failed', 'setup')],
+        'xfailed': [report('a.py::test_w[a]', 'skipped')],
+    }
+    assert conftest.counted(stats) == '4 functions, 1,503 cases'
+    skipped = [report('a.py::test_v', 'skipped', 'setup', reason) for reason in ('without data: emoji', 'runs with --slow', 'without data: FashionMNIST')]
+    assert conftest.counted(stats | {'skipped': skipped}) == '4 functions, 1,503 cases; skipped without data: 2, set DIFFBOOK_DATA'
+    assert conftest.counted({}) == '0 functions, 0 cases'
+
+
+def test_a_seed_is_an_order_of_all_tests():
+    "Another seed, another order of the files and of the tests in them; the same seed, the same; and a file stays together."
+    items = [SimpleNamespace(path=f'file {i // 9}', name=i) for i in range(63)]
+    one, again, two = (conftest.shuffled(items, seed) for seed in (1, 1, 2))
+    assert one == again != two and sorted(i.name for i in one) == sorted(i.name for i in two) == list(range(63))
+    for order in (one, two):
+        paths = [item.path for item in order]
+        assert len([1 for a, b in zip(paths, paths[1:]) if a != b]) == 6 and paths != sorted(paths)
+        assert all([i.name for i in order if i.path == path] != [i.name for i in items if i.path == path] for path in paths)
+
+
 def test_every_chapter_is_collected():
     names = [p.name for p in (ROOT / 'nbs').glob('*.ipynb') if re.match(r'\d\d_', p.name)]
     call = [sys.executable, '-m', 'pytest', '--collect-only', '-q', 'nbs', '-p', 'no:xdist']

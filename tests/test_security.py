@@ -125,11 +125,40 @@ def test_limits_of_headers(tmp_path):
         if right:
             assert core.read_header(path)[1]['w'].shape == (1,)
         else:
-            with pytest.raises(ValueError, match='its header claims 1,048,577 bytes'):
+            with pytest.raises(ValueError, match='has a header of 100,000,001 bytes, expected at most 100,000,000: write it anew'):
                 core.read_header(path)
     many = {str(k): {'dtype': 'U8', 'shape': [0], 'data_offsets': [0, 0]} for k in range(core.MAX_TENSORS + 1)}
     with pytest.raises(ValueError, match='more than 20,000 tensors'):
         core._entries(json.dumps(many).encode(), 0)
+
+
+TOLD = {  # what files say of themselves
+    'a thumbnail': {'modelspec.thumbnail': 'data:image/jpeg;base64,' + 'A' * 1_500_000}, 'five megabytes': {'x': 'é' * 2_500_000}, 'tags of a training': {'ss_tag_frequency': json.dumps({'a': {f'tag {k}, "odd"': k for k in range(60_000)}})},
+    'brackets': {'x': '[{,' * 300_000}, 'quotes': {'x': '"' * 500_000}, 'backslashes': {'x': '\\' * 300_001 + '"\\"[,'}, 'names of tensors': {'x': '"dtype"' * 30_000}, 'many words': {f'{k}': 'v' for k in range(20_000)}, 'controls': {'x': '\0\n\x1f' * 100_000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('what', TOLD)
+def test_metadata_of_any_length(tmp_path, what):
+    "Read as the library that wrote it reads it; and a loader takes the tensors."
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    from diffbook.pretrained import read_tensors
+
+    save_file({'w': torch.arange(3.0)}, path := tmp_path / 'a.safetensors', TOLD[what])
+    assert core.read_header(path)[0] == TOLD[what] == safe_open(path, 'pt').metadata()
+    assert read_tensors([path])['w'].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize('head', [b'[' * 5_000_000, b'{"a":' * 1_000_000, b'"",' * 1_000_000, b'{"' + b'\\"' * 2_000_000 + b'":' + b'[' * 300_000, b'{"a":[' + b'0,' * 3_000_000 + b'0]}'], ids=range(5))
+def test_long_headers_that_hold_too_much(tmp_path, head):
+    "Refused before anything of them is built."
+    (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head)
+    before = security.peak()
+    with pytest.raises(ValueError, match='more than 20,000 tensors'):
+        core.read_header(tmp_path / 'a.safetensors')
+    assert security.peak() - before < 60e6
 
 
 def test_headers_of_this_library_are_read(tmp_path):

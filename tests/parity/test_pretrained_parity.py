@@ -445,7 +445,7 @@ def test_heads_that_no_shape_shows(tmp_path, width, heads):
 def test_a_vae_alone_in_one_file(tmp_path):
     vae = randomise(diffusers.AutoencoderKL(**VAE))
     save_file({original_vae(k, 3): v for k, v in vae.state_dict().items()} | {'loss.logvar': torch.zeros(1)}, tmp_path / 'vae.safetensors')
-    same_vae(vae, load_vae(tmp_path / 'vae.safetensors', config={'norm_num_groups': 4}))
+    same_vae(vae, load_vae(tmp_path / 'vae.safetensors', config={'norm_num_groups': 4, 'scaling_factor': 0.18215}))
 
 
 # Full size

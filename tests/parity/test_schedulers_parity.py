@@ -4,12 +4,17 @@ DDPM, DDIM and Heun are compared in float64, with the tables of diffusers replac
 diffusers' Euler step casts the state to float32, so there the bound is the rounding of float32.
 """
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from diffbook.core import noise
+from diffbook.elbo import learned, learned_range
 from diffbook.exact import reference_mixture
+from diffbook.losses import Denoiser
 from diffbook.samplers import ancestral, ddim, euler, heun, karras_times, sample, trailing_times
 from diffbook.schedules import DiscreteSchedule, KarrasSchedule, linear_betas
 
@@ -62,6 +67,23 @@ def test_ancestral_is_ddpm(n, monkeypatch):
         monkeypatch.setattr('diffusers.schedulers.scheduling_ddpm.randn_tensor', lambda *a, **k: drawn(y, s))  # noqa: B023
         y = theirs.step(noise_estimate(y, t), int(t) - 1, y).prev_sample
         assert_close(x, y, rtol=0, atol=1e-11 if s > 0 else 1e-9)
+
+
+@pytest.mark.parametrize('kind, read', [('learned_range', learned_range), ('learned', learned)])
+@pytest.mark.parametrize('n', (1, 2, 7, 10, 30, 50))
+def test_learned_variance(n, kind, read, monkeypatch):
+    "Every state of a run of a network that answers with twice the channels."
+    class Net(nn.Module):
+        def forward(self, x, level, cond=None):
+            return torch.cat([noise_estimate(x, level.double()), 0.5 + torch.tanh(x) / 2], 1)
+
+    theirs, y, times = in_double(schedulers.DDPMScheduler, n, variance_type=kind), X, trailing_times(TABLE, n)
+    model = Denoiser(Net(), TABLE, variance=read)  # the level is the time itself, whole
+    ours = sample(model, TABLE, X, times, partial(ancestral, noise=drawn, variance=model.step_variance))
+    for x, t, s in zip(ours, times[:-1], times[1:]):
+        monkeypatch.setattr('diffusers.schedulers.scheduling_ddpm.randn_tensor', lambda *a, **k: drawn(y, s) * (s > 0))  # noqa: B023
+        y = theirs.step(model.net(y, t.expand(len(y))), int(t) - 1, y).prev_sample
+        assert_close(x, y, rtol=0, atol=1e-9)
 
 
 EDM = KarrasSchedule(14.0)

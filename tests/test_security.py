@@ -21,6 +21,7 @@ from benchmarks import fuzz, security
 from benchmarks.reliability import load_parts, run_row
 from diffbook import convert, core, data
 
+converts = pytest.mark.skipif(tuple(map(int, torch.__version__.split('.')[:2])) < convert.OLDEST, reason='convert asks for a newer torch, which cannot be tricked')
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits, forks and /proc as on Linux')
 HERE = ('S2', 'S3', 'S5', 'S8', 'S12')  # in this process
 APART = ('S1', 'S4', 'S9')  # with processes of their own
@@ -234,6 +235,7 @@ def test_limits_hold(tmp_path):
     assert security.in_a_child(work) == {'errno': 27}
 
 
+@converts
 def test_parts_and_names(tmp_path):
     old = {'model': {'a': torch.ones(2), 'b': [torch.zeros(1), {'c': torch.arange(3)}]}, 'ema': {'a': torch.zeros(2)}, 'step': 7}
     torch.save(old, tmp_path / 'old.pt')
@@ -267,6 +269,7 @@ def left_by_a_run(monkeypatch):
     }  # fmt: skip
 
 
+@converts
 @pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'old'])
 def test_what_a_training_run_leaves_is_left_out(tmp_path, left_by_a_run, zipped):
     "The tensors arrive, nothing that lies beside them is built, and its names are told."
@@ -288,6 +291,7 @@ def test_stubs_do_nothing():
     assert convert._stub('collections.defaultdict')(list) == {} and set(sys.modules) == before
 
 
+@converts
 @pytest.mark.parametrize('name', ['numpy.fromfile', 'numpy.load', 'os.system', 'builtins.eval', 'builtins.getattr', 'builtins.open', 'pathlibx.Path', 'torch.hub.load', 'torch.optimizer.X', 'subprocess.run', 'runpy.run_path', 'operator.attrgetter'])
 def test_what_is_not_on_the_list_has_no_stub(tmp_path, name):
     module, _, function = name.rpartition('.')

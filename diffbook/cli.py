@@ -366,7 +366,9 @@ def train(
         warmup=min(100, (total or 1000) // 10), channels_last=False if shard else None, accumulate=accumulate, team=team)  # fmt: skip
     trainer.settings |= {'data': data, 'batch_size': batch_size}  # a run continues with what it began with
     if resume:
-        tell_user(f'Continuing after step {trainer.step}.' if trainer.resume(folder) else f'{folder} holds no checkpoint; starting at step 0.')
+        with noted():
+            found_one = trainer.resume(folder)
+        tell_user(f'Continuing after step {trainer.step}.' if found_one else f'{folder} holds no checkpoint; starting at step 0.')
     if trainer.seed != seed:
         raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
     parameters = sum(p.numel() for p in model.parameters())

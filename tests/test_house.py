@@ -107,8 +107,9 @@ def test_what_the_library_needs_has_a_floor_that_is_tested():
     assert len(claims) > 15 and all('>=' in claim for claim in claims)
     floors = {r.name: r.specifier for r in map(Requirement, lock.oldest(claims))}
     assert floors == {r.name: SpecifierSet(f'=={next(iter(r.specifier)).version}') for r in map(Requirement, claims)}
-    steps = [step.get('run', '') for step in yaml.safe_load(read('.github/workflows/versions.yml'))['jobs']['oldest']['steps']]
-    assert 'make lock ARGS="--oldest --out oldest.lock"' in steps and 'make test LOCK=oldest.lock' in steps
+    jobs = yaml.safe_load(read('.github/workflows/versions.yml'))['jobs']
+    newest, oldest = ([step.get('run', '') for step in jobs[name]['steps']] for name in ('newest', 'oldest'))
+    assert 'make test LOCK=' in newest and oldest[-2] == 'make lock ARGS="--oldest --out oldest.lock"' and 'make test LOCK=oldest.lock ' in oldest[-1]
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,7 @@ def test_the_process_may_only_read_one_file(tmp_path):
 
         source = tmp_path / 'a'
         source.write_bytes(b'x')
+        sys.modules.pop('sqlite3', None)  # another test may have imported it
         tried, said = convert._watch(source), []
         for act in (lambda: open(source, 'rb').close(), lambda: open('/etc/hostname'), lambda: open(source, 'w'), socket.socket, lambda: os.system('true'), lambda: __import__('sqlite3'), lambda: os.remove(source), os.fork):
             try:

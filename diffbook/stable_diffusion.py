@@ -176,6 +176,8 @@ def read(
     clip_skip: int = 0,  # blocks left out at the end of the text tower
 ) -> Cond:
     "Turn prompts into what the U-Net looks up."
+    if isinstance(self.conditioner, TextConditioner):
+        prompts = [self.conditioner.tokenizer.spread(prompt) for prompt in prompts]
     cond, like = self.conditioner(prompts), next(self.denoiser.parameters())
     if clip_skip:
         if not isinstance(self.conditioner, TextConditioner):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -338,7 +339,8 @@ def test_directives_and_surroundings(tmp_path):
 @pytest.mark.parametrize('kind', ['UserWarning', 'DeprecationWarning', 'RuntimeWarning'])
 def test_a_warning_in_a_cell_fails(tmp_path, kind):
     path = notebook(tmp_path / '12_loud.ipynb', f"import warnings\nwarnings.warn('careful', {kind})")
-    with pytest.raises(conftest.CellError, match=f'12_loud.ipynb, cell cell-0 .*{kind}: careful'):
+    with warnings.catch_warnings(), pytest.raises(conftest.CellError, match=f'12_loud.ipynb, cell cell-0 .*{kind}: careful'):
+        warnings.simplefilter('error')  # as pyproject.toml says, and a command line may not
         conftest.run_notebook(path)
 
 

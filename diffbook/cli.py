@@ -508,7 +508,8 @@ def sample(
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
-    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white is drawn anew, black stays.')] = None,
+    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
+    ground: Annotated[str | None, typer.Option(help='Colour behind an --image that is transparent: a name, or #rrggbb. White if not said.')] = None,
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
@@ -532,7 +533,7 @@ def sample(
         at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))
     for name, text in (('--prompt', prompt), ('--negative', negative)):
         check_text(name, text)
-    for name, value in (('--mask', mask), ('--strength', strength)):
+    for name, value in (('--mask', mask), ('--strength', strength), ('--ground', ground)):
         if value is not None and image is None:
             raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
     if strength is not None and not 0 < strength <= 1:
@@ -541,16 +542,16 @@ def sample(
     from diffbook.plots import save_images
 
     if (Path(model) / 'model_index.json').is_file():
-        about, images = {}, draw_published(model, n or 1, steps, solver, size, (prompt or '', negative or '', guidance), (image, mask, strength), device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, solver, size, (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white'), device, seed)
     else:
         net, about = open_model(model, device)
         told = listen(net, about, model, prompt, negative, guidance)
         codec, solver = open_codec(about, model, device), solver or ('ancestral' if mask else 'heun')
         shape = describe_shape(about, net, size if codec is None else cells(codec, size))
-        edit = None if image is None else open_edit(image, mask, strength, shape if codec is None else codec_shape(codec, shape))
+        edit = None if image is None else open_edit(image, mask, strength, shape if codec is None else codec_shape(codec, shape), ground or 'white')
         start = edit if edit is None or codec is None else encode_edit(codec, edit)
         images = draw(net, shape, n or 64, steps or STEPS.get(solver, 20), solver, seed, told=told, edit=start)
-        images = images if codec is None else decode(codec, images, edit)
+        images = put_back(images if codec is None else decode(codec, images), edit)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
     say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
@@ -560,7 +561,7 @@ def sample(
 
 def draw_published(
     folder: str, n: int, steps: int | None, solver: str | None, size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None], device: str | None, seed: int,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
     import torch
@@ -571,11 +572,11 @@ def draw_published(
 
     place = pick_device(device)
     model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
-    (prompt, negative, guidance), (image, mask, strength) = said, given
+    (prompt, negative, guidance), (image, mask, strength, ground) = said, given
     options: dict[str, Any] = {'height': size, 'width': size, 'solver': solver and getattr(samplers, solver)}
     if image is not None:
         side = size or model.size[0]
-        edit = open_edit(image, mask, strength, (3, side, side))
+        edit = open_edit(image, mask, strength, (3, side, side), ground)
         options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
     draw = partial(model, prompt, negative, steps=steps or 30, scale=7.5 if guidance is None else guidance, seed=seed, output='tensor', **options)
     return torch.cat([2 * draw(first=i).float().cpu() - 1 for i in range(n)])
@@ -617,17 +618,16 @@ def count_agreement(about: dict[str, Any], prompt: str, images: 'Tensor') -> Non
     say(f'{held["all"].sum().item()} of {len(images)} show what the prompt says' + (f' (wrong: {", ".join(wrong)})' if wrong else ''))
 
 
-def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tuple[int, ...]) -> Edit:
+def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tuple[int, ...], ground: str = 'white') -> Edit:
     "Read a picture, and a mask of the same size, as a model of images of `shape` takes them."
     import torch
-    from PIL import Image
 
-    from diffbook.data import read_image, to_model
+    from diffbook.data import to_model
+    from diffbook.store.pictures import middle, read_picture
 
     channels, side = shape[0], shape[1]
-    pixels = read_image(image, side)
-    with Image.open(image) as file:
-        given = file.size
+    whole = read_picture(image, ground=ground)
+    pixels, given = middle(whole, side), whole.size
     grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).round().to(torch.uint8)
     picture = to_model(pixels if channels == 3 else grey)[None]
     known = None if mask is None else ~read_mask(mask, image, given, side)
@@ -638,18 +638,27 @@ def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tup
 
 
 def read_mask(mask: Path, image: Path, given: tuple[int, int], side: int) -> 'Tensor':
-    "Where a mask is white, (1, 1, side, side); it must be as large as the picture was."
-    from PIL import Image
+    "Where a mask is white, (1, 1, side, side), rounded outwards; it must be as large as the picture was."
+    from diffbook.store.pictures import cover, middle_box, read_picture, white_of
 
-    from diffbook.data import read_image
-
-    white = read_image(mask, side).float().mean(0)[None, None] > 127.5
-    with Image.open(mask) as file:
-        if file.size != given:
-            raise ValueError(f'--mask {mask} has {file.size[0]} x {file.size[1]} pixels, expected {given[0]} x {given[1]} as --image {image}')
+    picture = read_picture(mask)
+    if picture.size != given:
+        raise ValueError(f'--mask {mask} has {picture.width} x {picture.height} pixels, expected {given[0]} x {given[1]} as --image {image}')
+    left, top, right, bottom = middle_box(given)
+    white = white_of(picture)[top:bottom, left:right]
     if not white.any():
-        raise ValueError(f'--mask {mask} is black all over, which leaves nothing to draw; white marks what is drawn anew')
-    return white
+        where = 'all over' if given[0] == given[1] else 'all over its middle square'
+        raise ValueError(f'--mask {mask} is black {where}, which leaves nothing to draw; white marks what is drawn anew')
+    if white.all():
+        note(f'{mask} is white all over, or transparent, which counts as white: nothing of {image} stays')
+    return cover(white, (side, side))[None, None]
+
+
+def put_back(images: 'Tensor', edit: Edit | None) -> 'Tensor':
+    "Put back, to the pixel, what was to stay."
+    import torch
+
+    return images if edit is None or edit.known is None else torch.where(edit.known, edit.picture, images)
 
 
 def open_model(name: str, device: str | None) -> tuple['Denoiser | Conditional', dict[str, Any]]:
@@ -704,14 +713,13 @@ def encode_edit(codec: 'Codec', edit: Edit) -> Edit:
     return Edit(latent, None if edit.known is None else F.avg_pool2d(edit.known.float(), codec.factor) == 1, edit.strength)
 
 
-def decode(codec: 'Codec', latents: 'Tensor', edit: Edit | None, batch: int = 32) -> 'Tensor':
-    "Turn latents into images in [-1, 1]; what was to stay is put back to the pixel."
+def decode(codec: 'Codec', latents: 'Tensor', batch: int = 32) -> 'Tensor':
+    "Turn latents into images in [-1, 1]."
     import torch
 
     place = next(codec.parameters()).device
     with torch.inference_mode():
-        images = torch.cat([codec.decode(z.to(place)).cpu() for z in latents.split(batch)]).clamp(-1, 1)
-    return images if edit is None or edit.known is None else torch.where(edit.known, edit.picture, images)
+        return torch.cat([codec.decode(z.to(place)).cpu() for z in latents.split(batch)]).clamp(-1, 1)
 
 
 def finite(images: 'Tensor') -> 'Tensor':

@@ -122,7 +122,7 @@ def test_a_terminal_that_closes_costs_no_update(tmp_path):
     assert step > 'step-000000000' and step == f'step-{read_model(tmp_path / "run")[0]["about"]["steps"]:09d}'
 
 
-def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
+def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path, capsys):
     "And after kill -9: with each checkpoint the average is published; before the first there is none, and that is said."
     steps, real = [], Trainer.update
 
@@ -135,6 +135,10 @@ def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
         patches.setattr(Trainer, 'update', look)
         run(*TRAIN, '--steps', 8, '--save-every', 3, '--out', tmp_path / 'run')
     assert steps == [(3, 3), (4, 3), (5, 3), (6, 6), (7, 6)]
+    for name in ('model.safetensors', 'config.json'):  # as if it had been killed before the first
+        (tmp_path / 'run' / name).unlink()
+    run('sample', tmp_path / 'run', '--out', tmp_path / 'x.png', code=2)
+    assert 'holds no model.safetensors; it is a run that has not come to its first checkpoint' in capsys.readouterr().err
 
 
 def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, capsys):
@@ -557,6 +561,87 @@ def test_what_the_mask_protects_stays(reader, tmp_path):
     assert (got[..., 8:].int() - want[..., 8:].int()).abs().double().mean() > 5 and not torch.equal(got[0], got[1])
 
 
+def noise_picture(path, size, seed=1):
+    pixels = numpy.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=numpy.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def mask_of(path, white, **how):
+    Image.fromarray(white.astype(numpy.uint8) * 255).save(path, **how)
+    return path
+
+
+@pytest.mark.parametrize('size', [(16, 16), (40, 24), (24, 40), (8, 6)])
+def test_an_edit_is_the_middle_square_and_its_mask_covers(size, tmp_path, capsys):
+    "Wide, tall and small pictures: pixels by the mean of the square, and a pixel is drawn anew if any of the mask is in it."
+    pixels, side = noise_picture(tmp_path / 'p.png', size), min(size)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    white = numpy.zeros(size[::-1], bool)
+    white[top + 1, left + side // 2] = white[top + side - 1, left + side - 1] = True
+    edit = cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
+    square, cut = pixels[top : top + side, left : left + side], white[top : top + side, left : left + side]
+    want = Image.fromarray(square).resize((16, 16), Image.Resampling.BOX if side > 16 else Image.Resampling.BICUBIC)
+    assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (1 if side > 16 else 0)  # Pillow rounds between two passes
+    touched = [[cut[i * side // 16 : -(-(i + 1) * side // 16), j * side // 16 : -(-(j + 1) * side // 16)].any() for j in range(16)] for i in range(16)]
+    assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 20
+    assert ('middle square' in capsys.readouterr().err) == (size[0] != size[1])
+
+
+def test_masks_are_seen_as_pictures_are(tmp_path, capsys):
+    "Turned by what the camera says, grey from the middle on, and as large as the picture is on the screen."
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = noise_picture(tmp_path / 'p.png', (24, 16))
+    Image.fromarray(numpy.rot90(pixels).copy()).save(tmp_path / 'turned.png', exif=exif)
+    white = numpy.zeros((16, 24), bool)
+    white[:5, 6:9] = True
+    plain = cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
+    mask_of(tmp_path / 'turned-mask.png', numpy.rot90(white), exif=exif)
+    Image.fromarray(numpy.where(white, 128, 127).astype(numpy.uint8)).save(tmp_path / 'grey.png')
+    for picture, mask in (('turned', 'turned-mask'), ('turned', 'm'), ('p', 'turned-mask'), ('p', 'grey')):
+        edit = cli.open_edit(tmp_path / f'{picture}.png', tmp_path / f'{mask}.png', None, (3, 16, 16))
+        assert torch.equal(edit.picture, plain.picture) and torch.equal(edit.known, plain.known)
+    Image.fromarray(numpy.rot90(white).astype(numpy.uint8) * 255).save(tmp_path / 'other.png')
+    with pytest.raises(ValueError, match='other.png has 16 x 24 pixels, expected 24 x 16 as --image .*turned.png'):
+        cli.open_edit(tmp_path / 'turned.png', tmp_path / 'other.png', None, (3, 16, 16))
+    outside = numpy.zeros((16, 24), bool)
+    outside[:, :4] = True
+    with pytest.raises(ValueError, match='is black all over its middle square, which leaves nothing to draw'):
+        cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'o.png', outside), None, (3, 16, 16))
+    capsys.readouterr()
+    Image.new('LA', (24, 16), (0, 0)).save(tmp_path / 'clear.png')
+    assert not cli.open_edit(tmp_path / 'p.png', tmp_path / 'clear.png', None, (3, 16, 16)).known.any()
+    assert 'clear.png is white all over, or transparent, which counts as white: nothing of ' in capsys.readouterr().err
+
+
+def test_what_is_kept_is_kept_to_the_pixel_by_any_model(trained, tmp_path, monkeypatch):
+    "A thin mask, and a model whose walk ends with noise: it is put back all the same."
+    pixels = noise_picture(tmp_path / 'p.png', (8, 8))
+    white = numpy.zeros((8, 8), bool)
+    white[:, 3] = True
+    walk = cli.draw
+    monkeypatch.setattr(cli, 'draw', lambda *a, **k: (walk(*a, **k) + 0.05).clamp(-1, 1))
+    run('sample', trained, '--n', 2, '--steps', 2, '--image', tmp_path / 'p.png', '--mask', mask_of(tmp_path / 'm.png', white), '--zoom', 1, '--out', tmp_path / 'o.png')
+    got = numpy.asarray(Image.open(tmp_path / 'o.png').convert('RGB')).astype(int)
+    for image in (got[:8, :8], got[:8, 10:18]):
+        assert abs(image - pixels)[~white].max() == 0 and abs(image - pixels)[white].max() > 0
+
+
+@pytest.mark.parametrize('ground, value', [(None, 255), ('black', 0), ('#070707', 7)])
+def test_the_ground_of_a_picture_to_start_from(trained, tmp_path, monkeypatch, ground, value):
+    seen = []
+    monkeypatch.setattr(cli, 'draw', lambda *a, edit=None, **k: seen.append(edit) or edit.picture)
+    clear = photo(tmp_path / 'c.png', (8, 8), (200, 0, 0, 0), 'RGBA')
+    run('sample', trained, '--n', 1, '--image', clear, '--out', tmp_path / 'o.png', *(('--ground', ground) if ground else ()))
+    assert (from_model(seen[0].picture) == value).all()
+
+
+def test_a_ground_without_a_picture_is_refused(trained, tmp_path, capsys):
+    run('sample', trained, '--ground', 'black', '--out', tmp_path / 'o.png', code=2)
+    assert '--ground is black, and there is no picture to change; expected --image as well' in capsys.readouterr().err
+
+
 def test_models_without_text_take_pictures_too(trained, tmp_path):
     "Half of the way leaves something of the picture; the whole way forgets it."
     files = [photo(tmp_path / f'{k}.png', (8, 8), colour) for k, colour in enumerate([(200, 60, 30), (20, 90, 240)])]
@@ -716,7 +801,7 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
     common = {'negative_prompt': 'zz zz zz', 'steps': 3, 'scale': 200.0, 'seed': 4, 'output': 'tensor', 'progress': False}
     options = ('--negative', 'zz zz zz', '--steps', 3, '--guidance', 200,  # large: a random network hardly hears
                '--seed', 4, '--size', 16, '--zoom', 1)
-    edit = {'image': ramp.permute(2, 0, 1)[None].double() / 255, 'mask': hole > 0, 'strength': 0.7}
+    edit = {'image': ramp.permute(2, 0, 1)[None].double() / 255, 'mask': hole > 0, 'strength': 0.7}  # what it keeps is kept to the pixel
     for k, (files, given) in enumerate((((), {'height': 16, 'width': 16}), (('--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--strength', 0.7), edit))):
         run('sample', tmp_path / 'sd', '--prompt', 'ab', '--n', 2, *options, *files, '--out', tmp_path / f'{k}.png')
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))

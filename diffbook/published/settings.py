@@ -8,6 +8,7 @@ by name too. The tests read the signatures of the installed libraries and fail f
 from collections.abc import Mapping
 
 from .networks import NETWORKS, TEXTS
+from .tokens import TOKENIZERS
 
 FOLLOWED = 'followed'
 RULE = 'no effect: it belongs to the step rule, which DDIM replaces, with a warning'
@@ -43,4 +44,4 @@ SCHEDULERS: dict[str, Mapping[str, str]] = {
         'solver_order': RULE, 'algorithm_type': RULE, 'solver_type': RULE, 'lower_order_final': RULE},
 }  # fmt: skip
 
-SETTINGS: dict[str, Mapping[str, str]] = {**SCHEDULERS, **NETWORKS, **TEXTS}  # tokenizers join here, in a table of their own
+SETTINGS: dict[str, Mapping[str, str]] = {**SCHEDULERS, **NETWORKS, **TEXTS, **TOKENIZERS}

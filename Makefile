@@ -3,10 +3,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= out/demo
 ARGS   ?=
-SETUP  := settings.ini setup.py pyproject.toml tools/setup_venv.sh
+LOCK   ?= requirements.lock
+SETUP  := settings.ini setup.py pyproject.toml tools/setup_venv.sh $(LOCK)
+export LOCK TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nbtest export notebooks lint site bench clean
+.PHONY: help demo test nbtest export notebooks lint lock site bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +34,9 @@ notebooks: $(VENV)/.ready-dev  ## run the notebooks and store their outputs (ARG
 lint: $(VENV)/.ready-dev  ## check style with ruff
 	$(BIN)/ruff check .
 
+lock:  ## refresh requirements.lock: exact versions of everything (ARGS="'torch<2.16'" bounds one)
+	$(or $(PYTHON),python3) tools/lock.py $(ARGS)
+
 site: $(VENV)/.ready-dev  ## build the book as a web site in _docs (needs Quarto)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/build_site.sh
 
@@ -43,6 +48,8 @@ clean:  ## remove what the commands above made (keeps .venv)
 	find diffbook tests nbs tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp says what is installed in it, so it is made once and again only when its sources change.
+# LOCK=FILE takes the versions of another file, LOCK= the newest of everything, and keeps what is there; TORCH_INDEX=URL
+# takes torch and torchvision from another index, such as that of the small builds without CUDA.
 $(VENV)/.ready-demo: $(SETUP)
 	@sh tools/setup_venv.sh $(VENV) demo
 

@@ -15,11 +15,17 @@ import pytest
 
 ROOT = Path(__file__).parent
 NBS = ROOT / 'nbs'
+WITHOUT_DATA = 'without data: '  # how the reason of a test begins that was skipped for want of it
+
+for folder in (ROOT / 'data', ROOT.parent / 'data', ROOT.parent / 'shared' / 'data'):
+    if any((folder / name).is_dir() for name in ('FashionMNIST', 'emoji', 'clip-bpe', 'model-configs')):
+        os.environ.setdefault('DIFFBOOK_DATA', str(folder))
 
 
 def pytest_addoption(parser):
     parser.addoption('--slow', action='store_true', help='also run slow tests and the slow cells of the chapters')
     parser.addoption('--network', action='store_true', help='also run tests that download something')
+    parser.addoption('--shuffle', type=int, metavar='SEED', help='run the files, and the tests in each, in another order')
     parser.addoption('--types', action='store_true', help='check every call of the library against its annotations')
 
 
@@ -43,6 +49,9 @@ def pytest_collection_modifyitems(config, items):
                 if mark in item.keywords:
                     item.add_marker(skip)
 
+    if (seed := config.getoption('--shuffle')) is not None:
+        items[:] = shuffled(items, seed)
+
     if config.getoption('--types'):
         from jaxtyping import TypeCheckError
 
@@ -52,6 +61,35 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if 'bad_input' in item.keywords:
                 item.add_marker(sooner)
+
+
+def shuffled(items, seed):
+    "The files in another order, and the tests in each of them; they stay together, so that what a file shares is made once."
+    draw, files = random.Random(seed), {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    groups = list(files.values())
+    draw.shuffle(groups)
+    return [item for group in groups for item in draw.sample(group, len(group))]
+
+
+def pytest_report_header(config):
+    if (seed := config.getoption('--shuffle')) is not None:
+        return f'shuffled: --shuffle {seed}'
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(counted(terminalreporter.stats))
+
+
+def counted(stats):
+    "How many test functions ran, with how many cases, and how many of these were skipped for want of data."
+    reports = [r for name in ('passed', 'failed', 'xfailed', 'xpassed') for r in stats.get(name, []) if r.when == 'call']
+    cases = {report.nodeid for report in reports}
+    skipped = [str(r.longrepr[2]) for r in stats.get('skipped', []) if isinstance(r.longrepr, tuple)]
+    wanting = sum(reason.removeprefix('Skipped: ').startswith(WITHOUT_DATA) for reason in skipped)
+    text = f'{len({name.partition("[")[0] for name in cases}):,} functions, {len(cases):,} cases'
+    return text + (f'; skipped without data: {wanting:,}, set DIFFBOOK_DATA' if wanting else '')
 
 
 def pytest_collect_file(file_path, parent):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.measure import flops
 from diffbook.nets.unet import UNet, load_published, published_arguments
 
 OURS, DIFFUSERS, LUCIDRAINS, SMALL = 'diffbook', 'diffusers', 'denoising-diffusion-pytorch', 'smalldiffusion'
@@ -81,14 +81,13 @@ def size(net: Net) -> dict:
     "Parameters, and multiplications and additions of one image forward and of its training."
     device = next(net.parameters()).device
     x, t = torch.zeros(1, 1, 28, 28, device=device), torch.ones(1, device=device)
-    with FlopCounterMode(display=False) as forward, torch.no_grad():
-        net(x, t)
-    with FlopCounterMode(display=False) as training:
-        net(x, t).sum().backward()
+    with torch.no_grad():
+        forward = flops(lambda: net(x, t))
+    training = flops(lambda: net(x, t).sum().backward())
     net.zero_grad()
     return {
         'parameters': sum(p.numel() for p in net.parameters()),
-        'forward GFLOP an image': round(forward.get_total_flops() / 1e9, 4), 'training GFLOP an image': round(training.get_total_flops() / 1e9, 4),
+        'forward GFLOP an image': round(forward / 1e9, 4), 'training GFLOP an image': round(training / 1e9, 4),
     }  # fmt: skip
 
 

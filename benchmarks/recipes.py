@@ -24,9 +24,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from benchmarks.measure import machine
+from benchmarks.measure import counter, flops, machine
 from diffbook.core import generator
 from diffbook.nets.layers import ResBlock, Upsample
 from diffbook.nets.unet import UNet
@@ -337,14 +336,14 @@ class Meter(TorchDispatchMode):
 
     def __init__(self, clock):
         super().__init__()
-        self.clock, self.ops = clock, []
+        self.clock, self.ops, self.formulas = clock, [], counter().flop_registry
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs, out = kwargs or {}, []
         seconds = self.clock(lambda: out.append(func(*args, **kwargs)))
         if not func.is_view and func is not torch.ops.aten._unsafe_view.default:
-            count = flop_registry.get(func.overloadpacket)
-            flops = count(*args, **kwargs, out_val=out[0]) if count else 0
+            count = self.formulas.get(func.overloadpacket)
+            work = count(*args, **kwargs, out_val=out[0]) if count else 0
             written = [
                 a
                 for a, s in zip(args, func._schema.arguments)
@@ -352,7 +351,7 @@ class Meter(TorchDispatchMode):
             ]
             touched = [t for t in tree_leaves((args, kwargs, out, written)) if isinstance(t, torch.Tensor)]
             size = sum(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in touched)
-            self.ops.append((str(func).removeprefix('aten.').removesuffix('.default'), flops, size, seconds))
+            self.ops.append((str(func).removeprefix('aten.').removesuffix('.default'), work, size, seconds))
         return out[0]
 
 
@@ -386,13 +385,13 @@ def ceilings(device, clock, rounds):
         forward, both = [], []
         for c, side in shapes:
             conv = nn.Conv2d(c, c, 3, padding=1).to(device, dtype, **CHANNELS_LAST)
-            x, flops = (
+            x, work = (
                 normal(BATCH, c, side, side, device=device).to(dtype, **CHANNELS_LAST),
                 2 * BATCH * side**2 * 9 * c**2,
             )
             with torch.no_grad():
-                forward.append(rate(lambda conv=conv, x=x: conv(x), flops, clock, rounds))
-            both.append(rate(there_and_back(conv, x), 3 * flops, clock, rounds))
+                forward.append(rate(lambda conv=conv, x=x: conv(x), work, clock, rounds))
+            both.append(rate(there_and_back(conv, x), 3 * work, clock, rounds))
         a, name = normal(1024, 1024, device=device).to(dtype), str(dtype).removeprefix('torch.')
         found[name] = {
             'convolution': max(forward),
@@ -475,13 +474,12 @@ def main():
         step()
         with torch.no_grad():
             part['forward'] = metered(lambda: step.net(step.x, step.t), clock, args.rounds)
-        with FlopCounterMode(display=False) as counter:
-            step()
+        arithmetic = flops(step)
         part['training'] = by_name(metered(step, clock, args.rounds))
         part['training, bfloat16'] = by_name(metered(Step(device, bf16=True), clock, args.rounds))
         part['step'] = {
             'pictures': BATCH,
-            'flops': counter.get_total_flops(),
+            'flops': arithmetic,
             'seconds': quartiles([clock(step) for _ in range(args.rounds)]),
         }
         print(part['step'], flush=True)

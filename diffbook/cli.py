@@ -37,6 +37,7 @@ ROOT_HELP = 'Where data sets lie; else DIFFBOOK_DATA, else a cache folder.'
 
 Seed = Annotated[int, typer.Option(help='Seed of everything random.')]
 Device = Annotated[str | None, typer.Option(help='cuda, mps or cpu; by default the best there is.')]
+Ground = Annotated[str, typer.Option(help='Colour behind pictures that are transparent: a name, or #rrggbb.')]
 DataRoot = Annotated[Path | None, typer.Option(help=ROOT_HELP)]
 
 
@@ -304,7 +305,9 @@ def train(
     ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
     width: Annotated[int, typer.Option(help='Channels of the finest level of the U-Net.')] = 64,
     size: Annotated[int | None, typer.Option(help='Side of drawn shapes (default 32), of emoji (64) or of the images of a folder (64).')] = None,
-    text: Annotated[bool, typer.Option('--text', help='Train a model that reads captions: for shapes and emoji.')] = False,
+    text: Annotated[bool, typer.Option('--text', help='Train a model that reads captions: for shapes, emoji and a folder with a .txt beside each image.')] = False,
+    ground: Ground = 'white',
+    skip_broken: Annotated[bool, typer.Option('--skip-broken', help='Leave out the images of a folder that cannot be read, and count them.')] = False,
     save_every: Annotated[int, typer.Option(help='Updates between two checkpoints.')] = 500,
     bf16: Annotated[bool | None, typer.Option('--bf16/--no-bf16', help='Compute in bfloat16; by default on a GPU.')] = None,
     compile: Annotated[bool, typer.Option('--compile', help='Compile the network first (minutes).')] = False,
@@ -350,7 +353,10 @@ def train(
     tell_user = say if rank == 0 else lambda text: None
     team = join(device, shard=shard, timeout=timeout)
     device = getattr(team, 'device', None) or pick_device(device)
-    found = load_captioned(data, data_root, size) if text else load_images(data, 'train', data_root, size)
+    own = {'captions': text or None, 'ground': ground, 'skip_broken': skip_broken} if Path(data).is_dir() else {}
+    if not own and (ground != 'white' or skip_broken):
+        raise ValueError(f'--ground and --skip-broken are for a folder of images, and --data is {data}')
+    found = load_captioned(data, data_root, size, **own) if text else load_images(data, 'train', data_root, size, **own)
     images = found.images
     model = new_text_model(found, width, seed) if text else new_model(tuple(images.shape[1:]), width, seed)
     examples = (images, model.conditioner.tokenizer(found.captions)) if text else images
@@ -390,27 +396,28 @@ def train(
         + (f' --prompt "{found.captions[0]}"' if text else ''))  # fmt: skip
 
 
-def load_captioned(name: str, root: Path | None, size: int | None) -> 'Dataset':
+def load_captioned(name: str, root: Path | None, size: int | None, **own: Any) -> 'Dataset':
     "Load images with captions: of shapes, those that no test asks for, and some captions that leave something out."
     from diffbook.data import draw_split
 
     if name == 'shapes':
         at_least('--size', size, 8)
         return draw_split(50_000, size or 32, brief=0.2)
-    found = load_images(name, 'train', root, size)
+    found = load_images(name, 'train', root, size, **own)
     if found.captions is None:
         raise ValueError(f'--text needs captions, and {name} has none; expected --data shapes, emoji, or a folder with a .txt beside each image')
     return found
 
 
-def load_images(name: str, split: str, root: Path | None, size: int | None) -> 'Dataset':
-    "Load a data set for a command."
+def load_images(name: str, split: str, root: Path | None, size: int | None, **own: Any) -> 'Dataset':
+    "Load a data set for a command; `own` says how a folder is read."
     from diffbook.data import load_data
 
     at_least('--size', size, 8)
     if size is not None and name in ('fashion-mnist', 'mnist', 'cifar10'):
         raise ValueError(f'--size is {size}, and {name} has one size; expected --size only with shapes, emoji or a folder')
-    return load_data(name, split, root, size=size)
+    with noted():
+        return load_data(name, split, root, size=size, **own)
 
 
 def train_loop(

@@ -4,6 +4,7 @@ reads it, which may do that and nothing else. This is the one file of the packag
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -16,6 +17,15 @@ OLDEST = (2, 10)  # of torch: before, weights_only could be got round
 MOST, DEPTH = 100_000, 32  # things in a file, and how deeply they may lie in each other
 SPARE = 1 << 30  # bytes of memory beyond four times the file
 ENDINGS = ('.pt', '.pth', '.bin', '.ckpt', '.pkl', '.pickle')
+HEAD = 1 << 24  # bytes at the front of an old file in which its names are looked for; the numbers come after them
+STUBBED = (  # modules whose classes a training run leaves beside its tensors: each becomes an empty stub, and none is imported
+    'pytorch_lightning', 'lightning', 'lightning_fabric', 'lightning_lite', 'lightning_utilities', 'torchmetrics', 'omegaconf', 'argparse', 'pathlib',
+    'numpy.core.multiarray', 'numpy._core.multiarray', 'numpy.dtype', 'numpy.dtypes', 'numpy.ndarray', 'numpy.random', 'torch.optim', 'torch.torch_version',
+    'datetime', 'decimal', 'fractions', 'uuid', 'enum', 'typing', 'collections', 'copyreg', 'functools.partial', 'transformers.training_args',
+    'transformers.trainer_utils', *(f'builtins.{n}' for n in ('object', 'frozenset', 'range', 'slice', 'list', 'dict', 'tuple', 'int', 'float', 'str', 'bool', 'bytes')),
+)  # fmt: skip
+FILLED = {'collections.defaultdict': dict, 'AttributeDict': dict, 'easydict.EasyDict': dict, 'collections.deque': list}  # ends of names -> what is filled in place of them
+OLDER = {'copy_reg': 'copyreg', '__builtin__': 'builtins', 'xrange': 'range', 'unicode': 'str', 'long': 'int'}  # names of Python 2, which pickles still use
 FORBIDDEN = (
     'socket', 'subprocess', 'shutil', 'ctypes', 'pickle', 'marshal', 'exec', 'compile', 'import', 'tempfile', 'glob', 'sys', 'signal', 'syslog', 'resource',
     'os.system', 'os.exec', 'os.fork', 'os.posix_spawn', 'os.spawn', 'os.startfile', 'os.kill', 'os.remove', 'os.rename', 'os.mkdir', 'os.rmdir', 'os.chmod',
@@ -105,8 +115,10 @@ def _check_zip(path: Path) -> None:
         raise ValueError('the archive is compressed, which torch never does')
     if sum(e.file_size for e in entries) > path.stat().st_size:
         raise ValueError('the archive holds more than its own size')
-    if any('/code/' in n or n.endswith('constants.pkl') for n in names) or sum(n.endswith('data.pkl') for n in names) != 1:
-        raise ValueError('the archive holds a program (TorchScript), or not one table of tensors')
+    if any('/code/' in n or n.endswith('constants.pkl') for n in names):
+        raise ValueError('it is a program (TorchScript), which no stranger should run here; ask whoever made it for the state_dict() of the model')
+    if sum(n.endswith('data.pkl') for n in names) != 1:
+        raise ValueError('the archive holds not one table of tensors')
 
 
 def _limit(size: int) -> None:
@@ -144,12 +156,48 @@ def _watch(source: Path) -> list[str]:
     return tried
 
 
+class Inert:
+    "Stand where an object stood that is not wanted: take anything, keep nothing, do nothing."
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any) -> 'Inert':
+        return object.__new__(cls)
+
+    def __init__(self, *args: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _stub(name: str) -> type:
+    "An empty class of this name; in place of a dictionary or list of some kind it gives an ordinary one."
+    plain = next((kind for end, kind in FILLED.items() if name.endswith(end)), None)
+    more = {} if plain is None else {'__new__': lambda cls, *args: plain()}
+    return type(name.rpartition('.')[2], (Inert,), {'__slots__': (), **more})
+
+
+def _stubs(source: Path) -> list[tuple[type, str]]:
+    "An empty class for each name on the list that the file mentions; the names are looked for in its bytes, and nothing is built."
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            data = archive.read(next(n for n in archive.namelist() if n.endswith('data.pkl')))
+    else:
+        with source.open('rb') as file:
+            data = file.read(HEAD)
+    found = re.findall(rb'(?=c([A-Za-z_][\w.]{0,99})\n([A-Za-z_][\w.]{0,99})\n)', data)  # at every letter: a mark of the format can look like one
+    names = {f'{OLDER.get(module, module)}.{OLDER.get(name, name)}' for module, name in ((m.decode(), n.decode()) for m, n in found)}
+    return [(_stub(name), name) for name in sorted(names) if any(name == known or name.startswith(known + '.') for known in (*STUBBED, *FILLED))]
+
+
 def _tensors(value: Any, name: str = '', depth: int = 0) -> Iterator[tuple[str, Any]]:
     "All that a checkpoint holds, by name: a dictionary in a dictionary has names with dots."
     if depth > DEPTH:
         raise ValueError(f'it holds things in things, {DEPTH} deep and more')
     if isinstance(value, Mapping):
         for key, inner in value.items():
+            key = key.__name__ if isinstance(key, type) else key
             yield from _tensors(inner, f'{name}.{key}' if name else str(key), depth + 1)
     elif isinstance(value, (list, tuple)):
         for key, inner in enumerate(value):
@@ -185,13 +233,14 @@ def _gather(loaded: Any, part: str | None, size: int) -> tuple[dict[str, Any], l
             raise ValueError(f'at {name} its tensors come to {total:,} bytes or a name stands twice, and the file has {size:,} bytes')
         found[name] = value.detach().clone(memory_format=torch.contiguous_format)
     if not found:
-        raise ValueError('it holds no tensor')
+        raise ValueError('it holds no tensor' + f'; left out were {", ".join(left[:20])}' * bool(left))
     return found, left
 
 
 def work(source: Path, target: Path, part: str | None = None) -> dict[str, Any]:
     "Read and write, under all limits; what this process was is over afterwards."
     network = _no_network()
+    import encodings.latin_1  # noqa: F401  # in which old pickles keep bytes
     import io
     import warnings
 
@@ -209,6 +258,7 @@ def work(source: Path, target: Path, part: str | None = None) -> dict[str, Any]:
     size = source.stat().st_size
     _check_zip(source)
     _limit(size)
+    torch.serialization.add_safe_globals(_stubs(source))
     tried = _watch(source)
     try:
         loaded = torch.load(str(source), map_location='cpu', weights_only=True)

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'REGISTRY', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES', 'Cond',
-           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'seeded_noise', 'generator', 'Rows',
-           'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json', 'read_json', 'Span', 'read_header']
+           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'seeded_noise', 'generator',
+           'Rows', 'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json', 'read_json', 'Span',
+           'read_header']
 
 # %% ../nbs/00_core.ipynb #imports
 import functools
@@ -17,7 +18,7 @@ import reprlib
 import types
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,7 +96,7 @@ def stream_key(seed: int, purpose: str) -> tuple[int, int]:
 def uniform(
     seed: int,  # the run
     purpose: str,  # what the numbers are for, such as 'train'
-    step: int | Tensor,  # which step of the run, up to 64 bits
+    step: int | Tensor,  # which step of the run, up to 64 bits: one, or (b,)
     sample: Sequence[int] | Tensor,  # (b,) indices of the samples, up to 32 bits
     shape: Sequence[int] = (),  # of one sample
 ) -> Tensor:  # (b, *shape) in float64, inside the open interval (0, 1)
@@ -103,7 +104,7 @@ def uniform(
     size = math.prod(shape)
     sample = torch.as_tensor(sample, dtype=torch.int64).reshape(-1, 1)
     block = torch.arange((size + 3) // 4)
-    step = int(step)
+    step = step.to(torch.int64).reshape(-1, 1) if isinstance(step, Tensor) else int(step)
     bits = philox((block, sample & LOW, step & LOW, (step >> 32) & LOW), stream_key(seed, purpose))
     numbers = (torch.stack(bits, -1).flatten(1)[:, :size].double() + 0.5) / 2**32
     return numbers.reshape(-1, *shape)
@@ -112,7 +113,7 @@ def uniform(
 def noise(
     seed: int,  # the run
     purpose: str,  # what the noise is for
-    step: int | Tensor,  # which step of the run
+    step: int | Tensor,  # which step of the run: one, or (b,)
     sample: Sequence[int] | Tensor,  # (b,) indices of the samples
     shape: Sequence[int] = (),  # of one sample
 ) -> Tensor:  # (b, *shape) in float64, unit variance
@@ -124,18 +125,30 @@ def noise(
     return both[:, :size].reshape(-1, *shape)
 
 # %% ../nbs/00_core.ipynb #seeded-noise
+@dataclass(frozen=True)
+class Noise:
+    "Draw the noise of a sampler: a function of the time and of the sample's index."
+
+    seed: int = 0  # the run
+    purpose: str = 'sample'  # what the noise is for
+    start: int = 0  # index of the first sample of the batch
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:  # noise like x
+        step = as_time(t).reshape(-1).cpu().view(torch.int64)  # the bits of the time; each example has its own
+        return noise(self.seed, self.purpose, step, range(self.start, self.start + len(x)), x.shape[1:]).to(x)
+
+    def fork(self, word: str) -> 'Noise':
+        "Another stream for the same samples, for whoever wraps a sampler and draws beside it."
+        return replace(self, purpose=f'{self.purpose}/{word}')
+
+# %% ../nbs/00_core.ipynb #seeded-noise-code
 def seeded_noise(
     seed: int = 0,  # the run
     purpose: str = 'sample',  # what the noise is for
     start: int = 0,  # index of the first sample of the batch
-) -> NoiseFn:  # (x, t) -> noise like x
-    "Make the noise of a sampler: a function of the time and of the sample's index."
-
-    def draw(x: Tensor, t: Tensor) -> Tensor:
-        step = as_time(t).reshape(-1)[:1].cpu().view(torch.int64).item() & (2**64 - 1)
-        return noise(seed, purpose, step, range(start, start + len(x)), x.shape[1:]).to(x)
-
-    return draw
+) -> Noise:  # (x, t) -> noise like x
+    "Make the noise of a sampler."
+    return Noise(seed, purpose, start)
 
 # %% ../nbs/00_core.ipynb #generator
 def generator(
@@ -168,6 +181,8 @@ def draw_rows(
     generator: torch.Generator | Rows | None,  # of these rows, or of a batch that they are part of
 ) -> Tensor:  # n rows
     "Draw the rows of a part as if the whole batch were drawn, so that no number depends on the parts."
+    if not isinstance(generator, (Rows, torch.Generator, type(None))):
+        raise ValueError(f"generator is {generator!r}, expected a torch.Generator, such as core.generator(0, 'train')")
     if not isinstance(generator, Rows):
         return draw(n, generator)
     if generator.first + n > generator.total:
@@ -236,7 +251,7 @@ def build(config: Any) -> Any:
         return config
     name, arguments = config.get('type'), {k: v for k, v in config.items() if k != 'type'}
     if not isinstance(name, str) or name not in REGISTRY:
-        raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}')
+        raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}; a class is known once its module is imported')
     f = REGISTRY[name]
     known = inspect.signature(f).parameters
     if isinstance(f, type) or arguments:
@@ -286,7 +301,7 @@ def read_json(
     return parse_json(path.read_bytes(), path)
 
 # %% ../nbs/00_core.ipynb #header-limits
-MAX_HEADER, MAX_TENSORS = 1 << 20, 20_000  # bytes of a header, and tensors in it; published models have some thousands
+MAX_HEADER, MAX_TENSORS = 100_000_000, 20_000  # bytes of a header, as in the safetensors library, and tensors in it; models have some thousands
 KIND_BYTES = {
     'BOOL': 1, 'U8': 1, 'I8': 1, 'F8_E5M2': 1, 'F8_E4M3': 1, 'U16': 2, 'I16': 2, 'F16': 2, 'BF16': 2,
     'U32': 4, 'I32': 4, 'F32': 4, 'U64': 8, 'I64': 8, 'F64': 8, 'C64': 8,
@@ -323,18 +338,29 @@ def read_header(
     size = path.stat().st_size
     with path.open('rb') as file:
         length = int.from_bytes(file.read(8), 'little')
-        if not 2 <= length <= min(MAX_HEADER, size - 8):
-            raise ValueError(f'{path} is damaged or cut short: its header claims {length:,} bytes, and the file has {size:,}; expected at most {MAX_HEADER:,}')
+        if not 2 <= length <= size - 8:
+            raise ValueError(f'{path} is damaged or cut short: its header claims {length:,} bytes, and the file has {size:,}')
+        if length > MAX_HEADER:
+            raise ValueError(f'{path} has a header of {length:,} bytes, expected at most {MAX_HEADER:,}: write it anew without what it says of itself')
         raw = file.read(length)
     try:
         return _entries(raw, size)
     except ValueError as error:
         raise ValueError(f'{path} is damaged or cut short: {error}') from error
 
+# %% ../nbs/00_core.ipynb #header-many
+def _names_many(raw: bytes) -> bool:
+    "Whether a header holds more things than it may, which is counted before they are made; what stands inside a text is one."
+    plain = raw.replace(rb'\\', b'').replace(rb'\"', b'')
+    if plain.count(b'"dtype"') > MAX_TENSORS or plain.count(b'"') > 20 * MAX_TENSORS:
+        return True
+    outside = b''.join(plain.split(b'"')[::2])
+    return sum(map(outside.count, (b'[', b'{', b','))) > 10 * MAX_TENSORS
+
 # %% ../nbs/00_core.ipynb #header-entries
 def _entries(raw: bytes, size: int) -> tuple[dict[str, str], dict[str, Span]]:
     "The header `raw` of a file of `size` bytes, checked as a whole."
-    if raw.count(b'"dtype"') > MAX_TENSORS or sum(map(raw.count, (b'[', b'{', b','))) > 10 * MAX_TENSORS:
+    if _names_many(raw):
         raise ValueError(f'its header names more than {MAX_TENSORS:,} tensors')
     found = parse_json(raw, 'its header')
     about = found.pop('__metadata__', {})

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS', 'JITTER', 'PAIRS', 'TRIPLES', 'LAYOUTS',
-           'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'EMOJI_STYLES', 'SOURCES', 'MAX_PIXELS',
-           'Dataset', 'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard',
-           'spiral', 'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
+           'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'EMOJI_STYLES', 'SOURCES', 'Dataset',
+           'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral',
+           'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
            'draw_near_misses', 'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root',
            'fetch_data', 'read_idx', 'read_image', 'check_caption', 'read_folder', 'load_data', 'Column', 'Shards',
            'write_shards', 'read_shards']
@@ -28,6 +28,7 @@ import unicodedata
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .core import generator, read_header, read_json, uniform
+from .store.pictures import choose, middle, opened, read_all, read_picture
 
 # %% ../nbs/03_data.ipynb #dataset
 @dataclass(frozen=True)
@@ -984,9 +986,9 @@ def _emoji_rows(style: str) -> list[dict]:
 
 def _shrink_emoji(content: bytes) -> numpy.ndarray:
     "A published file of 128 x 128 pixels as (64, 64, 3) bytes on white."
-    with Image.open(io.BytesIO(content), formats=['PNG', 'WEBP']) as image:
+    with opened('an emoji', content) as image:
         if image.size != (128, 128):
-            raise ValueError(f'an emoji has {image.size[0]} x {image.size[1]} pixels, expected 128 x 128')
+            raise ValueError(f'it has {image.size[0]} x {image.size[1]} pixels, expected 128 x 128')
         weighted = image.convert('RGBA').convert('RGBa')  # colours times opacity
     small = numpy.asarray(weighted.resize((64, 64), Image.Resampling.BOX)).astype(numpy.int16)
     return (small[..., :3] + 255 - small[..., 3:]).astype(numpy.uint8)
@@ -1104,34 +1106,15 @@ def _load_emoji(split: str, root: str | Path | None, size: int) -> Dataset:
     return Dataset(images, torch.tensor(labels), tuple(captions), 'emoji', ('style', 'group', 'base'))
 
 # %% ../nbs/03_data.ipynb #read-image
-MAX_PIXELS, _SCANS = 40_000_000, 64  # of a picture; a JPEG may ask for every pixel again and again
-
-
-def _middle(image: Image.Image, size: int) -> Image.Image:
-    "The middle square of a picture, scaled; what is transparent becomes white."
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
-        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
-    how = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
-    return image.convert('RGB').resize((size, size), how, (left, top, left + side, top + side))
-
-
 def read_image(
-    path: str | Path,  # a PNG, JPEG or WebP file
+    path: str | Path,  # a PNG, JPEG, WebP, GIF, BMP or TIFF file
     size: int,  # height and width to scale to
     content: bytes | None = None,  # what is in it, where that is at hand; `path` then is a name for messages
+    *,
+    ground: str | Sequence[int] = 'white',  # behind what is transparent: a colour's name, or three bytes
 ) -> Tensor:  # (3, size, size) uint8
-    "Read the middle square of an image file, scaled; what is transparent becomes white."
-    try:
-        with Image.open(path if content is None else io.BytesIO(content), formats=['PNG', 'JPEG', 'WEBP']) as image:
-            (width, height), scans = image.size, (content or Path(path).read_bytes()).count(b'\xff\xda') if image.format == 'JPEG' else 1
-            pixels = _middle(image, size).tobytes() if width * height <= MAX_PIXELS and scans <= _SCANS else None
-    except Exception as error:  # a decoder that meets a stranger's bytes may raise anything
-        raise ValueError(f'{path} could not be read as PNG, JPEG or WebP: {error or type(error).__name__}') from error
-    if pixels is None:
-        raise ValueError(f'{path} has {width} x {height} pixels, more than {MAX_PIXELS}, or {scans} scans, more than {_SCANS}')
-    return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(size, size, 3).permute(2, 0, 1)
+    "Read the middle square of an image file, upright, scaled, on a ground where it is transparent."
+    return middle(read_picture(path, content, ground=ground), size)
 
 # %% ../nbs/03_data.ipynb #read-captions
 _LONGEST = 1 << 16  # bytes of a caption
@@ -1147,12 +1130,12 @@ def check_caption(text: str, where: object) -> str:
     return text
 
 
-def _read_captions(files: Sequence[Path]) -> tuple[str, ...] | None:
-    "The captions beside images, if there are any."
+def _read_captions(files: Sequence[Path]) -> tuple[str, ...]:
+    "The captions beside images."
     beside = [file.with_suffix('.txt') for file in files]
     lacking = [path for path in beside if not path.is_file()]
     if len(lacking) == len(files):
-        return None
+        raise ValueError(f'there are no captions: expected a text file beside each image, such as {beside[0]}')
     if lacking:
         raise FileNotFoundError(f'{lacking[0]} is not there: {len(files) - len(lacking)} of {len(files)} images have a caption beside them, expected all or none')
     return tuple(_read_caption_file(path) for path in beside)
@@ -1169,45 +1152,71 @@ def _read_caption_file(path: Path) -> str:
         raise ValueError(f'{path} is empty, expected a caption')
     return caption
 
+# %% ../nbs/03_data.ipynb #captions-beside
+def _captions_beside(files: Sequence[Path], wanted: bool | None) -> tuple[str, ...] | None:
+    "Captions that are demanded (True), taken if each image has a good one (None), or not looked at."
+    if wanted is False:
+        return None
+    try:
+        return _read_captions(files)
+    except (OSError, ValueError):
+        if wanted:
+            raise
+        return None
+
 # %% ../nbs/03_data.ipynb #read-folder
 def read_folder(
-    path: str | Path,  # a folder of images; sub-folders, if any, are classes
+    path: str | Path,  # a folder of images; sub-folders, if any, are classes, unless they are called train, test or val
     size: int = 64,  # height and width to scale to
+    *,
+    split: str | None = None,  # train, test or val, where there are such sub-folders; None: train
+    captions: bool | None = None,  # True: every image must have one; None: take them if every image has one; False: leave them
+    ground: str | Sequence[int] = 'white',  # behind what is transparent
+    skip_broken: bool = False,  # leave out what cannot be read, and say so
 ) -> Dataset:  # in the order of the file names
-    "Read a folder of PNG, JPEG and WebP images, with captions if each has a .txt file of its name beside it."
-    path = Path(path)
-    if not path.is_dir():
+    "Read a folder of images, with the captions in text files of their names; a warning says what was left out."
+    if not Path(path).is_dir():
         raise FileNotFoundError(f'{path} is not a folder')
-    if size < 1:
-        raise ValueError(f'size is {size}, expected at least 1')
-    files = sorted(p for p in path.rglob('*') if p.suffix.lower() in ('.png', '.jpg', '.jpeg', '.webp') and p.is_file())
-    if not files:
-        raise ValueError(f'{path} holds no .png, .jpg, .jpeg or .webp file')
-    images = torch.stack([read_image(file, size) for file in files])
-    classes = sorted({file.parent.relative_to(path).as_posix() for file in files})
-    labels = torch.tensor([classes.index(file.parent.relative_to(path).as_posix()) for file in files])
-    many, captions = len(classes) > 1, _read_captions(files)
-    return Dataset(images, labels if many else None, captions, path.name, tuple(classes) if many else ())
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ValueError(f'size is {size!r}, expected a whole number, at least 1')
+    files, folders, said = choose(path, split)
+    images, kept, broken = read_all(files, size, ground, skip_broken)
+    for text in filter(None, (*said, broken)):
+        warnings.warn(text, stacklevel=2)
+    labels, classes = _number_classes(['/'.join(folders[k]) for k in kept])
+    return Dataset(images, labels, _captions_beside([files[k] for k in kept], captions), Path(path).name, classes)
+
+# %% ../nbs/03_data.ipynb #number-classes
+def _number_classes(names: Sequence[str]) -> tuple[Tensor | None, tuple[str, ...]]:
+    "Labels, -1 for an image of no class, and what they mean; nothing if all images are of one kind."
+    if len(set(names)) < 2:
+        return None, ()
+    classes = tuple(sorted(set(names) - {''}))
+    return torch.tensor([classes.index(name) if name else -1 for name in names]), classes
 
 # %% ../nbs/03_data.ipynb #load
 def load_data(
     name: str,  # shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images
-    split: str = 'train',  # train or test
+    split: str = 'train',  # train or test; of a folder with such sub-folders also val
     root: str | Path | None = None,  # see data_root
     *,
     size: int | None = None,  # of drawn shapes (32), of emoji or of a folder's images (64)
+    captions: bool | None = None,  # of a folder: see read_folder
+    ground: str | Sequence[int] = 'white',  # of a folder: behind what is transparent
+    skip_broken: bool = False,  # of a folder: leave out what cannot be read
 ) -> Dataset:
     "Load a data set by name."
-    if split not in ('train', 'test'):
-        raise ValueError(f"split is {split!r}, expected 'train' or 'test'")
+    own = name not in ('shapes', *SOURCES) and Path(name).is_dir()
+    if split not in (('train', 'test', 'val') if own else ('train', 'test')):
+        raise ValueError(f"split is {split!r}, expected 'train' or 'test'" + (" or 'val'" if own else ''))
+    if own:
+        return read_folder(name, 64 if size is None else size, split=split, captions=captions, ground=ground, skip_broken=skip_broken)
     if name == 'shapes':
         return draw_shapes(20_000, size or 32) if split == 'train' else draw_shapes(2_000, size or 32, start=1 << 30)
     if name == 'emoji':
         return _load_emoji(split, root, size or 64)
     if name in SOURCES:
         return (_load_cifar10 if name == 'cifar10' else _load_idx)(name, split, root)
-    if Path(name).is_dir():
-        return read_folder(name, size or 64)
     raise ValueError(f'data set is {name!r}, expected shapes, {", ".join(SOURCES)}, or a folder of images')
 
 # %% ../nbs/03_data.ipynb #shard-kinds

@@ -7,18 +7,17 @@ __all__ = ['cut_times', 'start_from', 'as_mask', 'put_back', 'inpaint', 'renoise
            'repaint', 'measured_law', 'steer', 'dps', 'conjugate_gradients', 'pigdm', 'rise', 'invert', 'slerp']
 
 # %% ../nbs/45_editing.ipynb #imports
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 
 import torch
 from torch import Tensor
 
 # %% ../nbs/45_editing.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, NoiseFn, as_time, match_dims, seeded_noise
+from .core import Cond, Data, DenoiseFn, Noise, NoiseFn, as_time, match_dims, seeded_noise
 from .exact import GaussianMixture
-from .samplers import Solver, ancestral, ddim, walk
+from .samplers import Solver, ancestral, ddim, equip, forked, walk
 from .schedules import Schedule
 
 # %% ../nbs/45_editing.ipynb #cut-times
@@ -83,16 +82,19 @@ def put_back(
 def inpaint(
     solver: Solver,  # the step rule, such as ancestral
     known: Tensor,  # the clean picture, (b, ...) or (1, ...)
-    mask: Tensor,  # True where the picture is known and stays
+    mask: Tensor,  # True where it is known and stays
     *,
-    noise: NoiseFn = seeded_noise(0, 'known'),  # what the known region is noised with
+    noise: NoiseFn | None = None,  # of the known region; a fork of the solver's if not said
 ) -> Solver:  # the same rule, tied to the picture
     "Put the known region back at both ends of every step (Song et al. 2021, replacement)."
     mask = as_mask(mask, known)
 
-    def step(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None) -> Data:
-        tie = partial(put_back, schedule, known=known, mask=mask, noise=noise)
-        return tie(solver(schedule, denoise, tie(x, t), t, s, cond), s)
+    own = noise
+
+    @wraps(solver)
+    def step(schedule, denoise, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more) -> Data:
+        tie = partial(put_back, schedule, known=known, mask=mask, noise=forked(own, noise, 'known'))
+        return tie(equip(solver, noise=noise, **more)(schedule, denoise, tie(x, t), t, s, cond), s)
 
     return step
 
@@ -125,7 +127,7 @@ def resampling(
 # %% ../nbs/45_editing.ipynb #with-noise
 def with_noise(solver: Solver, noise: NoiseFn) -> Solver:
     "Give a solver its source of fresh noise, if it takes one."
-    return partial(solver, noise=noise) if 'noise' in inspect.signature(solver).parameters else solver
+    return equip(solver, noise=noise)
 
 # %% ../nbs/45_editing.ipynb #falling
 def check_walk(schedule: Schedule, x: Data, times: Tensor, way: int = -1) -> Tensor:
@@ -286,7 +288,9 @@ def rise(
     "Climb from x_s to the noisier x_t (Song et al. 2021, section 4.3); with rounds, until a step down leads back to x_s."
     alpha_s, sigma_s, alpha_t, sigma_t = schedule.alpha(s), schedule.sigma(s), schedule.alpha(t), schedule.sigma(t)
     # without noise eps is 0 / 0; the flow leaves smooth data with eps = 0
-    y = ddim(schedule, denoise, x, s, t, cond) if sigma_s.all() else match_dims(alpha_t / alpha_s, x) * x
+    bare, y = sigma_s == 0, match_dims(alpha_t / alpha_s, x) * x
+    if not bare.all():
+        y = torch.where(match_dims(bare, x).bool(), y, ddim(schedule, denoise, x, torch.where(bare, as_time(t), as_time(s)), t, cond))
     gain = (alpha_t**2 + sigma_t**2) / (alpha_s * alpha_t + sigma_s * sigma_t)  # 1 / the step's slope for unit variance
     for _ in range(rounds):
         y = y + match_dims(gain, x) * (x - solver(schedule, denoise, y, t, s, cond))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #imports-own
@@ -64,20 +65,55 @@ class Denoiser(nn.Module):
         *,
         noise_input: Callable[[Schedule, Tensor], Tensor] = scaled_time,  # what the network is told of t
         input_scale: Callable[[Schedule, Tensor], Tensor] | None = None,  # factor on its input
+        variance: Callable[[Schedule, Tensor, Tensor, Tensor], Tensor] | None = None,  # reads the second half of an answer with twice the channels
     ):
         super().__init__()
         skip_out(prediction, schedule, as_time(schedule.t_max))  # refuses a prediction that cannot start a sampler
         self.net, self.schedule, self.prediction = net, schedule, prediction
-        self.noise_input, self.input_scale = noise_input, input_scale
-
-    def raw(self, x: Data, t: Time, cond: Cond | None = None) -> Data:
-        "What the network says, before it is solved for x0."
-        scale = 1.0 if self.input_scale is None else match_dims(self.input_scale(self.schedule, t), x)
-        level = self.noise_input(self.schedule, t).to(x.device, torch.float32).expand(len(x))
-        return self.net(scale * x, level, cond)
+        self.noise_input, self.input_scale, self.variance = noise_input, input_scale, variance
 
     def forward(self, x: Data, t: Time, cond: Cond | None = None) -> Data:
         return solve_x0(self.prediction, self.schedule, self.raw(x, t, cond), x, t)
+
+# %% ../nbs/21_losses.ipynb #denoiser-raw
+@patch
+def answer(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> tuple[Data, Data | None]:
+    "What the network says: its prediction, and what a learned variance is read from."
+    scale = 1.0 if self.input_scale is None else match_dims(self.input_scale(self.schedule, t), x)
+    level = self.noise_input(self.schedule, t).to(x.device, torch.float32).expand(len(x))
+    y = self.net(scale * x, level, cond)
+    want = x.shape if self.variance is None else (len(x), 2 * x.shape[1], *x.shape[2:])
+    if y.shape != want:
+        raise ValueError(f'the network answered with shape {tuple(y.shape)}, expected {tuple(want)} for x of shape {tuple(x.shape)}; '
+                         'with variance=learned_range it has twice the channels of x, else as many')
+    return (y, None) if self.variance is None else y.chunk(2, 1)
+
+
+@patch
+def raw(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> Data:
+    "What the network predicts, before it is solved for x0."
+    return self.answer(x, t, cond)[0]
+
+# %% ../nbs/21_losses.ipynb #denoiser-both
+@patch
+def both(
+    self: Denoiser,
+    x: Data,  # x_t
+    t: Time,  # now
+    s: Time,  # the next time
+    cond: Cond | None = None,  # condition
+) -> tuple[Data, Data]:  # x0, and the variance of the step to s, like x
+    "Give the estimate and the learned variance, from one call of the network."
+    if self.variance is None:
+        raise ValueError('the variance is not learned: make the denoiser with variance=learned_range and a network of twice the channels')
+    y, v = self.answer(x, t, cond)
+    return solve_x0(self.prediction, self.schedule, y, x, t), self.variance(self.schedule, v, t, s)
+
+
+@patch
+def step_variance(self: Denoiser, x: Data, t: Time, s: Time, cond: Cond | None = None) -> Data:
+    "Give the learned variance of the step from t to s, like x."
+    return self.both(x, t, s, cond)[1]
 
 # %% ../nbs/21_losses.ipynb #loss-code
 def diffusion_loss(

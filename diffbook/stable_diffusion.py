@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import numpy
@@ -48,7 +48,8 @@ class Pixels(Codec):
 def in_ratio(solver: Solver) -> Solver:
     "Let `solver` walk x / alpha over sigma / alpha: Euler's method is then DDIM (Karras et al. 2022, section 4)."
 
-    def step(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None) -> Data:
+    @wraps(solver)
+    def step(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, **more: object) -> Data:
         alpha_t, alpha_s = schedule.alpha(t), schedule.alpha(s)
         if not alpha_t.all():
             raise ValueError(f'at t = {float(t.max()):g} no signal is left and sigma / alpha is infinite; take ddim, or begin earlier')
@@ -58,7 +59,7 @@ def in_ratio(solver: Solver) -> Solver:
             time, alpha = (t, alpha_t) if torch.equal(w, u) else (s, alpha_s)
             return denoise(match_dims(alpha, y) * y, time, cond)
 
-        y = solver(KarrasSchedule(float(u.max())), asked, x / match_dims(alpha_t, x), u, v, cond)
+        y = solver(KarrasSchedule(float(u.max())), asked, x / match_dims(alpha_t, x), u, v, cond, **more)
         return match_dims(alpha_s, x) * y
 
     return step

@@ -1,9 +1,14 @@
 """The lists that parametrise the tests: a new schedule, prediction or solver is tested by adding its name here."""
 
+import re
 from functools import partial
+from pathlib import Path
 
+import pytest
 import torch
 
+from conftest import WITHOUT_DATA
+from diffbook.data import data_root
 from diffbook.predictions import predict_edm, predict_eps, predict_score, predict_v, predict_velocity, predict_x0
 from diffbook.samplers import ancestral, ddim, euler, heun
 from diffbook.schedules import (
@@ -46,6 +51,30 @@ PREDICTIONS = {
 
 SOLVERS = {'ddim': ddim, 'euler': euler, 'heun': heun}  # deterministic: each has a limit, the exact flow
 STOCHASTIC_SOLVERS = {'ancestral': ancestral, 'ddim-eta': partial(ddim, eta=1.0)}
+
+
+def needs_data(name: str, file: str = '') -> Path:
+    "The folder `name` of the published data that this file lies in; without it the test is skipped, and the summary says so."
+    folder = data_root() / name
+    if not (folder / file).exists():
+        pytest.skip(WITHOUT_DATA + name)
+    return folder
+
+
+def refuses(table):
+    "A test of a table, (call, words) by name or in a row: each raises ValueError with its words, plain or an expression."
+    if not isinstance(table, dict):
+        table = {f'{i} {words}': (call, words) for i, (call, words) in enumerate(table)}
+
+    @pytest.mark.bad_input
+    @pytest.mark.parametrize('name', table)
+    def refused(name):
+        call, words = table[name]
+        with pytest.raises(ValueError) as error:
+            call()
+        assert words in str(error.value) or re.search(words, str(error.value)), error.value
+
+    return refused
 
 
 def inner_times(schedule, n: int = 7, margin: float = 0.02) -> torch.Tensor:

@@ -40,7 +40,7 @@ from diffbook.data import (
 )
 from diffbook.elbo import elbo_terms
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
-from diffbook.exercise import check as check_exercise
+from diffbook.exercise import grade as check_exercise
 from diffbook.gaussian import kl_gaussian
 from diffbook.ledger import check
 from diffbook.losses import Denoiser, diffusion_loss
@@ -302,7 +302,7 @@ DATA_FILES = {  # how a file comes about, how it is read, words of the message
     'idx that is cut': (lambda f: zipped(f, b'\x00\x00\x08\x01\x00\x00\x00\x09ab'), lambda f: read_idx(f, 1), 'holds 2 bytes of data, its header says 9'),
     'idx that is no gzip': (lambda f: f.write_bytes(b'hello hello'), lambda f: read_idx(f, 1), 'is damaged'),
     'image that is none': (lambda f: f.with_suffix('.png').write_bytes(b'no image'), lambda f: read_folder(f.parent), 'could not be read as PNG'),
-    'folder without images': (lambda f: None, lambda f: read_folder(f.parent), 'holds no .png'),
+    'folder without images': (lambda f: None, lambda f: read_folder(f.parent), 'holds no picture that can be read: no .png'),
     'folder that is not there': (lambda f: None, lambda f: read_folder(f.parent / 'no'), 'is not a folder'),
     'data that is not there': (lambda f: None, lambda f: load_data('mnist', root=f.parent), 'mnist is not complete: .* Fetch it with: diffbook data mnist'),
     'data that is empty': (
@@ -357,7 +357,7 @@ COMMANDS = {  # command line, words of the message
     'emoji of another size': (('train', '--data', 'emoji', '--size', '48', '--out', 'run'), 'size is 48, expected 64, 32, 16 or 8'),
     'emoji that are not here': (('train', '--data', 'emoji', '--out', 'run', '--data-root', 'nowhere'), 'emoji is not complete.*diffbook data emoji'),
     'data that is not there': (('train', '--data', 'mnist', '--out', 'run', '--data-root', 'nowhere'), 'mnist is not complete.*nowhere.*diffbook data mnist'),
-    'data folder without images': (('train', '--data', 'empty', '--out', 'run'), 'empty holds no .png'),
+    'data folder without images': (('train', '--data', 'empty', '--out', 'run'), 'empty holds no picture that can be read: no .png'),
     'out that is a file': (('train', '--data', 'shapes', '--out', 'file'), '--out is file, which is a file; expected a folder'),
     'zero steps': ((*TRAIN, '--steps', '0'), '--steps is 0, expected at least 1'),
     'minus one step': ((*TRAIN, '--steps', '-1'), '--steps is -1, expected at least 1'),
@@ -391,8 +391,8 @@ COMMANDS = {  # command line, words of the message
     'mask of another size': ((*SAMPLE, '--image', 'photo.png', '--mask', 'mask.png'), '--mask mask.png has 9 x 7 pixels, expected 8 x 8 as --image photo.png'),
     'mask that leaves nothing': ((*SAMPLE, '--image', 'photo.png', '--mask', 'photo.png'), 'photo.png is black all over'),
     'picture that is not there': ((*SAMPLE, '--image', 'nowhere.png'), 'nowhere.png could not be read'),
-    'picture that is a note': ((*SAMPLE, '--image', 'file'), 'file could not be read as PNG, JPEG or WebP'),
-    'captions that are not there': (('train', '--data', 'photos', '--text', '--out', 'run'), '--text needs captions, and photos has none; expected --data shapes, emoji, or a folder'),
+    'picture that is a note': ((*SAMPLE, '--image', 'file'), 'file could not be read as PNG, JPEG'),
+    'captions that are not there': (('train', '--data', 'photos', '--text', '--out', 'run'), 'there are no captions: expected a text file beside each image, such as photos'),
     'guided garments': (('evaluate', 'MODEL', '--data', 'mnist', '--guidance', '2'), '--guidance is 2.0, and .* reads no text'),
     'picture that is a text': (('sample', 'MODEL', '--out', 'x.txt'), '--out is x.txt, expected a file that ends in .png'),
     'picture that is a folder': (('sample', 'MODEL', '--out', 'empty'), '--out is empty, expected a file'),

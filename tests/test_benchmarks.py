@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks import __main__ as command
 from benchmarks import gpu, host, measure, mutants, peers, rows, speed
@@ -54,13 +55,20 @@ def test_without_a_gpu_its_rows_say_so(id):
 
 
 def test_convolutions_count_their_work_as_the_profiler_does():
-    from torch.utils.flop_counter import FlopCounterMode
-
     runs, work = speed.ceiling_runs(2, shapes=((4, 8, 6),))
     ((name, run),) = runs.items()
-    with FlopCounterMode(display=False) as counter:
-        run()
-    assert work[name] == pytest.approx(counter.get_total_flops() / 1e9)
+    assert work[name] == pytest.approx(measure.flops(run) / 1e9)
+
+
+def test_attention_counts_the_same_whichever_kernel_is_preferred():
+    "Two products forward, of 2 x 5 heads and 7 x 11 places by 3 numbers; five backward, the scores once more and four gradients."
+    q, k, v = (torch.zeros(2, 5, n, 3, requires_grad=True) for n in (7, 11, 11))
+    product = 2 * (2 * 5) * (7 * 11) * 3
+    attention = lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    for preferred in (SDPBackend.MATH, SDPBackend.FLASH_ATTENTION):
+        with sdpa_kernel(preferred):
+            assert measure.flops(attention) == 2 * product
+            assert measure.flops(lambda: attention().sum().backward()) == (2 + 5) * product
 
 
 def test_our_net_has_the_size_that_the_others_have():

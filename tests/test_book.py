@@ -131,6 +131,11 @@ $$ {{#eq-good-one}}
 === code checked
 check('eq-good-one', 0.5, 1 / 2)
 >>> eq-good-one: largest error 0
+=== markdown claim
+A beats B. <!-- claim-good-one -->
+=== code claimed
+claim('claim-good-one', got=[0.9] * 3, better_than=1, seeds=range(3))
+>>> claim-good-one: 0.9 (0.8 to 1), 3 seeds
 === code figure
 #| label: fig-one
 #| fig-cap: "A caption that says what is seen"
@@ -148,14 +153,14 @@ It ends.
 <details><summary>Solution 12-1</summary>
 
 ```python
-assert check("12-1", f)
+assert grade("12-1", f)
 ```
 
 </details>
 <details><summary>Solution 12-2</summary>
 
 ```python
-assert check("12-2", f)
+assert grade("12-2", f)
 ```
 
 </details>
@@ -220,6 +225,12 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('equations_are_checked', "check('eq-good-one'", "#| slow\ncheck('eq-good-one'", 'no executed cell'),
     ('equations_are_checked', '\n>>> eq-good-one: largest error 0', '', 'no stored output shows'),
     ('equations_are_checked', "1 / 2)", "1 / 2)\ncheck('eq-good-two', 0, 0)", "cell checked: check('eq-good-two') names no equation"),
+    ('claims_are_measured', '## Summary', 'A beats B. <!-- claim-good-two -->\n\n## Summary', "no executed cell of the chapter calls claim('claim-good-two'"),
+    ('claims_are_measured', "claim('claim-good-one'", "#| slow\nclaim('claim-good-one'", 'no executed cell'),
+    ('claims_are_measured', '\n>>> claim-good-one: 0.9 (0.8 to 1), 3 seeds', '', 'no stored output shows'),
+    ('claims_are_measured', ' <!-- claim-good-one -->', '', "cell claimed: no sentence names claim('claim-good-one')"),
+    ('claims_are_measured', 'It ends.', 'It ends. <!-- claim-other-one -->', 'claim-other-one does not start with claim-good-'),
+    ('summaries_are_measured', 'It ends.', 'It ends. Ours is faster than theirs.', "nothing backs 'Ours is faster than theirs.'"),
     ('references_resolve', '@eq-good-one,', '@eq-good-two,', 'cell text: @eq-good-two is not defined'),
     ('references_resolve', '@fig-one', '@fig-two', '@fig-two is not defined'),
     ('references_resolve', '@sec-good', '@sec-bad', '@sec-bad is not defined'),
@@ -250,6 +261,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('imports_look_back', 'import math', 'import diffbook.later', 'of the later chapter 13_later.ipynb'),
     ('imports_look_back', 'import math', 'from diffbook import later', 'of the later chapter 13_later.ipynb'),
     ('imports_look_back', 'import math', 'from diffbook.nowhere import f', 'which no notebook exports'),
+    ('imports_look_back', 'import math', 'from diffbook.published.settings import SETTINGS', 'which no notebook exports'),
     ('imports_look_back', 'import math', 'from nbdev.showdoc import show_doc', 'cell imports: imports nbdev'),
     ('imports_look_back', 'import math', 'from math import *', 'star import'),
     ('imports_look_back', 'import math', 'import matplotlib.pyplot as plt', 'imports matplotlib'),
@@ -262,10 +274,10 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('exercises_answer', "add('12-2', 'b', 0, 0)", '', "graded exercises ['12-1']"),
     ('exercises_answer', "add('12-2'", "add('12-9'", 'exercise 12-9 is graded and not listed'),
     ('exercises_answer', 'Solution 12-2', 'Nothing', 'exercise 12-2 has no solution'),
-    ('exercises_answer', 'check("12-2", f)', 'f(1) == 2', 'solution of 12-2 does not call'),
+    ('exercises_answer', 'grade("12-2", f)', 'f(1) == 2', 'solution of 12-2 does not call'),
     ('cells_are_safe', 'import math', 'import pickle', 'imports pickle'),
     ('cells_are_safe', 'show(1)', 'torch.load(path)', 'calls torch.load'),
-    ('cells_are_safe', 'assert check("12-1", f)', 'eval("1")', 'solution 12-1, line 1: calls eval'),
+    ('cells_are_safe', 'assert grade("12-1", f)', 'eval("1")', 'solution 12-1, line 1: calls eval'),
 ]
 # fmt: on
 
@@ -286,7 +298,7 @@ def test_a_broken_page_fails(tmp_path, rule, old, new, words):
 
 
 def test_every_chapter_rule_is_shown_to_fail():
-    assert {b[0] for b in BREAKS} == {r.__name__ for r in rules.CHAPTER_RULES}
+    assert {b[0] for b in BREAKS} == {r.__name__ for r in rules.CHAPTER_RULES} | {'summaries_are_measured'}
 
 
 @pytest.mark.parametrize(

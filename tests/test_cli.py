@@ -352,6 +352,58 @@ def test_train_on_captions_of_ones_own(tmp_path, monkeypatch, capsys):
     assert "never shown '3d'" in capsys.readouterr().err
 
 
+@pytest.fixture
+def given(monkeypatch):
+    "What training would be given, instead of training."
+    got = []
+    monkeypatch.setattr(cli, 'train_loop', lambda trainer, examples, *rest: got.append(examples))
+    return got
+
+
+def messy(folder):
+    "Two pictures, one of them clear in part, a broken one, one of another format, what a Mac leaves, labels of boxes, and a split."
+    for name in ('train', 'test'):
+        (folder / name).mkdir(parents=True)
+        photo(folder / name / 'a.png', (8, 8), (1, 2, 3))
+    photo(folder / 'train' / 'b.png', (8, 8), (0, 0, 0, 0), 'RGBA')
+    for name, content in (('._a.png', b'\0\5\26\7'), ('c.png', b'broken'), ('d.heic', b'?'), ('a.txt', b'0 0.5 0.5 0.1 0.1'), ('c.txt', b'caf\xe9'), ('d.txt', b'')):
+        (folder / 'train' / name).write_bytes(content)
+    return folder
+
+
+def test_a_messy_folder_is_refused_with_the_way_out_and_then_read(tmp_path, given, capsys):
+    argv = ['train', '--data', messy(tmp_path / 'own'), '--size', 8, '--width', 8, '--batch-size', 2]
+    run(*argv, '--out', tmp_path / 'run', code=2)
+    said = capsys.readouterr().err
+    assert '1 of 3 pictures cannot be read: ' in said and 'c.png could not be read as PNG' in said and '--skip-broken' in said and said.count('c.png') == 1
+    for k, (options, ground) in enumerate((((), 255), (('--ground', 'black'), 0), (('--ground', '#070707'), 7))):
+        run(*argv, '--out', tmp_path / f'run{k}', '--skip-broken', *options)
+        said = capsys.readouterr()
+        assert '2 images of ' in said.out and given[-1][0, :, 0, 0].tolist() == [1, 2, 3] and (given[-1][1] == ground).all()
+        for words in ('1 of 3 pictures cannot be read', '1 pictures of other formats are skipped: 1 .heic', '3 pictures of train are read and 1 of test are left out'):
+            assert f'note: {words}' in said.err or f' {words}' in said.err, words
+    run(*argv, '--out', tmp_path / 'x', '--skip-broken', '--text', code=2)
+    assert 'b.txt is not there: 1 of 2 images have a caption beside them' in capsys.readouterr().err
+    run(*argv, '--out', tmp_path / 'x', '--ground', 'nothing', code=2)
+    assert "ground is 'nothing', expected the name of a colour" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', [('--skip-broken',), ('--ground', 'black')])
+def test_how_a_folder_is_read_is_no_matter_of_drawn_data(option, tmp_path, capsys):
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'x', *option, code=2)
+    assert '--ground and --skip-broken are for a folder of images, and --data is shapes' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('text', [True, False])
+def test_captions_beside_pictures_are_used_if_they_are_asked_for(text, tmp_path, given, capsys):
+    for k in range(2):
+        photo(tmp_path / f'{k}.png', (8, 8))
+        (tmp_path / f'{k}.txt').write_text(f'number {k}')
+    run('train', '--data', tmp_path, '--size', 8, '--width', 8, '--batch-size', 2, '--out', tmp_path / 'run', *['--text'] * text)
+    assert isinstance(given[-1], tuple) == text
+    assert ('These images have captions: with --text' in capsys.readouterr().out) != text
+
+
 def test_evaluate_counts_captions(reader, tmp_path, capsys):
     run('evaluate', reader, '--data', 'shapes', '--n', 12, '--steps', 1, '--guidance', 1.5, '--out', tmp_path / 'r.json')
     said, report = capsys.readouterr().out, json.loads((tmp_path / 'r.json').read_text())

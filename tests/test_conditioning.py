@@ -1,11 +1,11 @@
 """Conditioning: what comes in, what is forgotten, and that a model keeps its conditioner."""
 import math
 
+import helpers
 import pytest
 import torch
 from torch import nn
 
-import diffbook.exercises.c42  # noqa: F401
 from diffbook.conditioning import (
     ClassConditioner,
     Conditional,
@@ -16,7 +16,6 @@ from diffbook.conditioning import (
     drop,
 )
 from diffbook.core import REGISTRY, Cond, build, describe, generator
-from diffbook.exercise import EXERCISES, check
 from diffbook.losses import Denoiser, clipped_snr, diffusion_loss, training_loss, uniform_draw
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
@@ -234,17 +233,4 @@ REFUSED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize('case', REFUSED)
-def test_refuses(case):
-    call, words = REFUSED[case]
-    with pytest.raises(ValueError, match=words):
-        call()
-
-
-@pytest.mark.parametrize('id', ['42-1', '42-2', '42-3', '42-4'])
-def test_graders_know_their_mistakes(id):
-    "The truth is right, and each known mistake earns its own sentence and no other's."
-    assert check(id, EXERCISES[id].truth) and check(id, EXERCISES[id].truth).right
-    for message, wrong in EXERCISES[id].mistakes.items():
-        verdict = check(id, wrong)
-        assert not verdict and verdict.message == message
+test_bad_input_is_refused = helpers.refuses(REFUSED)

@@ -9,6 +9,7 @@ from scipy import stats
 from diffbook.core import (
     REGISTRY,
     Cond,
+    Noise,
     build,
     describe,
     generator,
@@ -83,6 +84,17 @@ def test_seeded_noise_depends_on_time_and_start_alone():
     assert torch.equal(draw(x, t)[2:], seeded_noise(4, start=12)(x[2:], t))
     assert not torch.equal(draw(x, t), draw(x, torch.nextafter(t, t + 1)))
     assert draw(x.float(), t).dtype == torch.float32
+
+
+def test_each_example_draws_at_its_own_time():
+    "Noise for times of shape (b,) is what each example draws alone, and a forked stream is another one for the same samples."
+    x, t = torch.zeros(4, 3, dtype=torch.float64), torch.tensor([0.9, 0.3, 0.9, 0.0]).double()
+    draw = Noise(4, start=10)
+    assert torch.equal(draw(x, t), torch.cat([Noise(4, start=10 + i)(x[i : i + 1], t[i]) for i in range(4)]))
+    assert not torch.equal(draw(x, t), draw(x, t[0])) and torch.equal(draw(x, t)[::2], draw(x, t[0])[::2])
+    streams = [draw, draw.fork('a'), draw.fork('b'), draw.fork('a').fork('b'), draw.fork('a/b/c'), Noise(5, start=10)]
+    assert len({float(f(x, t)[0, 0]) for f in streams}) == len(streams)
+    assert torch.equal(draw.fork('a')(x, t)[2:], Noise(4, start=12).fork('a')(x[2:], t[2:]))
 
 
 def test_generators_differ_by_every_argument():

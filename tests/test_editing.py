@@ -7,7 +7,7 @@ import torch
 from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS, inner_times
 from torch.testing import assert_close
 
-from diffbook.core import Cond, generator, noise, seeded_noise
+from diffbook.core import Cond, Noise, generator, noise, seeded_noise
 from diffbook.editing import (
     as_mask,
     conjugate_gradients,
@@ -21,11 +21,13 @@ from diffbook.editing import (
     renoise,
     repaint,
     resampling,
+    rise,
     slerp,
     start_from,
+    with_noise,
 )
 from diffbook.exact import GaussianMixture, reference_mixture
-from diffbook.guidance import guide
+from diffbook.guidance import guide, langevin
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
@@ -126,6 +128,42 @@ def test_a_tied_solver_keeps_its_manners_and_without_a_mask_changes_nothing(solv
     free = list(sample(law.denoise(COSINE), COSINE, x, times, solver))
     tied = list(sample(law.denoise(COSINE), COSINE, x, times, inpaint(solver, torch.zeros(1, 1), torch.zeros(1).bool())))
     assert all(torch.equal(a, b) for a, b in zip(free, tied))
+
+
+ENDS = torch.tensor([[0.9, 0.6, 0.3], [0.5, 0.0, 0.2]], dtype=torch.float64)  # t and s of three examples; the second arrives
+
+
+@pytest.mark.parametrize('wrap', [lambda f: f, lambda f: inpaint(f, KNOWN, FIRST), lambda f: langevin(inpaint(f, KNOWN, FIRST))], ids=['plain', 'inpaint', 'both'])
+@pytest.mark.parametrize('solver', ALL)
+def test_one_example_arrives_while_others_go_on(solver, wrap):
+    "One time an example, with the noise that each draws alone: stepping down, noising again, and rising from data."
+    (t, s), x, denoise = ENDS, draw(3, 2), PAIR.denoise(COSINE)
+    alone = lambda f: torch.cat([f(slice(i, i + 1)) for i in range(3)])
+    at = lambda i: Noise(3, start=i.start or 0)
+    for step in (
+        lambda i: with_noise(wrap(ALL[solver]), at(i))(COSINE, denoise, x[i], t[i], s[i]),
+        lambda i: renoise(COSINE, x[i], s[i], t[i], at(i)),
+        lambda i: rise(COSINE, denoise, x[i], s[i], t[i]),
+        lambda i: rise(COSINE, denoise, x[i], s[i], t[i], rounds=2, solver=SOLVERS.get(solver, heun)),
+    ):
+        assert torch.isfinite(step(slice(None))).all()
+        assert_close(step(slice(None)), alone(step), rtol=1e-12, atol=1e-12)
+
+
+def test_noise_reaches_through_wrappers():
+    "The step and the known region draw from the seed and the place in the run; what a wrapper was made with stays."
+    x, (t, s) = draw(4, 2), torch.tensor([0.8, 0.7]).double()
+    step = lambda solver, noise, x=x: with_noise(solver, noise)(COSINE, PAIR.denoise(COSINE), x, t, s)
+    tied = inpaint(partial(ancestral), KNOWN, FIRST)
+    for solver in (tied, partial(tied), inpaint(langevin(tied), KNOWN, ~FIRST), langevin(inpaint(ddim, KNOWN, FIRST))):
+        a, b = step(solver, Noise(0)), step(solver, Noise(1))
+        assert (a != b).any(0).all(), 'the known region and the rest'
+        assert torch.equal(step(solver, Noise(0, start=5))[2:], step(solver, Noise(0, start=7), x[2:]))
+    own = inpaint(ancestral, KNOWN, FIRST, noise=QUIET)
+    a, b = step(own, Noise(0)), step(own, Noise(1))
+    assert torch.equal(a[:, 0], b[:, 0]) and (a[:, 1] != b[:, 1]).all()
+    eps = Noise(0).fork('known')(x, s)[:, 0]  # the known region has a stream of its own
+    assert_close(step(tied, Noise(0))[:, 0], COSINE.alpha(s) * KNOWN[0, 0] + COSINE.sigma(s) * eps)
 
 
 @pytest.mark.parametrize('solver', ALL)

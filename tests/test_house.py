@@ -15,9 +15,12 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import conftest
 from tools import book as rules
+from tools import lock
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,6 +33,7 @@ SETTINGS.read(ROOT / 'settings.ini', encoding='utf-8')
 CFG = SETTINGS['DEFAULT']
 PYPROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))
 MAKEFILE = (ROOT / 'Makefile').read_text(encoding='utf-8')
+PYTHONS = ['3.10', '3.11', '3.12', '3.13']
 TARGETS = set(re.findall(r'^([a-z][\w-]*)(?=[^=\n]*:(?!=))', MAKEFILE, re.M))
 
 
@@ -64,14 +68,51 @@ def test_lint():
 def test_python_versions_agree():
     assert PYPROJECT['tool']['ruff']['target-version'] == 'py' + CFG['min_python'].replace('.', '')
     jobs = yaml.safe_load(read('.github/workflows/test.yml'))['jobs']
-    rows = jobs['test']['strategy']['matrix']['include']
-    assert [row['python'] for row in rows] == [CFG['min_python'], '3.11', '3.12', '3.13']
-    oldest = re.search(r'torch>=([\d.]+)', CFG['requirements'])[1]
-    assert f'torch=={oldest}.*' in rows[0]['torch']
+    assert jobs['test']['strategy']['matrix']['python'] == PYTHONS
+    assert PYTHONS[0] == CFG['min_python']
+
+
+# The exact versions
+
+
+def locked(python='3.12', system='linux', machine='x86_64', name='requirements.lock'):
+    "What the file gives one Python on one system."
+    words = {'python_version': python, 'python_full_version': f'{python}.9', 'sys_platform': system, 'platform_machine': machine,
+             'os_name': 'nt' if system == 'win32' else 'posix', 'implementation_name': 'cpython'}  # fmt: skip
+    lines = [line for line in read(name).splitlines() if not line.startswith('#')]
+    return [r for r in map(Requirement, lines) if r.marker is None or r.marker.evaluate(words)]
+
+
+def test_the_lock_holds_names_versions_and_markers_and_nothing_else():
+    "No address, no path, no hash: any index that has the versions serves."
+    for line in read('requirements.lock').splitlines()[1:]:
+        assert re.fullmatch(r"[a-z][a-z0-9-]*==[\w.]+( ; [\w.'<>=!() *]+)?", line), line
+
+
+@pytest.mark.parametrize('system', ['linux', 'darwin', 'win32'])
+@pytest.mark.parametrize('python', PYTHONS)
+def test_the_lock_names_one_version_of_every_requirement_within_what_settings_claim(python, system):
+    found = locked(python, system)
+    versions = {r.name: str(r.specifier).removeprefix('==') for r in found}
+    assert len(versions) == len(found)
+    for key in ('requirements', 'hub_requirements', 'scale_requirements', 'parity_requirements', 'dev_requirements'):
+        for claim in map(Requirement, shlex.split(CFG[key])):
+            if claim.marker is None or claim.marker.evaluate({'python_version': python}):
+                assert claim.specifier.contains(versions[claim.name.replace('_', '-')]), claim
+
+
+def test_what_the_library_needs_has_a_floor_that_is_tested():
+    "The oldest versions are the floors of settings.ini; the scheduled run installs them."
+    claims = lock.wanted(*lock.LIBRARY)
+    assert len(claims) > 15 and all('>=' in claim for claim in claims)
+    floors = {r.name: r.specifier for r in map(Requirement, lock.oldest(claims))}
+    assert floors == {r.name: SpecifierSet(f'=={next(iter(r.specifier)).version}') for r in map(Requirement, claims)}
+    steps = [step.get('run', '') for step in yaml.safe_load(read('.github/workflows/versions.yml'))['jobs']['oldest']['steps']]
+    assert 'make lock ARGS="--oldest --out oldest.lock"' in steps and 'make test LOCK=oldest.lock' in steps
 
 
 @pytest.mark.parametrize(
-    'name', ['README.md', 'CONTRIBUTING.md', '.ci/run', '.github/workflows/test.yml', '.github/workflows/site.yml']
+    'name', ['README.md', 'CONTRIBUTING.md', '.ci/run', *(f'.github/workflows/{n}.yml' for n in ('test', 'site', 'nightly', 'versions'))]
 )
 def test_commands_in_the_documents_exist(name):
     "`make x` is a target, `tools/x` and `.ci/run` are files."
@@ -208,6 +249,7 @@ def test_sdist_can_build_and_holds_the_book(archives):
         'LICENSE',
         'conftest.py',
         'Makefile',
+        'requirements.lock',
         '_quarto.yml',
         'nbs/12_schedules.ipynb',
         'nbs/references.bib',
@@ -348,17 +390,31 @@ def test_set_up_names_a_missing_venv(tools_only, tmp_path):
     assert not (tmp_path / 'venv').exists()
 
 
+def test_set_up_names_a_missing_lock(tools_only, tmp_path):
+    done = script('sh', 'tools/setup_venv.sh', str(tmp_path / 'venv'), 'dev', path=str(tools_only), LOCK='nowhere.lock')
+    assert done.returncode == 2 and 'nowhere.lock' in done.stderr and not (tmp_path / 'venv').exists()
+
+
 @pytest.mark.parametrize(
-    'kind, stamps, asked', [('demo', {'.ready-demo'}, '-e .'), ('dev', {'.ready-demo', '.ready-dev'}, '-e .[dev]')]
-)
-def test_set_up_installs_once_and_stamps(tools_only, tmp_path, kind, stamps, asked):
+    'kind, variables, stamps, asked',
+    [
+        ('demo', {}, {'.ready-demo'}, ['-c requirements.lock setuptools', '-c requirements.lock --no-build-isolation -e .']),
+        ('dev', {}, {'.ready-demo', '.ready-dev'}, ['-c requirements.lock setuptools', '-c requirements.lock --no-build-isolation -e .[dev]']),
+        ('demo', {'LOCK': ''}, {'.ready-demo'}, ['setuptools', '--no-build-isolation -e .']),
+        ('demo', {'LOCK': 'setup.py'}, {'.ready-demo'}, ['-c setup.py setuptools', '-c setup.py --no-build-isolation -e .']),
+        ('demo', {'TORCH_INDEX': 'there'}, {'.ready-demo'}, ['-c requirements.lock --no-deps --index-url there torch torchvision',
+                                                             '-c requirements.lock setuptools', '-c requirements.lock --no-build-isolation -e .']),
+    ],
+)  # fmt: skip
+def test_set_up_installs_the_locked_versions_once_and_stamps(tools_only, tmp_path, kind, variables, stamps, asked):
     venv, log = tmp_path / 'venv', tmp_path / 'log'
-    inner = f'echo "$@" >> {log}'
+    inner = f'case "$2" in pip) echo "$@" >> {log};; esac'
     make = f'mkdir -p "$3/bin"; printf \'#!/bin/sh\\n{inner}\\n\' > "$3/bin/python"; /bin/chmod +x "$3/bin/python"'
     fake_python(tools_only, 'python3', f'case "$2" in venv) {make};; esac; exit 0')
-    done = script('sh', 'tools/setup_venv.sh', str(venv), kind, path=str(tools_only))
+    done = script('sh', 'tools/setup_venv.sh', str(venv), kind, path=str(tools_only), **variables)
     assert done.returncode == 0, done.stderr
-    assert asked in log.read_text()
+    common = '-m pip install --quiet --disable-pip-version-check '
+    assert log.read_text().splitlines() == [common + words for words in asked]
     assert {p.name for p in venv.glob('.ready-*')} == stamps
 
 

@@ -1,14 +1,23 @@
 """Losses and weights against the bound, the oracle, diffusers and scipy; every schedule, every prediction."""
 from functools import partial
 
+import helpers
 import pytest
 import torch
 from helpers import PREDICTIONS, SCHEDULES, inner_times
 from scipy import stats
 from torch import nn
 
+from diffbook import training
 from diffbook.core import Cond, build, describe, generator, noise
-from diffbook.elbo import beta_variance, elbo_terms, posterior_variance
+from diffbook.elbo import (
+    beta_variance,
+    elbo_terms,
+    learned,
+    learned_log,
+    learned_range,
+    posterior_variance,
+)
 from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.losses import (
     Denoiser,
@@ -29,6 +38,7 @@ from diffbook.losses import (
     vdm_weight,
     weight_for,
 )
+from diffbook.nets.unet import UNet
 from diffbook.predictions import (
     predict_edm,
     predict_eps,
@@ -98,6 +108,49 @@ def test_an_end_that_single_precision_cannot_hold_is_no_obstacle():
     schedule = CosineSchedule()
     schedule.t_max = 0.999
     Denoiser(nn.Identity(), schedule, predict_eps)
+
+
+class Doubled(nn.Module):
+    "Two channels for each: a prediction, and after all of them the number that a variance is read from."
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, level, cond=None):
+        return torch.cat([self.net(x, level, cond), torch.tanh(x)], 1)
+
+
+@pytest.mark.parametrize('read', [learned, learned_log, learned_range])
+@pytest.mark.parametrize('shape', [(4,), (3, 2, 2)])
+def test_a_learned_variance_leaves_the_seam_as_it_is(read, shape):
+    x, x0, eps = (noise(0, word, 0, range(2), shape) for word in ('x', 'x0', 'eps'))
+    t, s = torch.tensor([5.0, 900.0]).double(), torch.tensor([4.0, 300.0]).double()
+    plain = Denoiser(Recorder(), TABLE, predict_v)
+    told = Denoiser(Doubled(Recorder()), TABLE, predict_v, variance=read)
+    torch.testing.assert_close(told(x, t), plain(x, t), rtol=0, atol=0)
+    torch.testing.assert_close(told.raw(x, t), plain.raw(x, t), rtol=0, atol=0)
+    torch.testing.assert_close(diffusion_loss(told, x0, t, eps), diffusion_loss(plain, x0, t, eps), rtol=0, atol=0)
+    estimate, variance = told.both(x, t, s)
+    torch.testing.assert_close(estimate, plain(x, t), rtol=0, atol=0)
+    torch.testing.assert_close(variance, read(TABLE, torch.tanh(x), t, s), rtol=0, atol=0)
+    torch.testing.assert_close(told.step_variance(x, t, s), variance, rtol=0, atol=0)
+
+
+def test_a_learned_variance_is_saved_and_loaded(tmp_path):
+    net = UNet(1, 2, (8, 16), heads=(0, 0, 0))
+    told = Denoiser(net, CosineSchedule(), predict_v, variance=learned_range)
+    nn.init.normal_(list(net.parameters())[-1])
+    training.save(tmp_path, told)
+    again, x = training.load(tmp_path), torch.ones(2, 1, 8, 8)
+    for got, want in zip(again.both(x, 0.5, 0.4), told.eval().both(x, 0.5, 0.4)):
+        torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+def test_a_description_from_before_variances_were_learned_still_builds():
+    config = describe(Denoiser(UNet(1, None, (8, 16), heads=(0, 0, 0)), CosineSchedule(), predict_v))
+    assert config.pop('variance') is None
+    assert build(config).variance is None
 
 
 @every
@@ -359,8 +412,7 @@ def test_drawn_times_have_their_law(draw, law):
     assert stats.kstest(t, law).pvalue > 1e-6
 
 
-@pytest.mark.bad_input
-@pytest.mark.parametrize('call, words', [
+BAD = [
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.tensor(5.0), torch.ones(3, 2)), r't has shape \(\), expected \(3,\)'),
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.ones(2), torch.ones(3, 2)), r't has shape \(2,\), expected \(3,\)'),
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.ones(3), torch.ones(3, 1)), r'eps has shape \(3, 1\)'),
@@ -370,9 +422,10 @@ def test_drawn_times_have_their_law(draw, law):
     (lambda: elbo_weight(TABLE, torch.tensor(0.0)), 't is 0, expected whole times from 1 to 1000'),
     (lambda: min_snr(TABLE, torch.tensor(3.0), gamma=0.0), 'gamma is 0.0, expected a positive number'),
     (lambda: clipped_snr(TABLE, torch.tensor(3.0), low=2.0, high=1.0), 'low is 2.0 and high 1.0, expected 0 < low <= high'),
+    (lambda: Denoiser(Doubled(Recorder()), TABLE)(torch.ones(2, 3), 5.0), r'the network answered with shape \(2, 6\), expected \(2, 3\).*variance=learned_range'),
+    (lambda: Denoiser(Recorder(), TABLE, variance=learned_range)(torch.ones(2, 3, 1, 1), 5.0), r'answered with shape \(2, 3, 1, 1\), expected \(2, 6, 1, 1\)'),
+    (lambda: Denoiser(Recorder(), TABLE).both(torch.ones(2, 3), 5.0, 4.0), 'the variance is not learned: make the denoiser with variance=learned_range'),
     (lambda: unit_input(-1.0), 'sigma_data is -1.0, expected a positive number'),
     (lambda: weight_for(predict_x0, vdm_weight)(CosineSchedule(), torch.tensor(0.0)), 'the weight is not finite at t = 0'),
-])
-def test_errors_name_the_value(call, words):
-    with pytest.raises(ValueError, match=words):
-        call()
+]  # fmt: skip
+test_bad_input_is_refused = helpers.refuses(BAD)

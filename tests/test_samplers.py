@@ -1,22 +1,25 @@
 """Samplers: grids on every schedule, errors at the edge, and conformance functions that reject what is broken."""
 
 from fractions import Fraction
-from functools import partial
+from functools import partial, wraps
 
+import helpers
 import pytest
 import torch
 from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS
 from torch.testing import assert_close
 
-from diffbook.core import Cond, noise, seeded_noise
-from diffbook.exact import reference_mixture
+from diffbook.core import Cond, Noise, noise, seeded_noise
+from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.samplers import (
     ancestral,
     check_denoiser,
     check_solver,
     clip_x0,
     ddim,
+    equip,
     euler,
+    forked,
     heun,
     karras_times,
     positive,
@@ -99,6 +102,57 @@ def test_one_time_for_each_example(name):
 
 
 @pytest.mark.parametrize('name', ALL)
+@pytest.mark.parametrize('schedule', [n for n, s in SCHEDULES.items() if float(s.sigma(s.t_min)) == 0])
+def test_one_example_ends_while_others_go_on(schedule, name):
+    "s without noise for one example: that one arrives, and the others take the step that they take alone."
+    schedule, solver = SCHEDULES[schedule], ALL[name]
+    if name in STOCHASTIC_SOLVERS:
+        solver = partial(solver, noise=lambda x, s: torch.ones_like(x))
+    u = torch.tensor([[0.9, 0.6, 0.3], [0.5, 0.0, 0.2]], dtype=torch.float64)
+    t, s = schedule.t_min + u * (schedule.t_max - schedule.t_min)
+    x, denoise = noise(0, 'x', 0, range(3), (1,)), LAW.denoise(schedule)
+    for f in (denoise, clip_x0(denoise)):
+        together = solver(schedule, f, x, t, s)
+        alone = torch.cat([solver(schedule, f, x[i : i + 1], t[i], s[i]) for i in range(3)])
+        assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+def wrapped(solver):
+    "A wrapper as a reader writes it: the signature is kept, and what is not its own is handed on."
+
+    @wraps(solver)
+    def step(schedule, denoise, x, t, s, cond=None, **more):
+        return solver(schedule, denoise, x, t, s, cond, **more)
+
+    return step
+
+
+@pytest.mark.parametrize('wrap', [
+    wrapped,
+    lambda f: wrapped(wrapped(f)),
+    lambda f: partial(wrapped(f)),
+    lambda f: wrapped(partial(f)),
+    lambda f: partial(wrapped(partial(wrapped(f)))),
+], ids=['once', 'twice', 'inside partial', 'around partial', 'all'])  # fmt: skip
+def test_equip_reaches_through_wrappers(wrap):
+    x, (t, s) = noise(0, 'x', 0, range(3), (1,)), torch.tensor([0.8, 0.7]).double()
+    step = lambda solver, **things: equip(solver, **things)(COSINE, LAW.denoise(COSINE), x, t, s)
+    for solver in (ancestral, partial(ddim, eta=0.5)):
+        for seed in (0, 12345):
+            assert torch.equal(step(wrap(solver), noise=Noise(seed)), solver(COSINE, LAW.denoise(COSINE), x, t, s, noise=Noise(seed)))
+        assert not torch.equal(step(wrap(solver), noise=Noise(0)), step(wrap(solver), noise=Noise(12345)))
+    assert torch.equal(step(wrap(heun), noise=Noise(1)), heun(COSINE, LAW.denoise(COSINE), x, t, s)), 'what asks for no noise gets none'
+
+    def remembers(schedule, denoise, x, t, s, cond=None, *, past=()):
+        past.append(float(t))
+        return ddim(schedule, denoise, x, t, s, cond)
+
+    past = []
+    list(sample(LAW.denoise(COSINE), COSINE, x, uniform_times(COSINE, 4), equip(wrap(remembers), past=past, noise=Noise(1))))
+    assert past == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize('name', ALL)
 @pytest.mark.parametrize('dtype', (torch.float32, torch.float64))
 def test_dtype_and_shape_are_kept(name, dtype):
     "A float32 run stays in float32 and near the float64 run: images of any shape."
@@ -128,6 +182,36 @@ def test_no_fresh_noise_at_the_last_step(name):
         t = torch.tensor(schedule.t_max / 10).double()
         y = loud(schedule, lambda *_: x0, schedule.perturb(x0, x0, t), t, torch.tensor(0.0).double())
         assert_close(y, x0, rtol=0, atol=1e-12)
+
+
+def test_with_the_right_variance_few_steps_are_exact():
+    "Gaussian data: mean and variance of the step back are known, so any grid, also of one step, ends at the data's own law."
+    m, v = 0.5, 0.25
+    law = GaussianMixture([1.0], [[m]], [[[v]]])
+    spread = lambda t: v * TABLE.sigma(t) ** 2 / (TABLE.alpha(t) ** 2 * v + TABLE.sigma(t) ** 2)  # of x0 given x_t
+    full = lambda x, t, s, cond: TABLE.posterior(t, s)[2] ** 2 + TABLE.posterior(t, s)[1] ** 2 * spread(t)
+    for n in (1, 2, 7):
+        times = trailing_times(TABLE, n)[:-1].tolist() + [1.0]
+        start = law.at(TABLE, times[0])
+        mean, var = start.means[0, 0], start.covs[0, 0, 0]
+        for t, s in zip(torch.tensor(times[:-1]).double(), torch.tensor(times[1:]).double()):
+            step = lambda x, z: ancestral(TABLE, law.denoise(TABLE), x, t, s, variance=full, noise=lambda x, s: z)  # noqa: B023
+            zero, one = torch.zeros(1, 1).double(), torch.ones(1, 1).double()
+            at, slope, noisy = step(zero, zero), step(one, zero) - step(zero, zero), step(zero, one) - step(zero, zero)
+            mean, var = (at + slope * mean)[0, 0], (slope**2 * var + noisy**2)[0, 0]
+        assert_close(mean, law.at(TABLE, 1.0).means[0, 0], rtol=1e-10, atol=0)
+        assert_close(var, law.at(TABLE, 1.0).covs[0, 0, 0], rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize('told', [0.09, [0.09, 0.25, 4.0], [[0.09, 1.0], [0.25, 0.3], [4.0, 0.1]]])
+def test_a_variance_may_be_told_for_all_or_for_each(told):
+    "One time an example, the last of them clean: there no noise is added, whatever variance is told."
+    t, s = torch.tensor([0.9, 0.6, 0.3]).double(), torch.tensor([0.5, 0.4, 0.0]).double()
+    x, z, cond, told, asked = noise(0, 'x', 0, range(3), (2,)), noise(0, 'z', 0, range(3), (2,)), Cond(), torch.tensor(told).double(), []
+    step = lambda z: ancestral(COSINE, lambda x, t, c: 0 * x, x, t, s, cond, noise=lambda x, s: z, variance=lambda *a: asked.append(a) or told)
+    std = told.sqrt() if told.ndim != 1 else told.sqrt()[:, None]
+    assert_close(step(z) - step(0 * z), std * torch.tensor([[1.0], [1.0], [0.0]]).double() * z, rtol=1e-12, atol=1e-12)
+    assert all(a is b for a, b in zip(asked[0], (x, t, s, cond)))
 
 
 def test_fresh_noise_is_asked_for_the_time_it_belongs_to():
@@ -172,6 +256,14 @@ def test_a_bar_is_shown_only_when_asked_for(capsys, monkeypatch):
     assert capsys.readouterr().err == ''
 
 
+def test_a_right_churn_passes_and_heun_keeps_its_order_in_the_law():
+    "What is refused above is the clock, not the churn; and the order of mean and covariance may be asked for."
+    for solver, order in ((partial(broken_churn, stale=False), 1), (ddim, 1), (heun, 2)):
+        check_solver(solver, order, stochastic=True)
+    with pytest.raises(ValueError, match='mean and covariance on Gaussian data are off by'):
+        check_solver(partial(ddim, eta=0.3), 2, stochastic=True)
+
+
 # Errors
 
 BAD = {
@@ -193,23 +285,22 @@ BAD = {
     'eta above one': (lambda: list(run(solver=partial(ddim, eta=1.5))), 'eta is 1.5, expected a number from 0 to 1'),
     'eta below zero': (lambda: list(run(solver=partial(ddim, eta=-0.1))), 'eta is -0.1, expected a number from 0 to 1'),
     'eta nan': (lambda: list(run(solver=partial(ddim, eta=float('nan')))), 'eta is nan, expected a number from 0 to 1'),
+    'the order of solvers': (lambda: sample(COSINE, lambda x, t, c: x, torch.ones(1, 1), [1.0, 0.0]), 'the order is sample(denoise, schedule, x, times)'),
+    'a solver by name': (lambda: run(solver='ddim'), "solver is 'ddim', expected a step rule"),
+    'no denoiser': (lambda: sample(None, COSINE, torch.ones(1, 1), [1.0, 0.0]), 'denoise is None, expected a denoiser'),
+    'labels for a condition': (lambda: run(cond=torch.tensor([3])), 'cond is a Tensor, expected a Cond'),
+    'a function to fork': (lambda: forked(None, lambda x, t: x, 'beside'), 'noise is a function, expected a Noise'),
     'clipping to nothing': (lambda: clip_x0(lambda *_: 0, 1.0, -1.0), 'low is 1.0 and high is -1.0, expected low < high'),
 }
 
 
-def run(x=None, times=None, solver=ddim):
+def run(x=None, times=None, solver=ddim, cond=None):
     "Bad arguments raise at the call, not at the first step."
     x, times = torch.ones(1, 1) if x is None else x, uniform_times(COSINE, 2) if times is None else times
-    return sample(lambda x, t, c: x, COSINE, x, times, solver)
+    return sample(lambda x, t, c: x, COSINE, x, times, solver, cond)
 
 
-@pytest.mark.bad_input
-@pytest.mark.parametrize('name', BAD)
-def test_bad_input(name):
-    call, words = BAD[name]
-    with pytest.raises(ValueError) as error:
-        call()
-    assert words in str(error.value)
+test_bad_input_is_refused = helpers.refuses(BAD)
 
 
 # Clipping
@@ -328,6 +419,28 @@ def broken_sharing(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(
     return ancestral(schedule, denoise, x, t, s, cond, noise=lambda x, s: noise(x, s).flip(0))
 
 
+def broken_question(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
+    "Asks about another state: with one data point the answer is the same."
+    return ancestral(schedule, lambda x, t, c: denoise(2 * x, t, c), x, t, s, cond, noise=noise)
+
+
+def broken_clock(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
+    return ancestral(schedule, lambda x, t, c: denoise(x, 0.98 * t, c), x, t, s, cond, noise=noise)
+
+
+def broken_churn(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0), stale=True):
+    "Noise is added before the step, and the denoiser hears the time before that."
+    up = (t + (t - s) / 2).clamp(max=schedule.t_max)
+    scale = schedule.alpha(up) / schedule.alpha(t) if up > t else torch.ones_like(t)
+    std = torch.sqrt((schedule.sigma(up) ** 2 - (scale * schedule.sigma(t)) ** 2).clamp(min=0))
+    return ddim(schedule, lambda x, u, c: denoise(x, t if stale else u, c), scale * x + std * noise(x, up) if up > t else x, up, s, cond)
+
+
+def broken_stream(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
+    "The same noise in every step, as if it were drawn once outside the loop."
+    return ancestral(schedule, denoise, x, t, s, cond, noise=lambda x, s: noise(x, torch.zeros(()).double()))
+
+
 BROKEN_SOLVERS = [
     (broken_shape, 1, 'shape (5, 1, 1)'),
     (broken_dtype, 1, 'from float32 the solver made torch.float64'),
@@ -350,6 +463,10 @@ BROKEN_SOLVERS = [
     (broken_mean, None, 'the mean at t ='),
     (broken_ratio, None, 'the noise at t ='),
     (broken_sharing, None, 'depends on the others'),
+    (broken_question, None, 'that it asks about at t = 1 is off by 3 in variance'),
+    (broken_clock, None, 'that it asks about at t = 0.98'),
+    (broken_churn, None, 'that it asks about at t ='),
+    (broken_stream, None, 'mean and covariance on Gaussian data'),
 ]
 
 

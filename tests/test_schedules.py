@@ -15,9 +15,6 @@ from scipy.interpolate import PchipInterpolator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffbook.core import build, describe
-from diffbook.exercise import EXERCISES
-from diffbook.exercise import check as answer
-from diffbook.exercises import c12  # noqa: F401
 from diffbook.schedules import (
     CosineSchedule,
     DiscreteSchedule,
@@ -371,21 +368,7 @@ BAD = {
 }
 
 
-@pytest.mark.bad_input
-@pytest.mark.parametrize('call, words', BAD.values(), ids=BAD)
-def test_bad_input_is_named(call, words):
-    with pytest.raises(ValueError) as error:
-        call()
-    assert words in str(error.value)
-
-
-MISTAKES = [(id, message) for id, e in EXERCISES.items() if id.startswith('12-') for message in e.mistakes]
-
-
-@pytest.mark.parametrize('id, message', MISTAKES)
-def test_exercises_know_their_mistakes(id, message):
-    assert answer(id, EXERCISES[id].truth)
-    assert answer(id, EXERCISES[id].mistakes[message]).message == message
+test_bad_input_is_refused = helpers.refuses(BAD)
 
 
 # The way back from t to s

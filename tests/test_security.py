@@ -1,13 +1,19 @@
 """The rows on security in their short form, and that each of them can fail."""
 
+import argparse
+import collections
+import datetime
 import gzip
 import json
 import os
+import pathlib
 import random
 import sys
+import types
 from pathlib import Path
 
 import corpus
+import numpy
 import pytest
 import torch
 
@@ -119,11 +125,40 @@ def test_limits_of_headers(tmp_path):
         if right:
             assert core.read_header(path)[1]['w'].shape == (1,)
         else:
-            with pytest.raises(ValueError, match='its header claims 1,048,577 bytes'):
+            with pytest.raises(ValueError, match='has a header of 100,000,001 bytes, expected at most 100,000,000: write it anew'):
                 core.read_header(path)
     many = {str(k): {'dtype': 'U8', 'shape': [0], 'data_offsets': [0, 0]} for k in range(core.MAX_TENSORS + 1)}
     with pytest.raises(ValueError, match='more than 20,000 tensors'):
         core._entries(json.dumps(many).encode(), 0)
+
+
+TOLD = {  # what files say of themselves
+    'a thumbnail': {'modelspec.thumbnail': 'data:image/jpeg;base64,' + 'A' * 1_500_000}, 'five megabytes': {'x': 'é' * 2_500_000}, 'tags of a training': {'ss_tag_frequency': json.dumps({'a': {f'tag {k}, "odd"': k for k in range(60_000)}})},
+    'brackets': {'x': '[{,' * 300_000}, 'quotes': {'x': '"' * 500_000}, 'backslashes': {'x': '\\' * 300_001 + '"\\"[,'}, 'names of tensors': {'x': '"dtype"' * 30_000}, 'many words': {f'{k}': 'v' for k in range(20_000)}, 'controls': {'x': '\0\n\x1f' * 100_000},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('what', TOLD)
+def test_metadata_of_any_length(tmp_path, what):
+    "Read as the library that wrote it reads it; and a loader takes the tensors."
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    from diffbook.pretrained import read_tensors
+
+    save_file({'w': torch.arange(3.0)}, path := tmp_path / 'a.safetensors', TOLD[what])
+    assert core.read_header(path)[0] == TOLD[what] == safe_open(path, 'pt').metadata()
+    assert read_tensors([path])['w'].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize('head', [b'[' * 5_000_000, b'{"a":' * 1_000_000, b'"",' * 1_000_000, b'{"' + b'\\"' * 2_000_000 + b'":' + b'[' * 300_000, b'{"a":[' + b'0,' * 3_000_000 + b'0]}'], ids=range(5))
+def test_long_headers_that_hold_too_much(tmp_path, head):
+    "Refused before anything of them is built."
+    (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head)
+    before = security.peak()
+    with pytest.raises(ValueError, match='more than 20,000 tensors'):
+        core.read_header(tmp_path / 'a.safetensors')
+    assert security.peak() - before < 60e6
 
 
 def test_headers_of_this_library_are_read(tmp_path):
@@ -207,6 +242,66 @@ def test_parts_and_names(tmp_path):
     got = security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'b.safetensors'))
     assert got['left'] == ['step'] and 'ema.a' in core.read_header(tmp_path / 'b.safetensors')[1]
     assert "no part 'optimizer'; it holds model, ema, step" in str(security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'c.safetensors', 'optimizer')))
+
+
+def stand_in(monkeypatch, module, name, base=object):
+    "A class as a training library has it, in modules made for this test: whoever reads the file has neither."
+    parts, kind = module.split('.'), type(name, (base,), {'__module__': module})
+    for k in range(len(parts)):
+        monkeypatch.setitem(sys.modules, '.'.join(parts[: k + 1]), types.ModuleType(parts[k]))
+    setattr(sys.modules[module], name, kind)
+    return kind
+
+
+@pytest.fixture
+def left_by_a_run(monkeypatch):
+    "What training programs leave beside the tensors, by kind."
+    callback = stand_in(monkeypatch, 'pytorch_lightning.callbacks.model_checkpoint', 'ModelCheckpoint')
+    attributes = stand_in(monkeypatch, 'lightning_fabric.utilities.data', 'AttributeDict', dict)
+    stopping, settings = stand_in(monkeypatch, 'lightning.pytorch.callbacks.early_stopping', 'EarlyStopping')(), stand_in(monkeypatch, 'omegaconf.dictconfig', 'DictConfig')()
+    stopping.patience, settings._content = 3, {'secret': torch.ones(4)}
+    return {
+        'a class as a key': {callback: {'best': 1}}, 'scalars': {'a': numpy.float64(1), 'b': numpy.int64(2), 'c': numpy.bool_(True), 'd': numpy.float32(3)}, 'arrays': [numpy.arange(5.0), numpy.random.get_state()],
+        'texts': numpy.array(['a', 'b']), 'an object': stopping, 'a dictionary of its own': attributes(a=1, b=numpy.float32(2)), 'settings': settings, 'arguments': argparse.Namespace(out=pathlib.PurePosixPath('x'), when=datetime.datetime(2022, 8, 22)),
+        'collections': [collections.defaultdict(list, a=[1]), collections.deque([1]), collections.Counter('ab'), range(3), frozenset([1])], 'a version': torch.torch_version.TorchVersion('1.11.0'),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'old'])
+def test_what_a_training_run_leaves_is_left_out(tmp_path, left_by_a_run, zipped):
+    "The tensors arrive, nothing that lies beside them is built, and its names are told."
+    for part, held in (('state_dict', left_by_a_run), (None, left_by_a_run), ('model', {})):
+        torch.save({**held, part or 'model': collections.OrderedDict(w=torch.arange(3.0))}, tmp_path / 'a.ckpt', _use_new_zipfile_serialization=zipped)
+        got = security.in_a_child(lambda: convert.work(tmp_path / 'a.ckpt', tmp_path / 'a.safetensors', part))  # noqa: B023
+        assert set(core.read_header(tmp_path / 'a.safetensors')[1]) == {'w' if part else 'model.w'}, got
+        assert part or {'a class as a key.ModelCheckpoint.best', 'scalars.a', 'an object', 'a dictionary of its own.b', 'settings'} <= set(got['left'])
+
+
+def test_stubs_do_nothing():
+    "Whatever a file does with a stub: it keeps nothing, and no module of its name is imported."
+    before = set(sys.modules)
+    for name in ('omegaconf.dictconfig.DictConfig', 'pytorch_lightning.x.Y', 'numpy.core.multiarray.scalar'):
+        kind = convert._stub(name)
+        one = kind('touch x', 7)
+        one.__setstate__({'a': 1})
+        assert not hasattr(one, '__dict__') and issubclass(kind, convert.Inert) and kind.__mro__[-1] is object
+    assert convert._stub('collections.defaultdict')(list) == {} and set(sys.modules) == before
+
+
+@pytest.mark.parametrize('name', ['numpy.fromfile', 'numpy.load', 'os.system', 'builtins.eval', 'builtins.getattr', 'builtins.open', 'pathlibx.Path', 'torch.hub.load', 'torch.optimizer.X', 'subprocess.run', 'runpy.run_path', 'operator.attrgetter'])
+def test_what_is_not_on_the_list_has_no_stub(tmp_path, name):
+    module, _, function = name.rpartition('.')
+    (tmp_path / 'a.pt').write_bytes(security.named_call(module, function, 'x'))
+    assert convert._stubs(tmp_path / 'a.pt') == []
+    said = security.in_a_child(lambda: convert.work(tmp_path / 'a.pt', tmp_path / 'a.safetensors'))
+    assert function in said['error'] or 'blocked' in said['error']
+
+
+def test_a_name_is_found_behind_letters_that_look_like_one(tmp_path):
+    "A mark of the format before it, such as place 99 of its memory, is the letter that also begins a name."
+    for before in (b'', b'q\x63', b'X\x03\0\0\0abcqA', b'c' * 50):
+        (tmp_path / 'a.pt').write_bytes(b'\x80\x02' + before + b'comegaconf.base\nNode\n)R.')
+        assert [name for _, name in convert._stubs(tmp_path / 'a.pt')] == ['omegaconf.base.Node']
 
 
 def test_an_older_torch_converts_nothing(tmp_path):

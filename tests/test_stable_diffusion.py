@@ -1,5 +1,7 @@
 """The class against closed forms: a network that knows its one point of data, a codec that is exactly invertible."""
 
+from functools import partial
+
 import numpy
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.testing import assert_close
 from diffbook.conditioning import ClassConditioner, Conditioner, TextConditioner
 from diffbook.core import Cond, generator, match_dims, noise
 from diffbook.exact import reference_mixture
+from diffbook.guidance import langevin
 from diffbook.losses import Denoiser, table_index
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
@@ -334,6 +337,16 @@ def test_outputs_are_one_picture():
     assert_close(x, ((Fold().decode(z) + 1) / 2).clamp(0, 1), rtol=0, atol=0)
     assert numpy.array_equal(numpy.array(pil[0]), (x[0] * 255).round().byte().permute(1, 2, 0).numpy())
     assert pil[0].mode == 'RGB' and x.dtype == F64
+
+
+@pytest.mark.parametrize('solver', (ancestral, langevin(ancestral, 0), langevin(ddim), partial(langevin(partial(ddim, eta=0.5), 2))), ids=('plain', 'wrapped', 'corrector', 'deep'))
+def test_the_seed_and_the_place_reach_every_solver(solver):
+    "From one starting noise two seeds draw two pictures, and picture 1 of a batch is picture 0 with first=1."
+    drawer, _ = make()
+    run = lambda prompts, **k: quiet(drawer, prompts, steps=3, scale=1.0, solver=solver, output='latents', **k)
+    z = run(['abc'], seed=0)
+    assert not torch.equal(run(['abc'], seed=1, latents=z), run(['abc'], seed=2, latents=z))
+    assert_close(run(['abc'] * 3, seed=1)[1:], run(['abc'] * 2, seed=1, first=1), rtol=0, atol=1e-12)
 
 
 def test_a_walk_can_be_stopped_and_begun_again():

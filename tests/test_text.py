@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from itertools import pairwise
 
+import helpers
 import pytest
 import regex
 import torch
@@ -21,7 +22,7 @@ from tokenizers import normalizers
 from transformers import CLIPTokenizerFast
 
 from diffbook.core import build, describe
-from diffbook.data import data_root, draw_shapes
+from diffbook.data import draw_shapes
 from diffbook.text import SPECIAL, Tokenizer, clean, clip_tokenizer, spell, train_merges, words
 
 PUBLISHED = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -91,10 +92,7 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def published():
-    folder = data_root() / 'clip-bpe'
-    if not (folder / 'merges.txt').is_file():
-        pytest.skip("CLIP's published merges are not here: set DIFFBOOK_DATA to a folder that holds clip-bpe/")
-    return folder
+    return helpers.needs_data('clip-bpe', 'merges.txt')
 
 
 def same_ids(ours, theirs, texts):

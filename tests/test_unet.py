@@ -2,6 +2,7 @@
 import json
 from dataclasses import replace
 
+import helpers
 import pytest
 import torch
 from torch import nn
@@ -220,11 +221,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize('case', REFUSED)
-def test_refuses(case):
-    call, words = REFUSED[case]
-    with pytest.raises(ValueError, match=words):
-        call()
+test_bad_input_is_refused = helpers.refuses(REFUSED)
 
 
 def published(net, places):

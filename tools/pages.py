@@ -11,6 +11,9 @@ from execnb.nbio import mk_cell
 ROOT = Path(__file__).parent.parent
 DISPLAY = re.compile(r'\$\$\n?[^$]+?\$\$[ \t]*\{#(eq-[\w-]+)\}')
 RESULT = re.compile(r'^(eq-[\w-]+): largest error (.+)$', re.M)
+TRIED = re.compile(r'^(eq-[\w-]+): (holds in .+)$', re.M)
+CLAIM = re.compile(r'<!-- (claim-[a-z0-9-]+) -->')
+CLAIMED = re.compile(r'^(claim-[\w-]+): (.+)$', re.M)
 
 
 def text_of(output):
@@ -31,7 +34,7 @@ def hide_cells(cell):
 
 
 class ledger_lines:
-    "Put the measured error, read from the stored output of `check`, beside each displayed equation."
+    "Put what was measured, read from the stored outputs of `check`, `below` and `claim`, beside each equation and each claim."
 
     def __init__(self, nb):
         self.nb = nb
@@ -39,23 +42,30 @@ class ledger_lines:
     def begin(self):
         stored = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))
         outputs = [o for c in stored['cells'] for o in c.get('outputs', [])]  # those of hidden cells too
-        self.errors = dict(pair for o in outputs for pair in RESULT.findall(text_of(o)))
+        self.errors, self.tried, self.claimed = (
+            dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED, CLAIMED)
+        )
 
     def __call__(self, cell):
-        if cell.cell_type == 'markdown' and '$$' in cell.source:
-            cell.source = DISPLAY.sub(self.line, cell.source)
+        if cell.cell_type == 'markdown':
+            cell.source = CLAIM.sub(self.interval, DISPLAY.sub(self.line, cell.source))
 
     def line(self, m):
-        return beside(m[0], self.errors.get(m[1]))
+        return beside(m[0], self.errors.get(m[1]), self.tried.get(m[1]))
+
+    def interval(self, m):
+        said = self.claimed.get(m[1])
+        title = 'Measured when this page was made, or read from a committed result; the interval holds 95 %'
+        return m[0] if said is None else f'[✓ {said}]{{.claim #{m[1]} title="{title}"}}'
 
 
-def beside(equation, error):
-    "The equation and, under it, how far apart its two sides were found."
-    if error is None:
+def beside(equation, error, tried=None):
+    "The equation and, under it, how far apart its two sides were found, or on how many cases an inequality was tried."
+    if error is None and tried is None:
         return equation
-    said = 'no difference' if error == '0' else f'largest error {error}'
+    said = f'tried: {tried}' if error is None else 'checked: no difference' if error == '0' else f'checked: largest error {error}'
     title = 'Both sides were computed when this page was made; this is how far apart they came out'
-    return f'\n\n{equation}\n\n::: {{.ledger title="{title}"}}\n✓ checked: {said}\n:::\n\n'
+    return f'\n\n{equation}\n\n::: {{.ledger title="{title}"}}\n✓ {said}\n:::\n\n'
 
 
 class anchors:

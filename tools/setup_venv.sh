@@ -1,6 +1,8 @@
 #!/bin/sh
 # Make the virtual environment and install diffbook in it:  sh tools/setup_venv.sh .venv demo|dev
-# Uses uv where it is present, else venv and pip. Needs Python 3.10 or newer.
+# Uses uv where it is present, else venv and pip. Needs Python 3.10 or newer. Two variables may say otherwise:
+#   LOCK         the file of exact versions, requirements.lock; empty for none: what is there stays, the rest is the newest
+#   TORCH_INDEX  where torch and torchvision come from, such as https://download.pytorch.org/whl/cpu
 set -eu
 venv=$1
 kind=$2
@@ -9,6 +11,11 @@ case $kind in
     dev) what='.[dev]' ;;
     *) echo "setup_venv.sh: the second argument is demo or dev, not $kind" >&2; exit 2 ;;
 esac
+lock=${LOCK-requirements.lock}
+if [ -n "$lock" ] && [ ! -f "$lock" ]; then
+    echo "setup_venv.sh: there is no file $lock (LOCK= goes without)" >&2
+    exit 2
+fi
 
 new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
@@ -53,14 +60,18 @@ fi
 
 pip_install() {
     if command -v uv >/dev/null 2>&1; then
-        uv pip install --quiet --python "$venv/bin/python" "$@"
+        uv pip install --quiet --python "$venv/bin/python" ${lock:+-c "$lock"} "$@"
     else
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${lock:+-c "$lock"} "$@"
     fi
 }
 
 echo "Installing diffbook ($kind) in $venv; the first time this downloads much"
-pip_install -e "$what"
+if [ -n "${TORCH_INDEX:-}" ]; then
+    pip_install --no-deps --index-url "$TORCH_INDEX" torch torchvision
+fi
+pip_install setuptools  # builds diffbook itself, and is locked, too
+pip_install --no-build-isolation -e "$what"
 
 touch "$venv/.ready-demo"
 if [ "$kind" = dev ]; then touch "$venv/.ready-dev"; fi

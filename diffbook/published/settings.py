@@ -7,6 +7,8 @@ by name too. The tests read the signatures of the installed libraries and fail f
 
 from collections.abc import Mapping
 
+from .networks import NETWORKS, TEXTS
+
 FOLLOWED = 'followed'
 RULE = 'no effect: it belongs to the step rule, which DDIM replaces, with a warning'
 LEVELS = 'refused: levels of noise that are placed by another rule'
@@ -85,4 +87,4 @@ ELSEWHERE = frozenset().union(*SCHEDULERS.values()) | {  # left over from a clas
     'tail_step_multiplier', 'tail_steps', 'tau_func', 'threshold', 'timestep_scaling', 'tsr_k', 'tsr_sigma', 'upscale_mode',
 }  # fmt: skip
 
-SETTINGS: dict[str, Mapping[str, str]] = {**SCHEDULERS}  # networks, VAEs, text encoders and tokenizers join here, each kind in a table of its own
+SETTINGS: dict[str, Mapping[str, str]] = {**SCHEDULERS, **NETWORKS, **TEXTS}  # tokenizers join here, in a table of their own

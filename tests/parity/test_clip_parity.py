@@ -3,21 +3,20 @@
 import gzip
 import hashlib
 import json
-import os
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from diffbook.data import data_root
 from diffbook.nets.clip import CLIP, ImageTower, TextTower, info_nce, tower_arguments
 from diffbook.pretrained import load_clip, load_text_encoder
 
 transformers = pytest.importorskip('transformers')
 
 CLOSE = {'rtol': 0, 'atol': 1e-9}
-STATES = Path(os.environ.get('DIFFBOOK_DATA', 'data')) / 'model-configs' / 'state_dicts'
+STATES = data_root() / 'model-configs' / 'state_dicts'
 PUBLISHED = {  # text tower -> (its config.json in short, number of tensors, digest of the published names and shapes)
     'runwayml__stable-diffusion-v1-5__text_encoder': (dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, hidden_act='quick_gelu', eos_token_id=2), 196, 'f97717c05095cb6cf552cbf8d3a76260'),
     'stabilityai__stable-diffusion-2-1__text_encoder': (dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16, hidden_act='gelu', eos_token_id=2), 372, 'bfe9025be65f75486b8b3883a83072cb'),

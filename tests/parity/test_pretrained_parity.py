@@ -6,12 +6,11 @@ renamed to the first code's name by a table written down here, and must come bac
 
 import gzip
 import json
-import os
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import needs_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -446,13 +445,12 @@ def test_heads_that_no_shape_shows(tmp_path, width, heads):
 def test_a_vae_alone_in_one_file(tmp_path):
     vae = randomise(diffusers.AutoencoderKL(**VAE))
     save_file({original_vae(k, 3): v for k, v in vae.state_dict().items()} | {'loss.logvar': torch.zeros(1)}, tmp_path / 'vae.safetensors')
-    same_vae(vae, load_vae(tmp_path / 'vae.safetensors', config={'norm_num_groups': 4}))
+    same_vae(vae, load_vae(tmp_path / 'vae.safetensors', config={'norm_num_groups': 4, 'scaling_factor': 0.18215}))
 
 
 # Full size
 
 
-STATES = Path(os.environ.get('DIFFBOOK_DATA', 'data')) / 'model-configs'
 FULL = {  # part -> (how it is read, model, parameters)
     'unet': (load_unet, ('runwayml/stable-diffusion-v1-5', 859_520_964), ('stabilityai/stable-diffusion-2-1', 865_910_724), ('runwayml/stable-diffusion-inpainting', 859_535_364)),
     'vae': (load_vae, ('runwayml/stable-diffusion-v1-5', 83_653_863)),
@@ -463,13 +461,12 @@ FULL = {  # part -> (how it is read, model, parameters)
 @pytest.mark.parametrize('part, load, model, count', [(part, load, *case) for part, (load, *cases) in FULL.items() for case in cases])
 def test_full_size(tmp_path, monkeypatch, part, load, model, count):
     "The published configuration with tensors of the published names and shapes, without memory: every one finds its place, and there is no other."
-    if not STATES.is_dir():
-        pytest.skip(f'no {STATES}')
-    shapes = json.loads(gzip.decompress((STATES / 'state_dicts' / f'{model.replace("/", "__")}__{part}.json.gz').read_bytes()))
+    states = needs_data('model-configs')
+    shapes = json.loads(gzip.decompress((states / 'state_dicts' / f'{model.replace("/", "__")}__{part}.json.gz').read_bytes()))
     file = tmp_path / part / ('model.safetensors' if part == 'text_encoder' else 'diffusion_pytorch_model.safetensors')
     file.parent.mkdir()
     file.touch()
-    (tmp_path / part / 'config.json').write_text((STATES / model / part / 'config.json').read_text())
+    (tmp_path / part / 'config.json').write_text((states / model / part / 'config.json').read_text())
     monkeypatch.setattr('diffbook.pretrained.read_tensors', lambda files: {k: torch.empty(s, device='meta', dtype=torch.float16) for k, s in shapes.items()})
     ours = load(tmp_path)
     assert sum(p.numel() for p in ours.parameters()) == count == sum(torch.Size(s).numel() for s in shapes.values())
@@ -478,13 +475,12 @@ def test_full_size(tmp_path, monkeypatch, part, load, model, count):
 @pytest.mark.parametrize('model', ['runwayml/stable-diffusion-v1-5', 'stabilityai/stable-diffusion-2-1'])
 def test_full_size_single_file(monkeypatch, tmp_path, model):
     "The shapes of a single file tell the configuration of versions 1 and 2."
-    if not STATES.is_dir():
-        pytest.skip(f'no {STATES}')
-    shapes = json.loads(gzip.decompress((STATES / 'state_dicts' / f'{model.replace("/", "__")}__unet.json.gz').read_bytes()))
+    states = needs_data('model-configs')
+    shapes = json.loads(gzip.decompress((states / 'state_dicts' / f'{model.replace("/", "__")}__unet.json.gz').read_bytes()))
     names = {f'model.diffusion_model.{original_unet(k, 2, 4, (True, True, True, False))}': torch.empty(s, device='meta') for k, s in shapes.items()}
     monkeypatch.setattr('diffbook.pretrained.read_tensors', lambda files: names)
     (tmp_path / 'model.safetensors').touch()
-    want = json.loads((STATES / model / 'unet' / 'config.json').read_text())
+    want = json.loads((states / model / 'unet' / 'config.json').read_text())
     (tmp_path / 'unet').mkdir()
     (tmp_path / 'unet' / 'config.json').write_text(json.dumps(want))
     from diffbook.nets.unet import published_arguments
@@ -505,15 +501,11 @@ def load_arguments(arguments):
     ('google/ddpm-cifar10-32', 'predict_eps', 0.0, 981.0),
 ])  # fmt: skip
 def test_published_schedulers(model, prediction, last, first):
-    if not STATES.is_dir():
-        pytest.skip(f'no {STATES}')
-    plan = load_schedule(STATES / model)
+    states = needs_data('model-configs')
+    plan = load_schedule(states / model)
     assert isinstance(plan, NoisePlan) and plan.prediction.__name__ == prediction
     assert (plan.last, plan.times(50)[0].item()) == (last, first) and len(plan.schedule.betas) == 1000
 
 
 def test_clips_tokenizer():
-    folder = STATES.parent / 'clip-bpe'
-    if not folder.is_dir():
-        pytest.skip(f'no {folder}')
-    assert load_tokenizer(folder)(['a photo of a cat'])[0, :7].tolist() == [49406, 320, 1125, 539, 320, 2368, 49407]
+    assert load_tokenizer(needs_data('clip-bpe'))(['a photo of a cat'])[0, :7].tolist() == [49406, 320, 1125, 539, 320, 2368, 49407]

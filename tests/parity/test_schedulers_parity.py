@@ -8,6 +8,7 @@ the module of diffusers is told that float32 means float64.
 import functools
 import json
 import warnings
+from functools import partial
 from types import SimpleNamespace
 
 import numpy
@@ -18,7 +19,9 @@ from torch.testing import assert_close
 
 from diffbook.core import noise
 from diffbook.editing import with_noise
+from diffbook.elbo import learned, learned_range
 from diffbook.exact import reference_mixture
+from diffbook.losses import Denoiser
 from diffbook.pretrained import load_schedule
 from diffbook.published.scheduler import FAMILIES
 from diffbook.samplers import ancestral, clip_x0, ddim, euler, heun, karras_times, sample, trailing_times
@@ -74,6 +77,23 @@ def test_ancestral_is_ddpm(n, monkeypatch):
         monkeypatch.setattr('diffusers.schedulers.scheduling_ddpm.randn_tensor', lambda *a, **k: drawn(y, s))  # noqa: B023
         y = theirs.step(noise_estimate(y, t), int(t) - 1, y).prev_sample
         assert_close(x, y, rtol=0, atol=1e-11 if s > 0 else 1e-9)
+
+
+@pytest.mark.parametrize('kind, read', [('learned_range', learned_range), ('learned', learned)])
+@pytest.mark.parametrize('n', (1, 2, 7, 10, 30, 50))
+def test_learned_variance(n, kind, read, monkeypatch):
+    "Every state of a run of a network that answers with twice the channels."
+    class Net(nn.Module):
+        def forward(self, x, level, cond=None):
+            return torch.cat([noise_estimate(x, level.double()), 0.5 + torch.tanh(x) / 2], 1)
+
+    theirs, y, times = in_double(schedulers.DDPMScheduler, n, variance_type=kind), X, trailing_times(TABLE, n)
+    model = Denoiser(Net(), TABLE, variance=read)  # the level is the time itself, whole
+    ours = sample(model, TABLE, X, times, partial(ancestral, noise=drawn, variance=model.step_variance))
+    for x, t, s in zip(ours, times[:-1], times[1:]):
+        monkeypatch.setattr('diffusers.schedulers.scheduling_ddpm.randn_tensor', lambda *a, **k: drawn(y, s) * (s > 0))  # noqa: B023
+        y = theirs.step(model.net(y, t.expand(len(y))), int(t) - 1, y).prev_sample
+        assert_close(x, y, rtol=0, atol=1e-9)
 
 
 EDM = KarrasSchedule(14.0)

@@ -1,11 +1,10 @@
 """One class, two libraries: the same weights give the same numbers in diffusers' UNet2DModel, UNet2DConditionModel and in ours, in float64."""
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import needs_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,9 +167,7 @@ PUBLISHED = {  # folder of the configuration -> (image beside, parameters)
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_names_and_shapes_of_stable_diffusion(name):
     "Every published tensor has its place in ours, which has no other: built without memory from the published configuration."
-    root = Path(os.environ.get('DIFFBOOK_DATA', 'data')) / 'model-configs'
-    if not root.is_dir():
-        pytest.skip(f'no {root}')
+    root = needs_data('model-configs')
     config = json.loads((root / name / 'unet' / 'config.json').read_text())
     theirs = json.loads(gzip.decompress((root / 'state_dicts' / f'{name.replace("/", "__")}__unet.json.gz').read_bytes()))
     with torch.device('meta'):

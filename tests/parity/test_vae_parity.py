@@ -1,11 +1,10 @@
 """The KL autoencoder against diffusers' AutoencoderKL on shared random weights in float64, and against every published list of names."""
 import gzip
 import json
-import os
-from pathlib import Path
 
 import pytest
 import torch
+from helpers import needs_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,9 +124,7 @@ PUBLISHED = {  # folder of the configuration -> (parameters, tensors, scale, shi
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_names_and_shapes_of_published_files(name):
     "Every published tensor has its place in ours, which has no other: built without memory from the published configuration."
-    root = Path(os.environ.get('DIFFBOOK_DATA', 'data')) / 'model-configs'
-    if not root.is_dir():
-        pytest.skip(f'no {root}')
+    root = needs_data('model-configs')
     config = json.loads((root / name / 'vae' / 'config.json').read_text())
     theirs = json.loads(gzip.decompress((root / 'state_dicts' / f'{name.replace("/", "__")}__vae.json.gz').read_bytes()))
     with torch.device('meta'):
@@ -142,9 +139,7 @@ def test_names_and_shapes_of_published_files(name):
 
 
 def test_every_published_configuration_is_read():
-    root = Path(os.environ.get('DIFFBOOK_DATA', 'data')) / 'model-configs'
-    if not root.is_dir():
-        pytest.skip(f'no {root}')
+    root = needs_data('model-configs')
     found = sorted(root.glob('*/*/vae*/config.json'))
     assert len(found) > 10
     for path in found:

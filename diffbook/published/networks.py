@@ -1,0 +1,143 @@
+"""Judge the settings of networks, VAEs, text encoders and tokenizers by class: each key is followed, or has no effect
+for a reason, or is refused by name; what is silent is as the class of the other library has it.
+
+The tables join those of the schedulers in `settings.py`, where the words of a verdict are explained. A refused key may
+say what the class says when it is silent, and any other way of saying the same (`SAME`).
+"""
+
+from collections.abc import Mapping, Sequence
+
+FOLLOWED = 'followed'
+SHAPE = 'refused: a network of another build'
+TIMES = 'refused: times that are told in another way'
+EXTRA = 'refused: a condition of another kind'
+IN_FILE = 'no effect: first weights are drawn by it, and the file holds the trained ones'
+ROUNDING = 'no effect: it changes the kind of number within, not the formula'
+SIZE = 'no effect: on the network; the pipeline draws pictures of this size'
+AVERAGING = 'no effect: it says how the weights of this file were averaged'
+
+BUILD = dict.fromkeys(('in_channels', 'out_channels', 'block_out_channels', 'layers_per_block', 'down_block_types', 'up_block_types', 'norm_num_groups'), FOLLOWED) | {
+    'act_fn': 'refused: only SiLU is built'}  # fmt: skip
+EMA = dict.fromkeys(('decay', 'min_decay', 'optimization_step', 'update_after_step', 'use_ema_warmup', 'inv_gamma', 'power'), AVERAGING)
+UNETS = BUILD | EMA | dict.fromkeys(('flip_sin_to_cos', 'freq_shift', 'downsample_padding', 'attention_head_dim', 'num_class_embeds', 'norm_eps'), FOLLOWED) | {
+    'sample_size': SIZE, 'center_input_sample': SHAPE, 'time_embedding_type': TIMES, 'time_embedding_dim': SHAPE, 'mid_block_type': SHAPE,
+    'mid_block_scale_factor': SHAPE, 'class_embed_type': EXTRA, 'resnet_time_scale_shift': SHAPE}  # fmt: skip
+NETWORKS: dict[str, Mapping[str, str]] = {
+    'UNet2DModel': UNETS | {
+        'dropout': FOLLOWED, 'add_attention': FOLLOWED, 'downsample_type': SHAPE, 'upsample_type': SHAPE, 'attn_norm_num_groups': SHAPE,
+        'num_train_timesteps': 'no effect: read only by a learned table of times, which is refused'},
+    'UNet2DConditionModel': UNETS | {
+        'cross_attention_dim': FOLLOWED, 'use_linear_projection': 'no effect: a matrix and a convolution of one pixel are one map; both are read', 'upcast_attention': ROUNDING,
+        'dropout': 'refused: a network that reads tokens is built without', 'only_cross_attention': SHAPE, 'mid_block_only_cross_attention': SHAPE, 'dual_cross_attention': SHAPE,
+        'transformer_layers_per_block': SHAPE, 'reverse_transformer_layers_per_block': SHAPE, 'num_attention_heads': 'refused: diffusers refuses it too; heads are attention_head_dim',
+        'attention_type': SHAPE, 'cross_attention_norm': SHAPE, 'conv_in_kernel': SHAPE, 'conv_out_kernel': SHAPE, 'resnet_skip_time_act': SHAPE, 'resnet_out_scale_factor': SHAPE,
+        'time_embedding_act_fn': TIMES, 'timestep_post_act': TIMES, 'time_cond_proj_dim': TIMES, 'encoder_hid_dim': EXTRA, 'encoder_hid_dim_type': EXTRA,
+        'addition_embed_type': EXTRA, 'addition_time_embed_dim': EXTRA, 'addition_embed_type_num_heads': EXTRA, 'class_embeddings_concat': EXTRA,
+        'projection_class_embeddings_input_dim': EXTRA},
+    'AutoencoderKL': BUILD | {
+        'latent_channels': FOLLOWED, 'scaling_factor': FOLLOWED, 'shift_factor': FOLLOWED, 'latents_mean': FOLLOWED, 'latents_std': FOLLOWED,
+        'use_quant_conv': FOLLOWED, 'use_post_quant_conv': FOLLOWED, 'mid_block_add_attention': FOLLOWED, 'sample_size': SIZE, 'force_upcast': ROUNDING},
+}  # fmt: skip
+
+ANSWER = 'no effect: it says what the class gives back beside the states'
+LABELS = 'no effect: of classifiers'
+WRITING = 'no effect: of models that write text'
+PATHS = 'no effect: where the file came from'
+COMMON = {  # of every configuration of transformers
+    'architectures': FOLLOWED, 'model_type': FOLLOWED, 'transformers_version': PATHS, 'name_or_path': PATHS, 'dtype': ROUNDING, 'torch_dtype': ROUNDING, 'use_bfloat16': ROUNDING,
+    **dict.fromkeys(('output_hidden_states', 'output_attentions', 'return_dict', 'use_return_dict'), ANSWER), 'chunk_size_feed_forward': ROUNDING,
+    **dict.fromkeys(('id2label', 'label2id', 'num_labels', 'problem_type', 'finetuning_task', 'task_specific_params'), LABELS),
+    **dict.fromkeys(('is_encoder_decoder', 'is_decoder', 'add_cross_attention', 'cross_attention_hidden_size', 'tie_encoder_decoder', 'tie_word_embeddings', 'decoder_start_token_id',
+                     'sep_token_id', 'prefix', 'tokenizer_class', 'torchscript', 'tf_legacy_loss', 'gradient_checkpointing', 'attn_implementation'), 'no effect: no tower of CLIP reads it'),
+    **dict.fromkeys((
+        'assistant_confidence_threshold', 'assistant_lookbehind', 'bad_words_ids', 'begin_suppress_tokens', 'diversity_penalty', 'do_sample', 'early_stopping',
+        'encoder_no_repeat_ngram_size', 'encoder_repetition_penalty', 'epsilon_cutoff', 'eta_cutoff', 'exponential_decay_length_penalty', 'forced_bos_token_id',
+        'forced_eos_token_id', 'length_penalty', 'max_length', 'min_length', 'no_repeat_ngram_size', 'num_assistant_tokens', 'num_assistant_tokens_schedule',
+        'num_beam_groups', 'num_beams', 'num_return_sequences', 'output_scores', 'remove_invalid_values', 'repetition_penalty', 'return_dict_in_generate',
+        'suppress_tokens', 'target_lookbehind', 'temperature', 'top_k', 'top_p', 'typical_p', 'use_cache'), WRITING),
+    'pruned_heads': 'refused: heads that are left out', 'quantization_config': 'refused: weights of few bits', 'initializer_factor': IN_FILE,
+}  # fmt: skip
+TOWER = COMMON | dict.fromkeys(('hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads', 'hidden_act', 'layer_norm_eps', 'projection_dim'), FOLLOWED) | {
+    'attention_dropout': 'refused: the towers are built without', 'dropout': 'no effect: transformers reads it no more', 'initializer_range': IN_FILE}  # fmt: skip
+PLACES = 'no effect: the tokenizer says which token this is'
+TEXTS: dict[str, Mapping[str, str]] = {
+    'CLIPTextConfig': TOWER | {'vocab_size': FOLLOWED, 'max_position_embeddings': FOLLOWED, 'eos_token_id': FOLLOWED, 'pad_token_id': PLACES, 'bos_token_id': PLACES},
+    'CLIPVisionConfig': TOWER | {'image_size': FOLLOWED, 'patch_size': FOLLOWED, 'num_channels': FOLLOWED}
+    | dict.fromkeys(('pad_token_id', 'bos_token_id', 'eos_token_id'), 'no effect: it reads no tokens'),
+    'CLIPConfig': COMMON | dict.fromkeys(('text_config', 'vision_config', 'text_config_dict', 'vision_config_dict', 'projection_dim'), FOLLOWED)
+    | {'logit_scale_init_value': IN_FILE} | dict.fromkeys(('pad_token_id', 'bos_token_id', 'eos_token_id'), 'no effect: the part for texts says it'),
+}  # fmt: skip
+
+SILENT = {  # class -> key that is refused -> what the class says when it is silent
+    'UNet2DModel': {'downsample_type': 'conv', 'upsample_type': 'conv', 'mid_block_type': 'UNetMidBlock2D'},
+    'UNet2DConditionModel': {
+        'mid_block_type': 'UNetMidBlock2DCrossAttn', 'dropout': 0.0, 'only_cross_attention': False, 'dual_cross_attention': False, 'transformer_layers_per_block': 1, 'attention_type': 'default',
+        'addition_embed_type_num_heads': 64, 'class_embeddings_concat': False, 'conv_in_kernel': 3, 'conv_out_kernel': 3, 'resnet_skip_time_act': False, 'resnet_out_scale_factor': 1.0},
+    'AutoencoderKL': {'act_fn': 'silu'}, 'CLIPTextConfig': {'attention_dropout': 0.0}, 'CLIPVisionConfig': {'attention_dropout': 0.0}, 'CLIPConfig': {},
+}  # fmt: skip
+U_NETS = {'act_fn': 'silu', 'center_input_sample': False, 'time_embedding_type': 'positional', 'mid_block_scale_factor': 1, 'resnet_time_scale_shift': 'default'}
+SAME = {'act_fn': {'swish': 'silu'}, 'mid_block_only_cross_attention': {False: None}, 'pruned_heads': {}}  # other ways of saying it
+OLD_BLOCKS = 'UNetRes'  # how the names of blocks began in the first files
+
+
+def judged(name: str, config: Mapping[str, object]) -> dict[str, object]:
+    "The settings that are followed, in one way of saying them; refuse by name one that is refused, or that the class does not have."
+    verdicts, silent = NETWORKS.get(name) or TEXTS[name], U_NETS | SILENT[name] if name.startswith('UNet') else SILENT[name]
+    said = {key: _plain(key, value) for key, value in config.items() if not key.startswith('_')}
+    for key, value in said.items():
+        if key not in verdicts:
+            raise ValueError(f'the configuration holds the unknown key {key!r}; {name} has none of this name')
+        if verdicts[key].startswith('refused') and value != silent.get(key) and value not in ({}, []):
+            raise ValueError(f'{key} is {config[key]!r}, expected {silent.get(key)!r} ({verdicts[key].removeprefix("refused: ")})')
+    found = {key: value for key, value in said.items() if verdicts[key] == FOLLOWED}
+    _fits_class(name, found)
+    return found
+
+
+ONE = {'UNet2DModel': ('attention_head_dim', 'layers_per_block'), 'AutoencoderKL': ('layers_per_block',)}  # one value for all levels
+NEEDED = {'UNet2DConditionModel': ('cross_attention_dim', 'attention_head_dim'), 'CLIPTextConfig': ('eos_token_id',)}  # never null
+
+
+def _fits_class(name: str, said: Mapping[str, object]) -> None:
+    "Refuse what this class cannot mean, though another class can."
+    for key in ONE.get(name, ()):
+        if isinstance(said.get(key), Sequence):
+            raise ValueError(f'{key} is {said[key]!r}, expected one value for all levels of a {name}')
+    for key in NEEDED.get(name, ()):
+        if said.get(key, 1) is None:
+            raise ValueError(f'{key} is null, expected a value: a {name} has no other meaning for it')
+    by_channel = [said.get(key) is not None for key in ('latents_mean', 'latents_std')]
+    if by_channel[0] != by_channel[1]:
+        raise ValueError(f'latents_mean is {said.get("latents_mean")!r} and latents_std {said.get("latents_std")!r}, expected both or neither: pipelines pass over one alone')
+    if all(by_channel) and said.get('shift_factor'):
+        raise ValueError(f'shift_factor is {said["shift_factor"]!r} beside latents_mean and latents_std, expected one or the other: pipelines differ in which they read')
+    for key in ('latents_mean', 'latents_std'):
+        if all(by_channel) and len(said[key]) != said.get('latent_channels', 4):
+            raise ValueError(f'{key} holds {len(said[key])} numbers, expected one for each of {said.get("latent_channels", 4)} channels')
+
+
+def network_class(config: Mapping[str, object]) -> str:
+    "The class of a U-Net: the one that is said, else the one whose settings these are."
+    return str(config.get('_class_name') or ('UNet2DConditionModel' if 'cross_attention_dim' in config else 'UNet2DModel'))
+
+
+def text_settings(config: Mapping[str, object], part: str = 'text') -> dict[str, object]:
+    "The settings of one tower, of a configuration of its own or within that of both; as in transformers the older `_dict` replaces the newer one."
+    name = {'text': 'CLIPTextConfig', 'vision': 'CLIPVisionConfig'}[part]
+    if not config.keys() & {'text_config', 'vision_config', 'text_config_dict', 'vision_config_dict'}:
+        return judged(name, config)
+    judged('CLIPConfig', config)
+    said = config.get(f'{part}_config_dict')
+    said = config.get(f'{part}_config') if said is None else said
+    if not isinstance(said, Mapping):
+        raise ValueError(f'{part}_config is {said!r}, expected an object')
+    return judged(name, said)
+
+
+def _plain(key: str, value: object) -> object:
+    "One way of saying a thing: a list of equal values is the value, and old words are new ones."
+    if key in ('only_cross_attention', 'transformer_layers_per_block') and isinstance(value, Sequence) and value and all(v == value[0] for v in value):
+        return value[0]
+    if key in ('down_block_types', 'up_block_types') and isinstance(value, Sequence):
+        return [v.removeprefix(OLD_BLOCKS) if isinstance(v, str) else v for v in value]
+    return SAME[key].get(value, value) if key in SAME and isinstance(value, str | bool) else value

@@ -1,0 +1,1 @@
+"""Bytes of files, read and written by hand-written code: what the chapters need and do not teach."""

@@ -487,7 +487,7 @@ class NoisePlan:
     spare: int = 0  # times placed beyond the last and left out: 1 in the families of DPM-Solver
     halves: int = 0  # first steps that are halved, as where Runge and Kutta begin for PNDM
     levels: str | None = None  # how levels are placed between the first and the last: one of LEVELS
-    variance: str = 'fixed_small'  # of DDPM's step: one of VARIANCES
+    variance: str = 'fixed_small'  # of DDPM's step: one of VARIANCES; a learned one is the second half of what the network says
 
     def __post_init__(self) -> None:
         _check_plan(self)
@@ -506,7 +506,7 @@ def _check_plan(plan: NoisePlan) -> None:
 @patch
 def denoiser(self: NoisePlan, net: nn.Module) -> Denoiser:
     "Turn a published network into a denoiser: it was told t - 1."
-    return Denoiser(net, self.schedule, self.prediction, noise_input=table_index)
+    return Denoiser(net, self.schedule, self.prediction, noise_input=table_index, variance=VARIANCES[self.variance])
 
 # %% ../nbs/52_pretrained.ipynb #plan-times
 @patch

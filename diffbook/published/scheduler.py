@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffbook.core import register
+from diffbook.elbo import learned, learned_range
 from diffbook.predictions import predict_eps, predict_v, predict_x0
 from diffbook.published.settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
 from diffbook.schedules import DiscreteSchedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
@@ -55,7 +56,7 @@ class RatioTable(DiscreteSchedule):
         angles = self.tables(t.device)[1]
         low, high, u = torch.tan(angles[i]), torch.tan(angles[i + 1]), t - i
         ratio, slope = self.between(low, high, u)
-        return torch.where(u == 0, angles[i], torch.where(u == 1, angles[i + 1], torch.atan(ratio))), slope / (1 + ratio**2)
+        return torch.where(u == 1, angles[i + 1], torch.atan(ratio)), slope / (1 + ratio**2)
 
     def between(self, low: Tensor, high: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         "The ratio at the share u of the way from one row to the next, and its derivative."
@@ -75,7 +76,7 @@ class LogRatioTable(RatioTable):
 
 # Classes
 
-VARIANCES = ('fixed_small', 'fixed_small_log', 'fixed_large')  # of DDPM's step
+VARIANCES = dict.fromkeys(('fixed_small', 'fixed_small_log', 'fixed_large')) | {'learned': learned, 'learned_range': learned_range}  # of DDPM's step -> who reads it
 RHO = 7.0
 LEVELS = {  # setting -> noise-to-signal levels between two
     'use_karras_sigmas': lambda top, low, u: torch.lerp(top ** (1 / RHO), low ** (1 / RHO), u) ** RHO,
@@ -183,7 +184,7 @@ def variance(said: str | None) -> str:
     if said == 'fixed_large_log':
         raise ValueError('variance_type is fixed_large_log, for which the step of diffusers takes the root of a negative logarithm; expected fixed_large, which is meant')
     if said not in (None, *VARIANCES):
-        raise ValueError(f'variance_type is {said!r}, expected one that is not learned: {", ".join(VARIANCES)}')
+        raise ValueError(f'variance_type is {said!r}, expected one of {", ".join(VARIANCES)}')
     return said or 'fixed_small'
 
 

@@ -18,13 +18,12 @@ from torch import nn
 from torch.testing import assert_close
 
 from diffbook.core import noise
-from diffbook.editing import with_noise
 from diffbook.elbo import learned, learned_range
 from diffbook.exact import reference_mixture
 from diffbook.losses import Denoiser
 from diffbook.pretrained import load_schedule
 from diffbook.published.scheduler import FAMILIES
-from diffbook.samplers import ancestral, clip_x0, ddim, euler, heun, karras_times, sample, trailing_times
+from diffbook.samplers import ancestral, clip_x0, ddim, equip, euler, heun, karras_times, sample, trailing_times
 from diffbook.schedules import DiscreteSchedule, KarrasSchedule, linear_betas
 from diffbook.stable_diffusion import published_recipe
 
@@ -159,6 +158,9 @@ CONFIGS = SPACED | {f'{name} silent': (name, {}) for name in FAMILIES} | {
     'ddpm fixed_large': ('DDPMScheduler', {'variance_type': 'fixed_large'}),
     'ddpm fixed_large, unclipped, trailing': ('DDPMScheduler', {'variance_type': 'fixed_large', 'clip_sample': False, 'timestep_spacing': 'trailing'}),
     'ddpm fixed_large, offset': ('DDPMScheduler', {'variance_type': 'fixed_large', 'steps_offset': 1}),
+    'ddpm learned': ('DDPMScheduler', {'variance_type': 'learned'}),
+    'ddpm learned_range': ('DDPMScheduler', {'variance_type': 'learned_range'}),
+    'ddpm learned_range, unclipped, trailing': ('DDPMScheduler', {'variance_type': 'learned_range', 'clip_sample': False, 'timestep_spacing': 'trailing'}),
     'ddpm sigmoid': ('DDPMScheduler', {'beta_schedule': 'sigmoid', 'clip_sample': False}),
     'ddpm laplace': ('DDPMScheduler', {'beta_schedule': 'laplace', 'timestep_spacing': 'linspace'}),
     'ddpm without signal at the end': ('DDPMScheduler', {'rescale_betas_zero_snr': True, 'prediction_type': 'v_prediction', 'timestep_spacing': 'trailing'}),
@@ -184,11 +186,16 @@ OWN_RULE = ('PNDMScheduler', 'LMSDiscreteScheduler', 'KDPM2DiscreteScheduler', '
 
 
 class Wavy(nn.Module):
-    "A network whose numbers are fixed and mean nothing."
+    "A network whose numbers are fixed and mean nothing; for a learned variance it says a second half, between 0.1 and 0.9 of a scale."
+
+    def __init__(self, variance):
+        super().__init__()
+        self.scale = {'learned': 0.01, 'learned_range': 1.0}.get(variance)
 
     def forward(self, x, told, cond=None):
         mix = torch.linspace(-1, 1, x.shape[1] ** 2, dtype=F64).reshape(x.shape[1], -1)
-        return torch.sin(2 * x @ mix + 0.01 * told.double()[:, None])
+        y = torch.sin(2 * x @ mix + 0.01 * told.double()[:, None])
+        return y if self.scale is None else torch.cat([y, self.scale * (0.5 + 0.4 * torch.cos(5 * y))], 1)
 
 
 class Gap:
@@ -319,14 +326,16 @@ def same_levels(plan, times, theirs, name):
 
 
 def walk_of_theirs(theirs, x, fresh, monkeypatch):
-    queue = iter(fresh)
+    "Its walk. At the last step a learned variance draws no noise in the book; diffusers draws unless that begins on the first row."
+    net = Wavy(theirs.config.get('variance_type'))
+    queue = iter([*fresh[:-1], fresh[-1] * (net.scale is None)])
     for module in ('ddpm', 'ddpm_parallel', 'euler_ancestral_discrete'):
         monkeypatch.setattr(f'diffusers.schedulers.scheduling_{module}.randn_tensor', lambda *a, **k: next(queue))
     for t, s in zip(theirs.timesteps, [*theirs.timesteps[1:].tolist(), -1]):
         if isinstance(theirs, schedulers.DDIMScheduler | schedulers.DDIMParallelScheduler):
             theirs.num_inference_steps = Gap(int(t) - s)
         scaled = theirs.scale_model_input(x, t)
-        x = theirs.step(Wavy()(scaled, t.float().expand(len(x))), t, x).prev_sample
+        x = theirs.step(net(scaled, t.float().expand(len(x))), t, x).prev_sample
     return x
 
 
@@ -338,9 +347,9 @@ def same_walk(plan, times, theirs, name, n, monkeypatch):
         recipe = published_recipe(plan, name)
         assert torch.equal(recipe.times(plan.schedule, n), times)
     queue = iter(fresh)
-    solver = with_noise(recipe.solver, lambda x, s: next(queue))
     clips = getattr(recipe.solver, 'keywords', {}).get('clip')
-    denoise = plan.denoiser(Wavy())
+    denoise = plan.denoiser(Wavy(plan.variance))
+    solver = equip(recipe.solver, noise=lambda x, s: next(queue), variance=denoise.step_variance if denoise.variance else None)
     denoise = denoise if clips or recipe.clip is None else clip_x0(denoise, -recipe.clip, recipe.clip)
     *_, got = sample(denoise, plan.schedule, x * (1.0 if recipe.unit else plan.schedule.sigma(times[0])), times, solver)
     got = got / plan.schedule.alpha(times[-1]) if name.startswith(('Euler', 'Heun')) else got  # these keep x / alpha

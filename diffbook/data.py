@@ -8,8 +8,8 @@ __all__ = ['TOYS', 'SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS'
            'subset', 'to_model', 'from_model', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral',
            'gaussian_ring', 'eight_gaussians', 'caption', 'draw_shapes', 'scene_split', 'draw_split',
            'draw_near_misses', 'read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'Source', 'data_root',
-           'fetch_data', 'read_idx', 'read_image', 'check_caption', 'read_folder', 'load_data', 'Column', 'Shards',
-           'write_shards', 'read_shards']
+           'fetch_data', 'read_idx', 'read_image', 'as_bytes', 'check_caption', 'read_folder', 'load_data', 'Column',
+           'Shards', 'write_shards', 'read_shards']
 
 # %% ../nbs/03_data.ipynb #imports
 import gzip
@@ -49,7 +49,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .core import generator, read_header, read_json, uniform
-from .store.pictures import choose, middle, opened, read_all, read_picture
+from .store.pictures import choose, flatten, middle, opened, read_all, read_picture
 
 # %% ../nbs/03_data.ipynb #dataset
 @dataclass(frozen=True)
@@ -1115,6 +1115,16 @@ def read_image(
 ) -> Tensor:  # (3, size, size) uint8
     "Read the middle square of an image file, upright, scaled, on a ground where it is transparent."
     return middle(read_picture(path, content, ground=ground), size)
+
+# %% ../nbs/03_data.ipynb #as-bytes
+def as_bytes(
+    image: Image.Image,  # of any mode
+    mode: str = 'RGB',  # or L, in grey
+    ground: str | Sequence[int] = 'white',  # behind what is transparent
+) -> Tensor:  # (3, h, w) uint8, or (1, h, w) in grey
+    "Turn a picture of Pillow into bytes: upright, of any depth and mode, on a ground where it is transparent."
+    pixels = torch.from_numpy(numpy.array(flatten(image, ground).convert(mode)))
+    return pixels.reshape(*pixels.shape[:2], -1).permute(2, 0, 1)
 
 # %% ../nbs/03_data.ipynb #read-captions
 _LONGEST = 1 << 16  # bytes of a caption

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['VARIANCES', 'Decoder', 'VarianceFn', 'beta_variance', 'step_posterior', 'posterior_variance', 'variance_ends', 'ELBO',
-           'binned_log_prob', 'bound_term', 'elbo_terms', 'learned_range', 'learned_log', 'learned']
+           'binned_log_prob', 'bound_term', 'elbo_terms', 'learned_range', 'learned_log', 'learned', 'hybrid_loss',
+           'TermHistory']
 
 # %% ../nbs/14_elbo.ipynb #imports
 import math
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/14_elbo.ipynb #imports-own
@@ -193,3 +195,65 @@ def learned_log(schedule: Schedule, v: Tensor, t: Time, s: Time) -> Tensor:
 def learned(schedule: Schedule, v: Tensor, t: Time, s: Time) -> Tensor:
     "Read a variance from v, the variance itself: so the diffusers library understands `learned`."
     return v
+
+# %% ../nbs/14_elbo.ipynb #hybrid
+def hybrid_loss(
+    schedule: DiscreteSchedule,  # a table of betas
+    x0: Data,  # (b, ...) clean data
+    eps: Data,  # noise like x0
+    t: Tensor,  # (b,) whole times in 1..T
+    estimate: Data,  # of x0, from x_t = alpha x0 + sigma eps
+    var: Data,  # of the step to t - 1, like x0
+    *,
+    share: float = 0.001,  # lambda
+    decoder: Decoder = gaussian_log_prob,
+) -> Tensor:  # (b,)
+    "Add a share of the bound, which teaches the variance alone, to the squared error of the noise (Nichol and Dhariwal 2021, equation 16)."
+    x = schedule.perturb(x0, eps, t)
+    simple = (schedule.eps(x, estimate, t) - eps).square().flatten(1).mean(1)
+    term = bound_term(schedule, x0, x, t, estimate.detach(), var, decoder=decoder)
+    return simple + share * len(schedule.betas) * term / (x0[0].numel() * math.log(2))
+
+# %% ../nbs/14_elbo.ipynb #history
+class TermHistory:
+    "Remember the last terms of the bound for each t, and draw t where they are large (Nichol and Dhariwal 2021, section 3.3)."
+
+    def __init__(
+        self,
+        T: int,  # steps of the table
+        length: int = 10,  # terms to remember for each t
+        uniform: float = 0.001,  # share of the draws that stays uniform
+    ):
+        self.terms, self.seen, self.uniform = torch.zeros(T, length, dtype=torch.float64), torch.zeros(T, dtype=torch.int64), uniform
+
+    def remember(self, t: Tensor, terms: Tensor) -> None:
+        "Take the terms (b,) that the times `t` (b,) gave."
+        terms = terms.detach().double().cpu()
+        if not torch.isfinite(terms).all():
+            raise ValueError(f'terms holds {terms[~torch.isfinite(terms)][0]:g}, expected finite numbers')
+        for i, term in zip((t.long() - 1).tolist(), terms):
+            self.terms[i, self.seen[i] % self.terms.shape[1]] = term
+            self.seen[i] += 1
+
+# %% ../nbs/14_elbo.ipynb #history-draw
+@patch
+def chances(self: TermHistory) -> Tensor:
+    "The chance of each t in 1..T, (T,)."
+    (T, length), root = self.terms.shape, self.terms.square().mean(1).sqrt()
+    if (self.seen < length).any() or not root.any():
+        return torch.full((T,), 1 / T, dtype=torch.float64)
+    return (1 - self.uniform) * root / root.sum() + self.uniform / T
+
+# %% ../nbs/14_elbo.ipynb #history-weight
+@patch
+def draw(self: TermHistory, schedule: DiscreteSchedule, b: int, generator: torch.Generator) -> Tensor:
+    "Draw b times, (b,) in float64."
+    if len(schedule.betas) != len(self.seen):
+        raise ValueError(f'the schedule has {len(schedule.betas)} steps, expected {len(self.seen)}, as remembered')
+    return torch.multinomial(self.chances().to(generator.device), b, replacement=True, generator=generator).double() + 1
+
+
+@patch
+def weight(self: TermHistory, schedule: DiscreteSchedule, t: Tensor) -> Tensor:
+    "What keeps the mean of a loss whose times were drawn so: 1 / (T p_t). Ask before you remember new terms."
+    return 1 / (len(self.seen) * self.chances().to(t.device)[t.long() - 1])

@@ -183,10 +183,10 @@ def step_weight(schedule: Schedule, t: Tensor, s: Tensor, x: Data, moved: Data, 
 
 # %% ../nbs/43_guidance.ipynb #resample
 def resample(x: Data, log_weight: Tensor, start: float = 0.5) -> Data:
-    "Copy each of b particles about b times its weight: systematic resampling, with teeth that begin at `start` in [0, 1)."
+    "Copy each of b particles about b times its weight: systematic resampling, at evenly spaced points of which the first is `start` in [0, 1)."
     edges = log_weight.softmax(0).cumsum(0)
-    teeth = (torch.arange(len(x), dtype=torch.float64) + start) / len(x)
-    return x[torch.searchsorted(edges, teeth.to(edges)).clamp(max=len(x) - 1)]
+    points = (torch.arange(len(x), dtype=torch.float64) + start) / len(x)
+    return x[torch.searchsorted(edges, points.to(edges)).clamp(max=len(x) - 1)]
 
 # %% ../nbs/43_guidance.ipynb #feynman-kac
 def feynman_kac(

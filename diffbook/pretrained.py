@@ -36,7 +36,7 @@ from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps
 from .samplers import positive
 from .schedules import DiscreteSchedule
-from .text import SPECIAL, Tokenizer, _padding, clip_tokenizer
+from .text import SPECIAL, Tokenizer
 from .training import _fit_names, _make_folder, _refuse_nan, no_larger, write_file
 
 # %% ../nbs/52_pretrained.ipynb #imports-published
@@ -45,6 +45,7 @@ from .published.foreign import refuse_file
 from .published.networks import judged, network_class, text_settings
 from .published.scheduler import LEVELS, PREDICTIONS, VARIANCES, plan_arguments, plan_settings
 from .published.single import own_tensors, text_names, vae_words
+from .published.tokens import FLAGS, read_tokenizer
 
 # %% ../nbs/52_pretrained.ipynb #open-tensors
 def read_tensors(
@@ -323,51 +324,15 @@ def load_tokenizer(
     source: str | Path,  # folder of the tokenizer or of the model, or a name of the Hub
     folder: str = 'tokenizer',  # within that of the model
 ) -> Tokenizer:
-    "Read CLIP's tokenizer in either layout: `vocab.json` and `merges.txt`, or `tokenizer.json`."
-    where = _find_tokenizer(source, folder)
-    settings = read_json(where / 'tokenizer_config.json') if (where / 'tokenizer_config.json').is_file() else {}
-    kind, context = settings.get('tokenizer_class') or 'CLIPTokenizer', settings.get('model_max_length', 77)
-    if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'):
-        raise ValueError(f'{where} describes a {kind}; supported here: CLIPTokenizer')
-    if isinstance(context, bool) or not isinstance(context, (int, float)):
-        raise ValueError(f'{where}, tokenizer_config.json: model_max_length is {context!r}, expected a whole number')
-    context = context if context < 1e6 else 77  # a huge number means that nobody said
-    if not (where / 'tokenizer.json').is_file() or (where / 'merges.txt').is_file():
-        return clip_tokenizer(where, context)
-    return _from_json(where, context)
-
-# %% ../nbs/52_pretrained.ipynb #find-tokenizer
-def _find_tokenizer(source: str | Path, folder: str) -> Path:
-    kind, root = in_folder(KINDS['tokenizer'], folder), Path(source)
+    "Read CLIP's tokenizer in either layout, `vocab.json` and `merges.txt` or `tokenizer.json`, with the words that were added to it."
+    root, kind = Path(source), in_folder(KINDS['tokenizer'], folder)
     refuse_file(root)
     if root.is_file():
         raise ValueError(f'{source} is a file, and holds no tokenizer; expected a folder with merges.txt or tokenizer.json')
     where = next((f for f in (root / folder, root) if any((f / name).is_file() for name in kind.any_of)), None)
     if where is None and root.is_dir():
         raise FileNotFoundError(f'{source} holds no {folder}/ with merges.txt or tokenizer.json, and neither file itself')
-    return where or find_folder(source, kind)
-
-# %% ../nbs/52_pretrained.ipynb #from-json
-def _from_json(where: Path, context: int) -> Tokenizer:
-    "Read `tokenizer.json`; refuse one that is no byte-pair encoding, or numbers its pieces in another way."
-    model = read_json(where / 'tokenizer.json').get('model')
-    model = model if isinstance(model, dict) else {'type': model}
-    merges, vocabulary = model.get('merges'), model.get('vocab')
-    if model.get('type', 'BPE') != 'BPE' or not isinstance(merges, list) or not isinstance(vocabulary, dict):
-        raise ValueError(f'{where}, tokenizer.json: the model is {model.get("type")!r}, expected BPE with vocab and merges')
-    merges = [' '.join(map(str, m)) if isinstance(m, list) else m for m in merges]
-    try:
-        tokenizer = Tokenizer(merges, context)
-    except ValueError as error:
-        raise ValueError(f'{where}, tokenizer.json: {error}') from error
-    number = {piece: i for i, piece in enumerate(tokenizer.pieces)}
-    for piece, i in vocabulary.items():
-        if number.get(piece) != i:
-            raise ValueError(f'{where}, tokenizer.json: {piece!r} is token {i}, expected {number.get(piece, "none")} by its merges')
-    pad = _padding(where)
-    if pad not in number:
-        raise ValueError(f'{where}: the padding token is {pad!r}, expected a piece of the vocabulary')
-    return tokenizer if number[pad] == tokenizer.end else Tokenizer(merges, context, pad=number[pad])
+    return read_tokenizer(where or find_folder(source, kind))
 
 # %% ../nbs/52_pretrained.ipynb #unet-config
 def unet_config(
@@ -606,8 +571,10 @@ def _save_tokenizer(folder: Path, tokenizer: Tokenizer, more: Mapping) -> None:
     pad = tokenizer.pieces[tokenizer.pad]
     special = {'bos_token': SPECIAL[0], 'eos_token': SPECIAL[1], 'unk_token': SPECIAL[1], 'pad_token': pad}
     settings = {'tokenizer_class': 'CLIPTokenizer', 'model_max_length': tokenizer.context, 'do_lower_case': True, 'errors': 'replace', **special}
+    if words := tokenizer.arguments['added']:
+        settings['added_tokens_decoder'] = {str(w.number): {'content': w.text, 'special': w.text in special.values(), **{k: getattr(w, k) for k in FLAGS}} for w in words}
     write_file(folder / 'merges.txt', '\n'.join(['#version: 0.2', *tokenizer.arguments['merges'], '']).encode())
-    _write_json(folder / 'vocab.json', {piece: i for i, piece in enumerate(tokenizer.pieces)})
+    _write_json(folder / 'vocab.json', {piece: i for i, piece in enumerate(tokenizer.pieces[: tokenizer.end + 1])})
     _write_json(folder / 'special_tokens_map.json', special)
     _write_json(folder / 'tokenizer_config.json', settings | dict(more))
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 
-import numpy
 import torch
 from fastcore.basics import patch, patch_to
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
 
 # %% ../nbs/52_stable_diffusion.ipynb #imports-own
 from .conditioning import Conditioner, TextConditioner
 from .core import Cond, Data, DenoiseFn, NoiseFn, match_dims, noise, seeded_noise
+from .data import as_bytes
 from .editing import inpaint, start_from, with_noise
 from .elbo import VarianceFn
 from .guidance import Rule, extrapolate, guide
@@ -179,7 +180,7 @@ def forward(
     seed: int = 0,
     latents: Tensor | None = None,  # (b, c, h / factor, w / factor): starting noise of unit variance, in place of the seed's
     image: Picture | None = None,  # a picture to start from
-    mask: Picture | None = None,  # white, 1 or True where the image is painted anew; the rest stays
+    mask: Picture | None = None,  # white, 1 or True (half and more) where the image is painted anew; the rest stays to the pixel
     strength: float | None = None,  # share of the steps to walk from an image; if not said 0.8, and 1 with a mask
     clip_skip: int = 0,  # blocks left out at the end of the text tower
     rule: Rule = extrapolate,  # how guidance makes one estimate of two
@@ -194,7 +195,8 @@ def forward(
     solver = solver or self.recipe.solver
     denoise = self._clipped(guide(self.denoiser, null, scale, rule=rule), solver)
     solver = self._solver(solver, z, hole, eps, times[-1], seed, first)
-    return finish(self, sample(denoise, self.schedule, x, times, solver, cond, progress=progress))
+    walk = sample(denoise, self.schedule, x, times, solver, cond, progress=progress)
+    return finish(self, walk, partial(_keep, picture, hole))
 
 # %% ../nbs/52_stable_diffusion.ipynb #texts
 def _texts(name: str, value: str | Sequence[str], n: int | None = None) -> list[str]:
@@ -216,6 +218,8 @@ def read(
     clip_skip: int = 0,  # blocks left out at the end of the text tower
 ) -> Cond:
     "Turn prompts into what the U-Net looks up."
+    if isinstance(self.conditioner, TextConditioner):
+        prompts = [self.conditioner.tokenizer.spread(prompt) for prompt in prompts]
     cond, like = self.conditioner(prompts), next(self.denoiser.parameters())
     if clip_skip:
         if not isinstance(self.conditioner, TextConditioner):
@@ -248,6 +252,8 @@ def _shape(self: StableDiffusion, n: int, height: int | None, width: int | None,
     for name, x in (('image', picture), ('mask', hole)):
         if x is not None and (tuple(x.shape[2:]) != size or len(x) not in (1, n)):
             raise ValueError(f'{name} holds {len(x)} of {x.shape[2]} x {x.shape[3]} pixels, expected 1 or {n} of {size[0]} x {size[1]}')
+    if hole is not None and not hole.flatten(1).any(1).all():
+        raise ValueError('mask marks nothing to paint: half or more of white, 1 or True is painted anew, and it has none')
     return n, self.vae.latent_channels, size[0] // f, size[1] // f
 
 # %% ../nbs/52_stable_diffusion.ipynb #refuse-holes
@@ -276,16 +282,24 @@ def _unit_tensor(name: str, value: Picture, mode: str) -> Tensor:
     "Pictures as a tensor (b, c, h, w) with values in [0, 1]."
     several = list(value) if isinstance(value, (list, tuple)) else [value]
     if all(isinstance(v, Image.Image) for v in several) and several:
-        if len(sizes := {v.size for v in several}) > 1:
+        shown = [_shown(name, v, mode) for v in several]
+        if len(sizes := {(v.shape[2], v.shape[1]) for v in shown}) > 1:
             raise ValueError(f'{name} holds pictures of the sizes {sorted(sizes)}, expected one size')
-        x = torch.stack([torch.from_numpy(numpy.array(v.convert(mode))) for v in several])
-        return (x[..., None] if mode == 'L' else x).permute(0, 3, 1, 2).double() / 255
+        return torch.stack(shown).double() / 255
     if not isinstance(value, Tensor):
         raise ValueError(f'{name} is of type {type(value).__name__}, expected a PIL image, a list of them, or a tensor')
     low, high = (value.double().min().item(), value.double().max().item()) if value.numel() else (math.nan, math.nan)
     if not (0 <= low and high <= 1):
         raise ValueError(f'{name} holds values from {low:g} to {high:g}, expected 0 to 1')
     return value if value.is_floating_point() else value.double()
+
+# %% ../nbs/52_stable_diffusion.ipynb #shown
+def _shown(name: str, image: Image.Image, mode: str) -> Tensor:
+    "A picture in bytes, as it is meant to be seen; what its file lacks is said of it."
+    try:
+        return as_bytes(image, mode)
+    except (ValueError, OSError) as error:
+        raise ValueError(f'{name} cannot be read: {error}') from error
 
 # %% ../nbs/52_stable_diffusion.ipynb #picture
 def _picture(image: Picture | None) -> Tensor | None:
@@ -317,9 +331,8 @@ def encode(self: StableDiffusion, picture: Tensor, like: Tensor) -> Tensor:
 # %% ../nbs/52_stable_diffusion.ipynb #cells
 @patch
 def _cells(self: StableDiffusion, hole: Tensor, like: Tensor) -> Tensor:
-    "The hole in the grid of the latents: a cell goes with its first pixel, as published models were trained."
-    f = self.vae.factor
-    return hole[..., ::f, ::f].to(like.device).expand(len(like), 1, *like.shape[2:])
+    "The hole in the grid of the latents, rounded outwards: a cell with any pixel to paint is painted."
+    return (max_pool2d(hole.float(), self.vae.factor) > 0).to(like.device).expand(len(like), 1, *like.shape[2:])
 
 # %% ../nbs/52_stable_diffusion.ipynb #begin
 @patch
@@ -396,12 +409,20 @@ def to_pil(x: Tensor) -> list[Image.Image]:
     "Turn pictures (b, 3, h, w) in [0, 1] into PIL images."
     return [Image.fromarray(v) for v in (x.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()]
 
+# %% ../nbs/52_stable_diffusion.ipynb #keep
+def _keep(picture: Tensor | None, hole: Tensor | None, pixels: Tensor) -> Tensor:
+    "Put back, to the pixel, what of the picture was not to be painted."
+    if hole is None:
+        return pixels
+    kind = torch.promote_types(pixels.dtype, torch.float32)  # half precision would round bytes
+    return torch.where(hole.to(pixels.device), pixels, (picture.to(pixels.device).to(kind) + 1) / 2)
+
 # %% ../nbs/52_stable_diffusion.ipynb #finish
 FINISH = {
-    'pil': lambda model, steps: to_pil(model.decode(_last(steps))),
-    'tensor': lambda model, steps: model.decode(_last(steps)),
-    'latents': lambda model, steps: _last(steps),
-    'steps': lambda model, steps: steps,
+    'pil': lambda model, steps, keep: to_pil(keep(model.decode(_last(steps)))),
+    'tensor': lambda model, steps, keep: keep(model.decode(_last(steps))),
+    'latents': lambda model, steps, keep: _last(steps),
+    'steps': lambda model, steps, keep: steps,
 }
 
 # %% ../nbs/52_stable_diffusion.ipynb #finisher

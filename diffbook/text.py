@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPACE', 'SPECIAL', 'END', 'LETTERS', 'CLIP_MERGES', 'clean', 'words', 'spell', 'merge_pair', 'train_merges',
-           'Tokenizer', 'clip_tokenizer']
+           'AddedWord', 'Tokenizer', 'clip_merges', 'clip_tokenizer']
 
 # %% ../nbs/40_text.ipynb #imports
 import functools
@@ -16,7 +16,7 @@ import unicodedata
 import warnings
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/40_text.ipynb #imports-own
+from dataclasses import dataclass
 from .core import read_json, register
 
 # %% ../nbs/40_text.ipynb #clean
@@ -124,6 +125,19 @@ def _read_piece(piece: str) -> bytes:
     body, ends = piece.removesuffix(END), piece.endswith(END)
     return b''.join(_BYTES[letter] for letter in body) + b' ' * ends
 
+# %% ../nbs/40_text.ipynb #added-word
+@register
+@dataclass(frozen=True)
+class AddedWord:
+    "A text with a number of its own, cut out before any merge. The flags are those of the transformers library."
+
+    text: str
+    number: int
+    normalized: bool = False  # found in the cleaned text, so in capitals too, and not in the text as it came
+    single_word: bool = False  # only where no letter or digit touches it
+    lstrip: bool = False  # the space before it goes with it
+    rstrip: bool = False  # the space after it goes with it
+
 # %% ../nbs/40_text.ipynb #tokenizer
 @register
 class Tokenizer:
@@ -135,6 +149,7 @@ class Tokenizer:
         context: int = 77,  # numbers a text is given
         *,
         pad: int | None = None,  # fills what is left over; None: the end token
+        added: Sequence[AddedWord] = (),  # words with numbers of their own
     ):
         self.pieces = [*LETTERS.values(), *(letter + END for letter in LETTERS.values())]
         self.rules: dict[tuple[int, int], int] = {}  # two pieces -> what they make
@@ -142,12 +157,13 @@ class Tokenizer:
         self._bytes = [_read_piece(piece) for piece in self.pieces]
         self.start, self.end = len(self.pieces), len(self.pieces) + 1
         self.pieces += SPECIAL
+        self._add(added)
         self.context, self.pad, self._seen = context, self.end if pad is None else pad, {}
         if isinstance(context, bool) or not isinstance(context, int) or not 3 <= context <= _MOST or not 0 <= self.pad < self.vocab_size:
             raise ValueError(f'context is {context!r} and pad {pad!r}, expected 3 to {_MOST:,} and a token below {self.vocab_size}')
 
     @property
-    def vocab_size(self) -> int:  # 256 bytes, 256 bytes that end a word, the merges, start and end
+    def vocab_size(self) -> int:  # 256 bytes, 256 bytes that end a word, the merges, start and end, and what was added
         return len(self.pieces)
 
 # %% ../nbs/40_text.ipynb #learn
@@ -161,6 +177,34 @@ def _learn(self: Tokenizer, merges: Sequence[str]) -> None:
             raise ValueError(f'merge {len(self.rules)} is {merge!r}, expected two known pieces that make a new one')
         self.rules[known[left], known[right]] = known[left + right] = len(self.pieces)
         self.pieces.append(left + right)
+
+# %% ../nbs/40_text.ipynb #add
+@patch
+def _add(self: Tokenizer, added: Sequence[AddedWord]) -> None:
+    "Give added words the next numbers, and prepare to find them; refuse a number that is another's."
+    found = {self.start: AddedWord(SPECIAL[0], self.start), self.end: AddedWord(SPECIAL[1], self.end)}
+    known = {piece: i for i, piece in enumerate(self.pieces)} if added else {}
+    for word in sorted(added, key=lambda w: w.number):
+        right = known.setdefault(word.text, len(self.pieces))
+        if word.number != right or not word.text:
+            raise ValueError(f'the added word {word.text!r} has number {word.number}, expected a text, and {right}')
+        self.pieces += [word.text] * (right == len(self.pieces))
+        found[word.number] = word
+    self._bytes += [b'', b'', *(text.encode() + b' ' for text in self.pieces[self.end + 1 :])]
+    self._raw, self._cleaned = ({_as_found(w): w for w in found.values() if w.normalized is cleaned} for cleaned in (False, True))
+    if len(self._raw) + len(self._cleaned) < len(found):
+        raise ValueError('two added words are the same when they are cleaned, expected different ones')
+    self._borders = tuple(map(_finder, (self._raw, self._cleaned)))
+
+# %% ../nbs/40_text.ipynb #finder
+def _as_found(word: AddedWord) -> str:
+    return clean(word.text) if word.normalized else word.text
+
+
+def _finder(words: Iterable[str]) -> re.Pattern | None:
+    "A pattern of texts, of which the longest holds where several begin."
+    texts = sorted(words, key=len, reverse=True)
+    return re.compile('|'.join(map(re.escape, texts))) if texts else None
 
 # %% ../nbs/40_text.ipynb #merge
 @patch
@@ -186,22 +230,41 @@ def _merge(self: Tokenizer, word: str) -> list[int]:
     return [i for i in ids if i >= 0]
 
 # %% ../nbs/40_text.ipynb #encode
-_BORDER = re.compile('(' + '|'.join(map(re.escape, SPECIAL)) + ')')
-
-
 @patch
 def encode(self: Tokenizer, text: str) -> list[int]:
     "Give the tokens of a text, without start and end."
     if not isinstance(text, str):
         raise ValueError(f'the text is {text!r}, of type {type(text).__name__}, expected str')
     ids: list[int] = []
-    for part in _BORDER.split(text):
-        if part in SPECIAL:
-            ids.append(self.start + SPECIAL.index(part))
-        else:
-            for chunk in clean(part).split(' '):
-                ids += self._encode_chunk(chunk)
+    for part in _cut_out(text, self._borders[0], self._raw):
+        for inner in _cut_out(clean(part), self._borders[1], self._cleaned) if isinstance(part, str) else [part]:
+            for chunk in inner.split(' ') if isinstance(inner, str) else [inner]:
+                ids += self._encode_chunk(chunk) if isinstance(chunk, str) else [chunk]
     return ids
+
+# %% ../nbs/40_text.ipynb #cut-out
+_CIRCLED = re.compile('[\u24b6-\u24e9\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]')  # letters too
+
+
+def _of_a_word(c: str) -> bool:
+    "Whether a character can stand in a word, as Unicode says: letters, marks, digits, joiners."
+    return c.isalpha() or unicodedata.category(c) in ('Mn', 'Mc', 'Me', 'Nd', 'Nl', 'Pc') or c in '\u200c\u200d' or bool(_CIRCLED.match(c))
+
+
+def _cut_out(text: str, border: re.Pattern | None, words: dict[str, AddedWord]) -> Iterator[str | int]:
+    "Yield the numbers of added words, leftmost first, and the texts between them."
+    at = 0
+    for found in border.finditer(text) if border else ():
+        word, (a, b) = words[found[0]], found.span()
+        if word.single_word and (a and _of_a_word(text[a - 1]) or b < len(text) and _of_a_word(text[b])):
+            continue
+        while word.lstrip and a > at and SPACE.match(text[a - 1]):
+            a -= 1
+        b = space.end() if word.rstrip and (space := SPACE.match(text, b)) else b
+        yield from (text[at:a],) if at < a else ()
+        yield word.number
+        at = b
+    yield from (text[at:],) if at < len(text) else ()
 
 # %% ../nbs/40_text.ipynb #encode-chunk
 _CACHED = 1 << 16  # so many words are remembered, of at most 64 letters
@@ -274,12 +337,27 @@ def mask(
     ends = (ids == self.end).long()
     return ends.cumsum(1) - ends == 0
 
+# %% ../nbs/40_text.ipynb #spread
+@patch
+def spread(self: Tokenizer, text: str) -> str:
+    "Write each added word that stands for several, `<toy>`, `<toy>_1`, `<toy>_2`, in full, as diffusers' pipelines do."
+    added, found = {word.text for word in self.arguments['added']}, set(self.encode(text) if self.arguments['added'] else ())
+    for word in self.arguments['added']:
+        i, whole = 1, word.text
+        while f'{word.text}_{i}' in added:
+            i, whole = i + 1, f'{whole} {word.text}_{i}'
+        text = text.replace(word.text, whole) if i > 1 and word.number in found else text
+    return text
+
 # %% ../nbs/40_text.ipynb #clip-files
 CLIP_MERGES = 49152 - 256 - 2  # so many lines of the published list are used, after its first
 _LONGEST = 1 << 24  # bytes of a list of merges
 
 
-def _read_merges(folder: Path) -> list[str]:
+def clip_merges(
+    folder: Path,  # holds merges.txt, or OpenAI's bpe_simple_vocab_16e6.txt.gz
+) -> list[str]:  # each 'left right'
+    "Read the published list of merges."
     file, packed = folder / 'merges.txt', folder / 'bpe_simple_vocab_16e6.txt.gz'
     if not file.is_file() and not packed.is_file():
         raise FileNotFoundError(f'{folder} holds no {file.name} and no {packed.name}')
@@ -298,6 +376,14 @@ def _read_json(file: Path) -> dict:
     return read_json(file) if file.exists() else {}
 
 
+def _refuse_words(folder: Path, number: dict[str, int]) -> None:
+    "Refuse a folder that adds words to its pieces."
+    table = _read_json(folder / 'tokenizer_config.json').get('added_tokens_decoder') or {}
+    for word in [*_read_json(folder / 'added_tokens.json'), *(str(w.get('content') if isinstance(w, dict) else w) for w in table.values())]:
+        if word not in number:
+            raise ValueError(f'{folder}: the word {word!r} was added to the vocabulary; load_tokenizer of the chapter on published weights reads it')
+
+
 def _padding(folder: Path) -> str:
     settings = _read_json(folder / 'tokenizer_config.json') | _read_json(folder / 'special_tokens_map.json')
     pad = settings.get('pad_token') or SPECIAL[1]
@@ -311,9 +397,9 @@ def clip_tokenizer(
     folder: str | Path,  # holds merges.txt, or OpenAI's bpe_simple_vocab_16e6.txt.gz
     context: int = 77,  # numbers a text is given
 ) -> Tokenizer:  # padded as the folder says
-    "Read CLIP's published vocabulary; refuse a folder that numbers its pieces in another way."
+    "Read CLIP's published vocabulary; refuse a folder that numbers its pieces in another way, or adds words to them."
     folder = Path(folder)
-    merges, pad = _read_merges(folder), _padding(folder)
+    merges, pad = clip_merges(folder), _padding(folder)
     try:
         tokenizer = Tokenizer(merges, context)
     except ValueError as error:
@@ -322,6 +408,7 @@ def clip_tokenizer(
     for piece, i in _read_json(folder / 'vocab.json').items():
         if number.get(piece) != i:
             raise ValueError(f'{folder}, vocab.json: {piece!r} is token {i}, expected {number.get(piece, "none")} by its merges')
+    _refuse_words(folder, number)
     if pad not in number:
         raise ValueError(f'{folder}: the padding token is {pad!r}, expected a piece of the vocabulary')
     return tokenizer if number[pad] == tokenizer.end else Tokenizer(merges, context, pad=number[pad])

@@ -5,15 +5,18 @@ import mpmath
 import pytest
 import torch
 from helpers import SCHEDULES
+from scipy import stats
 
 from diffbook.core import generator
 from diffbook.elbo import (
     ELBO,
     VARIANCES,
+    TermHistory,
     beta_variance,
     binned_log_prob,
     bound_term,
     elbo_terms,
+    hybrid_loss,
     learned,
     learned_log,
     learned_range,
@@ -173,6 +176,85 @@ def test_gradients_of_a_term_are_differences(decoder):
     estimate, v = (x0 + 0.05).requires_grad_(), torch.full_like(x0, -0.3).requires_grad_()
     f = lambda estimate, v: bound_term(schedule, x0, 0.8 * x0, t, estimate, learned_range(schedule, v, t, t - 1), **more)
     assert torch.autograd.gradcheck(f, (estimate, v))
+
+
+@pytest.mark.parametrize('share', [0.001, 0.5])
+def test_hybrid_loss_is_its_two_parts(share):
+    "Each part learns its own: the estimate from the squared error of the noise alone, the variance from the bound alone."
+    schedule, d = DiscreteSchedule(linear_betas(40, 0.01, 0.3)), 6
+    x0, eps, off = (torch.randn(4, 3, 2, generator=generator(i, 'hybrid'), dtype=torch.float64) for i in range(3))
+    t = torch.tensor([1.0, 2.0, 17.0, 40.0]).double()
+    estimate, v = (x0 + 0.1 * off).requires_grad_(), (0.3 * off).requires_grad_()
+    x = schedule.perturb(x0, eps, t)
+    simple = lambda e: (((x - schedule.alpha(t)[:, None, None] * e) / schedule.sigma(t)[:, None, None] - eps) ** 2).mean((1, 2))
+    bound = lambda e, v: bound_term(schedule, x0, x, t, e, learned_range(schedule, v, t, t - 1)) * 40 / (d * math.log(2))
+    got = hybrid_loss(schedule, x0, eps, t, estimate, learned_range(schedule, v, t, t - 1), share=share)
+    torch.testing.assert_close(got, simple(estimate) + share * bound(estimate, v), rtol=1e-10, atol=0)
+    slopes = torch.autograd.grad(got.sum(), [estimate, v])
+    torch.testing.assert_close(slopes[0], torch.autograd.grad(simple(estimate).sum(), estimate)[0], rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(slopes[1], share * torch.autograd.grad(bound(estimate, v).sum(), v)[0], rtol=1e-10, atol=1e-12)
+
+
+def test_hybrid_loss_over_all_steps_is_the_whole_bound():
+    "The mean over t is the sum of the terms, in bits per dimension."
+    schedule, x0 = DiscreteSchedule(linear_betas(12, 0.01, 0.4)), LEVELS[torch.tensor([[3, 250, 128]])]
+    each = x0.expand(12, 3)
+    got = hybrid_loss(schedule, each, 0 * each, torch.arange(1.0, 13).double(), each, posterior_variance(schedule, torch.arange(1.0, 13).double()), share=1.0)
+    whole = elbo_terms(lambda x, t, cond: x0, schedule, x0)  # a right estimate: the terms do not depend on the noise
+    torch.testing.assert_close(got.mean() * 3 * math.log(2), (whole.total - whole.prior)[0], rtol=1e-10, atol=0)
+
+
+def remembered(terms, length=10, uniform=0.001):
+    history = TermHistory(len(terms), length, uniform)
+    for column in torch.as_tensor(terms, dtype=torch.float64).T:
+        history.remember(torch.arange(1, len(terms) + 1), column)
+    return history
+
+
+def test_chances_are_uniform_until_every_term_is_known():
+    "Ten of each t; one that is missing keeps the draw uniform. Then the chances are the roots of the mean squares."
+    history = remembered(torch.arange(1.0, 4)[:, None].expand(3, 9))
+    history.remember(torch.tensor([1.0, 1.0, 3.0]), torch.tensor([1.0, 1.0, 3.0]))
+    assert history.chances().tolist() == [1 / 3] * 3
+    history.remember(torch.tensor([2.0]), torch.tensor([2.0]))
+    torch.testing.assert_close(history.chances(), 0.999 * double([1, 2, 3]) / 6 + 0.001 / 3, rtol=1e-12, atol=0)
+
+
+def test_only_the_last_terms_count():
+    "A term that was large long ago is forgotten, also when one batch brings several of the same t."
+    history = remembered([[9.0] * 10, [9.0] * 10], uniform=0.0)
+    history.remember(torch.tensor([1.0] * 9), torch.ones(9))
+    assert history.chances()[0].item() == pytest.approx(1 / (1 + 9 / math.sqrt((9 * 1 + 81) / 10)))
+    history.remember(torch.tensor([1.0]), torch.ones(1))
+    assert history.chances().tolist() == pytest.approx([0.1, 0.9])
+
+
+@pytest.mark.parametrize('uniform', [0.0, 0.2])
+def test_an_importance_draw_has_its_chances_and_keeps_the_mean(uniform):
+    "Chi-square and a mean at false-alarm rates of 1e-6, with fixed seeds; times are whole and from 1 to T."
+    schedule, terms = DiscreteSchedule([0.1, 0.2, 0.3, 0.4]), double([8.0, 1.0, 0.5, 3.0])
+    history = remembered(terms[:, None].expand(4, 10), uniform=uniform)
+    t = history.draw(schedule, 40_000, generator(0, 'importance'))
+    assert t.dtype == torch.float64 and torch.equal(history.draw(schedule, 40_000, generator(0, 'importance')), t)
+    counts = t.long().bincount(minlength=5)
+    assert counts[0] == 0 and stats.chisquare(counts[1:].numpy(), 40_000 * history.chances().numpy()).pvalue > 1e-6
+    each = 4 * history.weight(schedule, t) * terms[t.long() - 1]
+    assert abs(float(each.mean() - terms.sum())) <= 5 * float(each.std()) / 200 + 1e-9
+    assert uniform or each.std() < 1e-9  # terms that do not vary have no noise left
+
+
+def test_terms_of_zero_leave_the_draw_uniform():
+    assert remembered(torch.zeros(3, 10)).chances().tolist() == [1 / 3] * 3
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize('call, words', [
+    (lambda h: h.remember(torch.tensor([1.0, 2.0]), torch.tensor([1.0, math.nan])), 'terms holds nan, expected finite numbers'),
+    (lambda h: h.draw(DiscreteSchedule([0.5]), 3, generator(0, 'x')), 'the schedule has 1 steps, expected 4, as remembered'),
+])
+def test_a_history_refuses_what_is_not_its_own(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(TermHistory(4))
 
 
 def test_first_term_of_levels_is_the_published_one():

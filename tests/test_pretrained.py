@@ -465,7 +465,6 @@ TOKENIZERS = {  # what happens to a written tokenizer, words
     'another model': (lambda f: (f / 'tokenizer.json').write_text('{"model": {"type": "WordPiece"}}'), "the model is 'WordPiece', expected BPE"),
     'another numbering': (lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {'a': 7}, 'merges': []}})), "'a' is token 7, expected 64 by its merges"),
     'an impossible merge': (lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {}, 'merges': [['ab', 'c']]}})), "merge 0 is 'ab c', expected two known pieces"),
-    'another padding': (lambda f: ((f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {}, 'merges': []}})), (f / 'tokenizer_config.json').write_text('{"pad_token": "<pad>"}')), "padding token is '<pad>'"),
     'another class': (lambda f: (f / 'tokenizer_config.json').write_text('{"tokenizer_class": "T5Tokenizer"}'), 'describes a T5Tokenizer; supported here: CLIPTokenizer'),
 }
 

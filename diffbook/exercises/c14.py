@@ -23,6 +23,11 @@ def _step(g: torch.Generator) -> tuple[Tensor, ...]:
     return beta, before.sqrt(), (1 - before).sqrt(), (1 - after).sqrt(), torch.rand((), generator=g, dtype=torch.float64) + 0.1
 
 
+def _told(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    beta, after, before = _scales(g)
+    return beta, beta * (1 - before) / (1 - after), 2 * torch.rand(3, generator=g, dtype=torch.float64) - 1
+
+
 add(
     '14-1',
     'Give the variance of q(x_{t-1} | x_t, x_0).',
@@ -66,6 +71,9 @@ add(
     truth=lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + (a * beta / sigma**2) ** 2 * v,
     mistakes={
         'That is the variance for a known x_0; the error of the denoiser adds to it.': lambda beta, a, s, sigma, v: beta * s**2 / sigma**2,
+        'You forgot the tilde: what v adds to is the posterior variance, beta sigma_before^2 / sigma^2, and not beta.': (
+            lambda beta, a, s, sigma, v: beta + (a * beta / sigma**2) ** 2 * v
+        ),
         'That is the forward variance: right only for data of unit variance.': lambda beta, a, s, sigma, v: beta,
         'Square the factor in front of x_0: variances scale with the square.': (
             lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + a * beta / sigma**2 * v
@@ -77,5 +85,21 @@ add(
             lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + v
         ),
         'You divided by sigma where sigma^2 belongs.': lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + (a * beta / sigma) ** 2 * v,
+    },
+)
+
+add(
+    '14-6',
+    'Read the variance of a step back from v in [-1, 1].',
+    cases=_told,
+    truth=lambda beta, tilde, v: beta ** ((1 + v) / 2) * tilde ** ((1 - v) / 2),
+    mistakes={
+        'You went from one to the other in a straight line; the logarithms are what is mixed.': (
+            lambda beta, tilde, v: (1 + v) / 2 * beta + (1 - v) / 2 * tilde
+        ),
+        'v runs from -1 to 1: the share of log beta is (v + 1) / 2, and you took v itself.': lambda beta, tilde, v: beta**v * tilde ** (1 - v),
+        'Swapped: v = 1 is beta, v = -1 the posterior variance.': lambda beta, tilde, v: beta ** ((1 - v) / 2) * tilde ** ((1 + v) / 2),
+        'That is the logarithm of the variance.': lambda beta, tilde, v: (1 + v) / 2 * torch.log(beta) + (1 - v) / 2 * torch.log(tilde),
+        'That is the standard deviation; the variance is asked.': lambda beta, tilde, v: beta ** ((1 + v) / 4) * tilde ** ((1 - v) / 4),
     },
 )

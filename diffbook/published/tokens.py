@@ -1,0 +1,195 @@
+"""Read a published tokenizer of CLIP as the transformers library does: its merges in either layout, the words that were
+added to it with their flags, its padding; every key of its settings is followed, has no effect, or is refused by name.
+
+Of two places that say the same thing one is preferred, as there: the table `added_tokens_decoder` to
+`special_tokens_map.json`, `added_tokens.json` and the added words of `tokenizer.json`; and of these a later one to an
+earlier. Merges that are written twice must be the same.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ..core import read_json
+from ..text import SPECIAL, AddedWord, Tokenizer, clip_merges
+
+FOLLOWED = 'followed'
+ITS_OWN = "no effect: CLIP's tokenizer has its own, whatever the file says"
+HISTORY = 'no effect: where it came from, or how it was called'
+DECODING = 'no effect: of turning numbers into text'
+CALLS = 'no effect: a default of calls that the pipelines do not make'
+FLAGS = ('lstrip', 'rstrip', 'single_word', 'normalized')
+NAMED = ('bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token')  # in this order they are added
+TOKENIZERS: dict[str, Mapping[str, str]] = {
+    'tokenizer_config.json': {
+        **dict.fromkeys(('tokenizer_class', 'model_max_length', 'added_tokens_decoder', 'additional_special_tokens', 'extra_special_tokens', *NAMED), FOLLOWED),
+        'padding_side': 'refused: texts that are filled up at their beginning', 'truncation_side': 'refused: texts that are cut at their beginning',
+        'split_special_tokens': 'refused: special tokens that are cut like words', 'add_bos_token': 'refused: rows without a start', 'add_eos_token': 'refused: rows without an end',
+        **dict.fromkeys(('do_lower_case', 'add_prefix_space', 'strip_accents', 'trim_offsets'), ITS_OWN), **dict.fromkeys(('errors', 'clean_up_tokenization_spaces', 'spaces_between_special_tokens'), DECODING),
+        **dict.fromkeys(('name_or_path', 'special_tokens_map_file', 'tokenizer_file', 'processor_class', 'auto_map', 'backend', 'is_local', 'local_files_only', 'use_fast', 'transformers_version'), HISTORY),
+        **dict.fromkeys(('model_input_names', 'max_length', 'stride', 'truncation_strategy', 'pad_to_multiple_of', 'pad_token_type_id', 'chat_template', 'model_specific_special_tokens',
+                         'return_tensors', 'verbose', 'cache_dir', 'padding', 'truncation'), CALLS)},
+    'tokenizer.json': {
+        'model': FOLLOWED, 'added_tokens': FOLLOWED, 'truncation': FOLLOWED, 'padding': FOLLOWED, 'version': HISTORY,
+        **dict.fromkeys(('normalizer', 'pre_tokenizer', 'post_processor'), ITS_OWN), 'decoder': DECODING},
+    'tokenizer.json, model': {
+        'type': FOLLOWED, 'vocab': FOLLOWED, 'merges': FOLLOWED, **dict.fromkeys(('unk_token', 'fuse_unk', 'byte_fallback'), 'no effect: there is no text that the bytes do not spell'),
+        'dropout': 'refused: merges that are left out at random', 'ignore_merges': 'refused: words that are looked up whole', 'continuing_subword_prefix': 'refused: pieces with another mark',
+        'end_of_word_suffix': 'refused: pieces with another mark'},
+    'added token': {**dict.fromkeys(('content', 'id', *FLAGS), FOLLOWED), 'special': 'no effect: on the numbers of a text', '__type': HISTORY},
+}  # fmt: skip
+SILENT = {'padding_side': 'right', 'truncation_side': 'right', 'split_special_tokens': False, 'add_bos_token': True, 'add_eos_token': True, 'dropout': None,
+          'ignore_merges': False, 'continuing_subword_prefix': '', 'end_of_word_suffix': '</w>'}  # fmt: skip
+
+
+def read_tokenizer(folder: Path) -> Tokenizer:
+    "Read a tokenizer from its own folder."
+    settings = _settings(folder)
+    merges, vocabularies, data = _merges(folder)
+    context = settings.get('model_max_length', 77)
+    if isinstance(context, bool) or not isinstance(context, (int, float)):
+        raise ValueError(f'{folder}, tokenizer_config.json: model_max_length is {context!r}, expected a whole number')
+    context = context if context < 1e6 else 77  # a huge number means that nobody said
+    where = f'{folder}, tokenizer.json' if data else folder
+    try:
+        plain = Tokenizer(merges, context)
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from error
+    number = {piece: i for i, piece in enumerate(plain.pieces)}
+    for file, vocabulary in vocabularies.items():
+        for piece, i in vocabulary.items():
+            if number.get(piece) != i:
+                raise ValueError(f'{folder}, {file}: {piece!r} is token {i}, expected {number.get(piece, "none")} by its merges')
+    return _with_words(folder, settings, data, plain)
+
+
+def _settings(folder: Path) -> dict:
+    "What tokenizer_config.json says, and where it has no table of added words also special_tokens_map.json."
+    said = _object(folder / 'tokenizer_config.json')
+    kind = said.get('tokenizer_class') or 'CLIPTokenizer'
+    if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'):
+        raise ValueError(f'{folder} describes a {kind}; supported here: CLIPTokenizer')
+    _judge(said, 'tokenizer_config.json', folder)
+    if said.get('added_tokens_decoder') is None and (also := _object(folder / 'special_tokens_map.json')):
+        _judge(also, 'tokenizer_config.json', f'{folder}, special_tokens_map.json')
+        said |= {key: value | {'special': True} if isinstance(value, dict) and 'content' in value else value for key, value in also.items()}
+    return said
+
+
+def _object(file: Path) -> dict:
+    return read_json(file) if file.exists() else {}
+
+
+def _judge(said: Mapping, table: str, where: object) -> None:
+    "Refuse a setting by name that is not followed, or that is not known."
+    for key, value in said.items():
+        verdict = TOKENIZERS[table].get(key)
+        if verdict is None and not key.startswith('_'):
+            raise ValueError(f'{where}: {table} holds the unknown key {key!r}')
+        if str(verdict).startswith('refused') and value is not None and value != SILENT[key]:
+            raise ValueError(f'{where}: {key} is {value!r}, expected {SILENT[key]!r} ({verdict.removeprefix("refused: ")})')
+
+
+def _merges(folder: Path) -> tuple[list[str], dict[str, dict], dict]:
+    "The merges, each vocabulary by the name of its file, and what tokenizer.json says, if it is there."
+    data = _object(folder / 'tokenizer.json')
+    vocabularies = {'vocab.json': _object(folder / 'vocab.json')} if (folder / 'vocab.json').is_file() else {}
+    if not data:
+        return clip_merges(folder), vocabularies, data
+    _judge(data, 'tokenizer.json', f'{folder}, tokenizer.json')
+    model = data.get('model')
+    model = model if isinstance(model, dict) else {'type': model}
+    merges, vocabulary = model.get('merges'), model.get('vocab')
+    if model.get('type', 'BPE') != 'BPE' or not isinstance(merges, list) or not isinstance(vocabulary, dict):
+        raise ValueError(f'{folder}, tokenizer.json: the model is {model.get("type")!r}, expected BPE with vocab and merges')
+    _judge(model, 'tokenizer.json, model', f'{folder}, tokenizer.json')
+    for key in ('truncation', 'padding'):
+        if isinstance(data.get(key), dict) and data[key].get('direction', 'Right') != 'Right':
+            raise ValueError(f'{folder}, tokenizer.json: {key} has the direction {data[key]["direction"]!r}, expected Right')
+    merges = [' '.join(map(str, m)) if isinstance(m, list) else str(m) for m in merges]
+    if (folder / 'merges.txt').is_file() and clip_merges(folder) != merges:
+        raise ValueError(f'{folder} holds other merges in merges.txt than in tokenizer.json, expected the same; remove the wrong one')
+    return merges, {'tokenizer.json': vocabulary} | vocabularies, data
+
+
+def _with_words(folder: Path, settings: Mapping, data: Mapping, plain: Tokenizer) -> Tokenizer:
+    "The tokenizer with the words that were added, and the padding that the folder says."
+    words: dict[str, AddedWord] = {}
+    for content, number, flags in _added(folder, settings, data):
+        words[content] = AddedWord(content, number, **flags)
+    known, most = {piece: i for i, piece in enumerate(plain.pieces)}, len(plain.pieces) + sum(w.number >= len(plain.pieces) for w in words.values())
+    for content, flags in _named(folder, settings):
+        if content not in words:  # with the next number, where the vocabulary has none
+            words[content] = AddedWord(content, known.get(content, most), **flags)
+            most += content not in known
+    for key, expected in (('bos_token', SPECIAL[0]), ('eos_token', SPECIAL[1])):
+        if (said := _content(settings.get(key) or expected, folder, key)) != expected:
+            raise ValueError(f'{folder}: {key} is {said!r}, expected {expected!r}')
+    numbers = known | {word.text: word.number for word in words.values()}
+    pad = _content(settings.get('pad_token') or SPECIAL[1], folder, 'pad_token')
+    if pad not in numbers:
+        raise ValueError(f'{folder}: the padding token is {pad!r}, expected a piece of the vocabulary')
+    plainly = tuple(w for w in words.values() if w not in (AddedWord(SPECIAL[0], plain.start), AddedWord(SPECIAL[1], plain.end)))
+    if not plainly and numbers[pad] == plain.end:
+        return plain
+    try:
+        return Tokenizer(plain.arguments['merges'], plain.context, pad=None if numbers[pad] == plain.end else numbers[pad], added=plainly)
+    except ValueError as error:
+        raise ValueError(f'{folder}: {error}') from error
+
+
+def _added(folder: Path, settings: Mapping, data: Mapping) -> Iterator[tuple[str, int, dict]]:
+    "Content, number and flags of each word that a file lists with its number."
+    table = settings.get('added_tokens_decoder')
+    if table is not None:
+        if not isinstance(table, dict):
+            raise ValueError(f'{folder}, tokenizer_config.json: added_tokens_decoder is {type(table).__name__}, expected an object')
+        for number, token in table.items():
+            yield _content(token, folder, f'added token {number}'), _number(number, folder), _flags(token, folder)
+        return
+    special = {_content(settings[key], folder, key) for key in NAMED if settings.get(key)} | {content for content, _ in _more(folder, settings)}
+    for content, number in _object(folder / 'added_tokens.json').items():
+        yield content, _number(number, folder), {'normalized': content not in special}
+    for token in data.get('added_tokens') or []:
+        yield _content(token, folder, 'an added token'), _number(token.get('id'), folder), _flags(token, folder)
+
+
+def _named(folder: Path, settings: Mapping) -> Iterator[tuple[str, dict]]:
+    "Content and flags of the words that have a purpose, such as the padding."
+    for key in NAMED:
+        token = settings.get(key) or {'bos_token': SPECIAL[0]}.get(key, SPECIAL[1] if key in ('eos_token', 'unk_token', 'pad_token') else None)
+        if token is not None:
+            yield _content(token, folder, key), _flags(token, folder)
+    yield from _more(folder, settings)
+
+
+def _more(folder: Path, settings: Mapping) -> Iterator[tuple[str, dict]]:
+    for key in ('additional_special_tokens', 'extra_special_tokens'):
+        tokens = settings.get(key) or []
+        for token in tokens.values() if isinstance(tokens, dict) else tokens:
+            yield _content(token, folder, key), _flags(token, folder)
+
+
+def _content(token: object, folder: Path, key: str) -> str:
+    content = token.get('content') if isinstance(token, dict) else token
+    if not isinstance(content, str) or not content:
+        raise ValueError(f'{folder}: {key} is {token!r}, expected a piece of the vocabulary')
+    return content
+
+
+def _number(value: object, folder: Path) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise ValueError(f'{folder}: an added token has the number {value!r}, expected a whole number')
+    return int(text)
+
+
+def _flags(token: object, folder: Path) -> dict[str, bool]:
+    "The flags of a word; one that does not say it is found in the text as it came if it is special, else in the cleaned one."
+    if not isinstance(token, dict):
+        return {}
+    _judge(token, 'added token', folder)
+    flags = {key: token[key] for key in FLAGS if key in token}
+    for key, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f'{folder}: {key} of {token.get("content")!r} is {value!r}, expected true or false')
+    return {'normalized': not token.get('special', False)} | flags

@@ -957,7 +957,7 @@ def r17(short: bool) -> dict:
     "Open the checkpoint that each version left in tests/kept, compare the digest of all its tensors, and train on."
     good = 0
     for version, want in DIGESTS.items():
-        trainer = lesson.make()
+        trainer = lesson.make(lesson.Net)
         good += trainer.resume(KEPT / version) and bits(trainer) == want
         trainer.update(lesson.DATA[:4])
     return count(good, len(DIGESTS))

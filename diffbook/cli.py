@@ -2,18 +2,21 @@
 
 import copy
 import os
+import shlex
 import shutil
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+
+from diffbook.runs import CHANGES, OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +33,7 @@ app = typer.Typer(
     context_settings={'help_option_names': ['-h', '--help']},
 )  # fmt: skip
 
+ONE_SIZE = ('fashion-mnist', 'mnist', 'cifar10')
 SOLVERS = ('ddim', 'ancestral', 'euler', 'heun')
 STEPS = {'heun': 12}  # two calls a step: 23 in all; the other solvers make 20 steps of one call
 ROUNDS = 3  # how often RePaint walks each step of an inpainting
@@ -59,6 +63,11 @@ def noted() -> Iterator[None]:
         yield
     for text in dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)):
         note(text.replace('text 0: ', 'the prompt: ', 1))
+
+
+def quote(text: object) -> str:
+    "A word of a command, for a shell: a caption that a stranger wrote is no command."
+    return shlex.quote(str(text))
 
 
 def at_least(name: str, value: float | None, least: float) -> None:
@@ -295,11 +304,13 @@ def text_objective(model: 'Conditional', batch: Any, generator: 'torch.Generator
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')],
+    ctx: typer.Context,
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
+    data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
-    resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out.')] = False,
+    resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has.')] = False,
+    change: Annotated[str, typer.Option(help=f'With --resume: options that are to differ from here on, some of {", ".join(CHANGES).replace("_", "-")}, with commas between.')] = '',
     batch_size: Annotated[int, typer.Option(help='Images an update.')] = 64,
     lr: Annotated[float, typer.Option(help='The highest learning rate.')] = 1e-3,
     ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
@@ -318,23 +329,23 @@ def train(
     data_root: DataRoot = None,
     seed: Seed = 0,
 ) -> None:
-    """Train a model on images, and save it on the way, at the end and on Ctrl-C.
+    """Train a model on images, and save it on the way, at the end and when it is stopped.
 
     Example: `diffbook train --data fashion-mnist --out runs/mine --minutes 20`
 
     With captions: `diffbook train --data shapes --text --out runs/text --minutes 15`
 
+    To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
+
     On several devices: `torchrun --nproc-per-node 2 -m diffbook.cli train --data shapes --out runs/two`, or `accelerate launch -m diffbook.cli train ...`
 
-    Writes the averaged model (model.safetensors, config.json), training.csv, and checkpoints/ from which --resume continues bit for bit.
+    Writes the averaged model (model.safetensors, config.json) with each checkpoint, training.csv, and checkpoints/ from which --resume continues bit for bit.
+    More --steps than a run had are made at the learning rate that a run of so many has at these steps.
     """
     if steps is not None and minutes is not None:
         raise ValueError('both --steps and --minutes are given, expected one of them')
-    total = (3000 if steps is None else steps) if minutes is None else None
-    at_least('--steps', steps, 1)
-    at_least('--batch-size', batch_size, 1)
-    at_least('--save-every', save_every, 1)
-    at_least('--accumulate', accumulate, 1)
+    for name, value in (('--steps', steps), ('--batch-size', batch_size), ('--save-every', save_every), ('--accumulate', accumulate)):
+        at_least(name, value, 1)
     if minutes is not None and not 0 < minutes < float('inf'):
         raise ValueError(f'--minutes is {minutes}, expected a positive number')
     if out.exists() and not out.is_dir():
@@ -343,57 +354,86 @@ def train(
     from diffbook.training import Trainer, checkpoints, pick_device, save
 
     folder, told, (rank, size_of_team) = out / 'checkpoints', asked(), launched()
-    accumulate, shard, bf16 = (told[k] if v is None else v for k, v in (('accumulate', accumulate), ('shard', shard), ('bf16', bf16)))
-    resume = resume or int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0  # torchrun starts us again after a crash
-    if checkpoints(folder) and not resume:
-        raise ValueError(f'{out} holds a run already; add --resume to continue it, or choose another --out')
+    given = {name: value for name, value in ctx.params.items() if ctx.get_parameter_source(name).name != 'DEFAULT'}
+    given |= {'bf16': True} if told['bf16'] and bf16 is None else {}
+    accumulate, shard = (told[k] if v is None else v for k, v in (('accumulate', accumulate), ('shard', shard)))
+    again = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0 and bool(checkpoints(folder))  # torchrun starts us again after a crash
+    run = plan(out, given, ctx.params, resume or again, change)
+    data, text, width, batch_size, seed, total = (run.options[k] for k in ('data', 'text', 'width', 'batch_size', 'seed', 'steps'))
+    size = run.options['size'] if 'size' in given or data not in ONE_SIZE else None
     if batch_size % size_of_team:
         raise ValueError(f'--batch-size is {batch_size}, expected a number that the {size_of_team} processes divide')
     at_least(f'--batch-size on each of {size_of_team} processes in {accumulate} parts', batch_size // size_of_team, accumulate)
+    check_writable(out)
     tell_user = say if rank == 0 else lambda text: None
     team = join(device, shard=shard, timeout=timeout)
     device = getattr(team, 'device', None) or pick_device(device)
+    ground, skip_broken = run.options['ground'], run.options['skip_broken']
     own = {'captions': text or None, 'ground': ground, 'skip_broken': skip_broken} if Path(data).is_dir() else {}
     if not own and (ground != 'white' or skip_broken):
         raise ValueError(f'--ground and --skip-broken are for a folder of images, and --data is {data}')
     found = load_captioned(data, data_root, size, **own) if text else load_images(data, 'train', data_root, size, **own)
-    images = found.images
+    images, what = found.images, content_of(found.images, found.captions if text else None)
+    refuse_content(run, what, data, out)
     model = new_text_model(found, width, seed) if text else new_model(tuple(images.shape[1:]), width, seed)
     examples = (images, model.conditioner.tokenizer(found.captions)) if text else images
-    publish = copy.deepcopy(model) if shard else None  # in one piece, for the weights at the end
+    pieces = copy.deepcopy(model) if shard else None  # to put the split weights together in
     trainer = Trainer(
-        model, text_objective if text else objective, lr=lr, total=total, ema=ema, seed=seed, device=device, bf16=bf16, compile=compile or None,
-        warmup=min(100, (total or 1000) // 10), channels_last=False if shard else None, accumulate=accumulate, team=team)  # fmt: skip
-    trainer.settings |= {'data': data, 'batch_size': batch_size}  # a run continues with what it began with
-    if resume:
-        tell_user(f'Continuing after step {trainer.step}.' if trainer.resume(folder) else f'{folder} holds no checkpoint; starting at step 0.')
-    if trainer.seed != seed:
-        raise ValueError(f'--seed is {seed}, and the run in {out} began with {trainer.seed}')
+        model, text_objective if text else objective, lr=run.options['lr'], total=total, ema=run.options['ema'], seed=seed, device=device,
+        bf16=run.options['bf16'], compile=compile or None, warmup=run.warmup, channels_last=False if shard else None, accumulate=accumulate, team=team)  # fmt: skip
+    where = os.path.abspath(data) if Path(data).is_dir() else data
+    trainer.settings['run'] = run.options | {'data': where, 'size': images.shape[-1], 'bf16': trainer.recipe['bf16'], 'content': what}
+    if run.had:
+        go_on(trainer, run, folder, tell_user)
     parameters = sum(p.numel() for p in model.parameters())
     tell_user(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
     if found.captions and not text:
         tell_user('These images have captions: with --text, the model learns to draw what they say.')
+
+    def publish() -> None:
+        about = {'data': Path(where).name, 'shape': list(images.shape[1:]), 'steps': trainer.step, 'batch_size': batch_size, 'seed': seed}
+        if text:
+            about['words'] = sorted({word for caption in found.captions for word in split_words(caption)})
+        average = trainer.ema.model if pieces is None else copy_whole(trainer.ema.model, pieces, team)
+        if team.rank == 0:
+            save(out, average, about)
+
     new = not out.exists()
     try:
         trainer.save(folder)  # a disk that cannot be written to says so now
-        train_loop(trainer, examples, batch_size, total, minutes, folder, save_every, out / 'training.csv')
-    except Exception:
-        if new and trainer.step < save_every and team.size == 1:
+        train_loop(trainer, examples, batch_size, total, minutes, folder, save_every, out / 'training.csv', publish)
+    except Exception as error:
+        if new and trainer.step == 0 and team.size == 1:
             shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping
+        if isinstance(error, FloatingPointError) and team.size == 1:  # the weights are those before it
+            with suppress(Exception):
+                trainer.save(folder), publish()
         raise
     except (KeyboardInterrupt, SystemExit):
-        tell_user(f'\nStopped after step {trainer.step}; saved in {folder}. The same command with --resume goes on.')
+        kept = next((int(path.name.split('-')[1]) for path in checkpoints(folder)), 0)
+        usable = f'; the model at that step is in {out}' if kept and (out / 'model.safetensors').exists() else ''
+        with suppress(OSError):  # the terminal may be gone
+            tell_user(f'\nStopped after step {trainer.step}; step {kept} is saved in {folder}{usable}. To go on: diffbook train --out {quote(out)} --resume')
         raise
-    about = {'data': data if Path(data).name == data else Path(data).name, 'shape': list(images.shape[1:]), 'steps': trainer.step,
-             'batch_size': batch_size, 'seed': seed}  # fmt: skip
-    if text:
-        about['words'] = sorted({word for caption in found.captions for word in split_words(caption)})
-    average = trainer.ema.model if publish is None else copy_whole(trainer.ema.model, publish, team)
-    if team.rank == 0:
-        save(out, average, about)
+    publish()
     tell_user(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
-        f'  {folder}    checkpoints\nNext: diffbook sample {out} --out {out / "samples.png"}'
-        + (f' --prompt "{found.captions[0]}"' if text else ''))  # fmt: skip
+        f'  {folder}    checkpoints\nNext: diffbook sample {quote(out)} --out {quote(out / "samples.png")}'
+        + (f' --prompt {quote(found.captions[0])}' if text else ''))  # fmt: skip
+
+
+def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None]) -> None:
+    "Take a run up with the options that `settle` has judged, and say what differs from here on."
+    from diffbook.training import learning_rate
+
+    now, places = trainer.settings['run'], {'lr': 'lr', 'steps': 'total', 'ema': 'ema', 'bf16': 'bf16'}
+    different = [name for name in OPTIONS if now[name] != run.had[name] and name != 'data']
+    trainer.resume(folder, change=['run', *(places[name] for name in different if name in places)])
+    tell_user(f'Continuing after step {trainer.step}.')
+    for name in different:
+        tell_user(f'From here on {option(name)} is {now[name]}, and was {run.had[name]}.')
+    if 'steps' in different or 'lr' in different:
+        rate = learning_rate(trainer.step, *(trainer.settings[k] for k in ('lr', 'warmup', 'total')))
+        tell_user(f'The learning rate of the next update is {rate:.3g}' + (f', that of a run of {now["steps"]} updates.' if now['steps'] else '.'))
 
 
 def load_captioned(name: str, root: Path | None, size: int | None, **own: Any) -> 'Dataset':
@@ -414,14 +454,14 @@ def load_images(name: str, split: str, root: Path | None, size: int | None, **ow
     from diffbook.data import load_data
 
     at_least('--size', size, 8)
-    if size is not None and name in ('fashion-mnist', 'mnist', 'cifar10'):
+    if size is not None and name in ONE_SIZE:
         raise ValueError(f'--size is {size}, and {name} has one size; expected --size only with shapes, emoji or a folder')
     with noted():
         return load_data(name, split, root, size=size, **own)
 
 
 def train_loop(
-    trainer: Any, examples: Any, batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path
+    trainer: Any, examples: Any, batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path, publish: Callable[[], None]
 ) -> None:
     "Make updates until the steps or the minutes are used up; write one line of the log every 20."
     from itertools import islice
@@ -430,6 +470,7 @@ def train_loop(
 
     from diffbook.data import batches
     from diffbook.scale import share
+    from diffbook.training import write_file
 
     left, team = None if total is None else max(0, total - trainer.step), trainer.team
     examples = tuple(v.to(trainer.device) for v in examples) if isinstance(examples, tuple) else examples.to(trainer.device)
@@ -438,9 +479,10 @@ def train_loop(
     kept = log.read_text().splitlines()[1:] if log.exists() and trainer.step else []
     kept = [line for line in kept if line.partition(',')[0].isdigit() and int(line.partition(',')[0]) <= trainer.step]
     others = team.rank > 0  # who are silent
-    with open(os.devnull if others else log, 'w') as file, tqdm(total=total, initial=trainer.step, desc='training', unit='step', disable=others) as bar:
-        print('step,loss,lr,grad_norm', *kept, sep='\n', file=file, flush=True)
-        for step in trainer.fit(stream, folder, every):
+    if not others:
+        write_file(log, '\n'.join(['step,loss,lr,grad_norm', *kept, '']).encode())
+    with open(os.devnull if others else log, 'a') as file, tqdm(total=total, initial=trainer.step, desc='training', unit='step', disable=others) as bar:
+        for step in trainer.fit(stream, folder, every, publish):
             bar.update()
             if step.step % 20 == 0:
                 bar.set_postfix(loss=f'{step.loss.item():.3f}')
@@ -465,7 +507,8 @@ def sample(
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
-    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white is drawn anew, black stays.')] = None,
+    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
+    ground: Annotated[str | None, typer.Option(help='Colour behind an --image that is transparent: a name, or #rrggbb. White if not said.')] = None,
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
@@ -489,24 +532,25 @@ def sample(
         at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))
     for name, text in (('--prompt', prompt), ('--negative', negative)):
         check_text(name, text)
-    for name, value in (('--mask', mask), ('--strength', strength)):
+    for name, value in (('--mask', mask), ('--strength', strength), ('--ground', ground)):
         if value is not None and image is None:
             raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
     if strength is not None and not 0 < strength <= 1:
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
+    check_writable(out)
     from diffbook.plots import save_images
 
     if (Path(model) / 'model_index.json').is_file():
-        about, images = {}, draw_published(model, n or 1, steps, solver, size, (prompt or '', negative or '', guidance), (image, mask, strength), device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, solver, size, (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white'), device, seed)
     else:
         net, about = open_model(model, device)
         told = listen(net, about, model, prompt, negative, guidance)
         codec, solver = open_codec(about, model, device), solver or ('ancestral' if mask else 'heun')
         shape = describe_shape(about, net, size if codec is None else cells(codec, size))
-        edit = None if image is None else open_edit(image, mask, strength, shape if codec is None else codec_shape(codec, shape))
+        edit = None if image is None else open_edit(image, mask, strength, shape if codec is None else codec_shape(codec, shape), ground or 'white')
         start = edit if edit is None or codec is None else encode_edit(codec, edit)
         images = draw(net, shape, n or 64, steps or STEPS.get(solver, 20), solver, seed, told=told, edit=start)
-        images = images if codec is None else decode(codec, images, edit)
+        images = put_back(images if codec is None else decode(codec, images), edit)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
     say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
@@ -516,7 +560,7 @@ def sample(
 
 def draw_published(
     folder: str, n: int, steps: int | None, solver: str | None, size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None], device: str | None, seed: int,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
     import torch
@@ -527,11 +571,11 @@ def draw_published(
 
     place = pick_device(device)
     model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
-    (prompt, negative, guidance), (image, mask, strength) = said, given
+    (prompt, negative, guidance), (image, mask, strength, ground) = said, given
     options: dict[str, Any] = {'height': size, 'width': size, 'solver': solver and getattr(samplers, solver)}
     if image is not None:
         side = size or model.size[0]
-        edit = open_edit(image, mask, strength, (3, side, side))
+        edit = open_edit(image, mask, strength, (3, side, side), ground)
         options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
     draw = partial(model, prompt, negative, steps=steps or 30, scale=7.5 if guidance is None else guidance, seed=seed, output='tensor', **options)
     return torch.cat([2 * draw(first=i).float().cpu() - 1 for i in range(n)])
@@ -573,17 +617,16 @@ def count_agreement(about: dict[str, Any], prompt: str, images: 'Tensor') -> Non
     say(f'{held["all"].sum().item()} of {len(images)} show what the prompt says' + (f' (wrong: {", ".join(wrong)})' if wrong else ''))
 
 
-def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tuple[int, ...]) -> Edit:
+def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tuple[int, ...], ground: str = 'white') -> Edit:
     "Read a picture, and a mask of the same size, as a model of images of `shape` takes them."
     import torch
-    from PIL import Image
 
-    from diffbook.data import read_image, to_model
+    from diffbook.data import to_model
+    from diffbook.store.pictures import middle, read_picture
 
     channels, side = shape[0], shape[1]
-    pixels = read_image(image, side)
-    with Image.open(image) as file:
-        given = file.size
+    whole = read_picture(image, ground=ground)
+    pixels, given = middle(whole, side), whole.size
     grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).round().to(torch.uint8)
     picture = to_model(pixels if channels == 3 else grey)[None]
     known = None if mask is None else ~read_mask(mask, image, given, side)
@@ -594,18 +637,27 @@ def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tup
 
 
 def read_mask(mask: Path, image: Path, given: tuple[int, int], side: int) -> 'Tensor':
-    "Where a mask is white, (1, 1, side, side); it must be as large as the picture was."
-    from PIL import Image
+    "Where a mask is white, (1, 1, side, side), rounded outwards; it must be as large as the picture was."
+    from diffbook.store.pictures import cover, middle_box, read_picture, white_of
 
-    from diffbook.data import read_image
-
-    white = read_image(mask, side).float().mean(0)[None, None] > 127.5
-    with Image.open(mask) as file:
-        if file.size != given:
-            raise ValueError(f'--mask {mask} has {file.size[0]} x {file.size[1]} pixels, expected {given[0]} x {given[1]} as --image {image}')
+    picture = read_picture(mask)
+    if picture.size != given:
+        raise ValueError(f'--mask {mask} has {picture.width} x {picture.height} pixels, expected {given[0]} x {given[1]} as --image {image}')
+    left, top, right, bottom = middle_box(given)
+    white = white_of(picture)[top:bottom, left:right]
     if not white.any():
-        raise ValueError(f'--mask {mask} is black all over, which leaves nothing to draw; white marks what is drawn anew')
-    return white
+        where = 'all over' if given[0] == given[1] else 'all over its middle square'
+        raise ValueError(f'--mask {mask} is black {where}, which leaves nothing to draw; white marks what is drawn anew')
+    if white.all():
+        note(f'{mask} is white all over, or transparent, which counts as white: nothing of {image} stays')
+    return cover(white, (side, side))[None, None]
+
+
+def put_back(images: 'Tensor', edit: Edit | None) -> 'Tensor':
+    "Put back, to the pixel, what was to stay."
+    import torch
+
+    return images if edit is None or edit.known is None else torch.where(edit.known, edit.picture, images)
 
 
 def open_model(name: str, device: str | None) -> tuple['Denoiser | Conditional', dict[str, Any]]:
@@ -660,14 +712,13 @@ def encode_edit(codec: 'Codec', edit: Edit) -> Edit:
     return Edit(latent, None if edit.known is None else F.avg_pool2d(edit.known.float(), codec.factor) == 1, edit.strength)
 
 
-def decode(codec: 'Codec', latents: 'Tensor', edit: Edit | None, batch: int = 32) -> 'Tensor':
-    "Turn latents into images in [-1, 1]; what was to stay is put back to the pixel."
+def decode(codec: 'Codec', latents: 'Tensor', batch: int = 32) -> 'Tensor':
+    "Turn latents into images in [-1, 1]."
     import torch
 
     place = next(codec.parameters()).device
     with torch.inference_mode():
-        images = torch.cat([codec.decode(z.to(place)).cpu() for z in latents.split(batch)]).clamp(-1, 1)
-    return images if edit is None or edit.known is None else torch.where(edit.known, edit.picture, images)
+        return torch.cat([codec.decode(z.to(place)).cpu() for z in latents.split(batch)]).clamp(-1, 1)
 
 
 def finite(images: 'Tensor') -> 'Tensor':
@@ -704,6 +755,8 @@ def evaluate(
         raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
     if out is not None and (out.suffix != '.json' or out.is_dir()):
         raise ValueError(f'--out is {out}, expected a file that ends in .json')
+    if out is not None:
+        check_writable(out)
     import json
 
     import torch
@@ -810,7 +863,7 @@ def status(name: str, root: Path, given: Path | None) -> str:
     if not missing and not wrong:
         return f'here, in {root / source.folder}'
     what = f'{missing[0]} is missing' if missing else f'{wrong[0]} is damaged'
-    command = f'diffbook data {name} --download' + (f' --data-root {given}' if given is not None else '')
+    command = f'diffbook data {name} --download' + (f' --data-root {quote(given)}' if given is not None else '')
     return f'not here: {what} in {root / source.folder}; fetch it with: {command}'
 
 

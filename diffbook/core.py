@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'REGISTRY', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES', 'Cond',
-           'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'seeded_noise', 'generator',
-           'Rows', 'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json', 'read_json', 'Span',
-           'read_header']
+           'take_apart', 'map_batch', 'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise',
+           'seeded_noise', 'generator', 'Rows', 'draw_rows', 'register', 'describe', 'fits', 'build', 'parse_json',
+           'read_json', 'Span', 'read_header']
 
 # %% ../nbs/00_core.ipynb #imports
+import copy
 import functools
 import hashlib
 import inspect
@@ -17,8 +18,8 @@ import math
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,6 +49,46 @@ class Cond:
 # %% ../nbs/00_core.ipynb #denoise-fn
 DenoiseFn = Callable[[Tensor, Tensor, Cond | None], Tensor]  # (x_t, t, cond) -> x0
 NoiseFn = Callable[[Tensor, Tensor], Tensor]  # (x, t) -> unit-variance noise like x
+
+# %% ../nbs/00_core.ipynb #take-apart
+def take_apart(
+    x: Any,  # a tuple, named tuple, list, mapping or data class; anything else has no members
+) -> tuple[list[tuple[str, Any]], Callable[[list], Any]]:
+    "Give the members of a container, each with the words that reach it, and what makes a container like it of others."
+    if isinstance(x, Mapping):
+        return [(f'[{k!r}]', v) for k, v in x.items()], lambda values: _refill(x, values)
+    if is_dataclass(x) and not isinstance(x, type):
+        return [(f'.{field.name}', getattr(x, field.name)) for field in fields(x)], lambda values: _exchange(x, values)
+    if isinstance(x, (tuple, list)):
+        names = [f'.{name}' for name in getattr(x, '_fields', ())] or [f'[{i}]' for i in range(len(x))]
+        return list(zip(names, x)), getattr(x, '_make', type(x))  # a named tuple is not made of one iterable
+    return [], lambda values: x
+
+# %% ../nbs/00_core.ipynb #remake
+def _refill(x: Mapping, values: list) -> Mapping:
+    "A mapping of the same kind and keys."
+    made = copy.copy(x) if isinstance(x, MutableMapping) else {}
+    for key, value in zip(list(x), values):
+        made[key] = value
+    return made
+
+
+def _exchange(x: Any, values: list) -> Any:
+    "A copy of a data class, be it frozen, with other fields; nothing is checked or computed anew."
+    made = copy.copy(x)
+    for field, value in zip(fields(x), values):
+        object.__setattr__(made, field.name, value)
+    return made
+
+# %% ../nbs/00_core.ipynb #map-batch
+def map_batch(
+    f: Callable[[Any], Any],  # of each thing in the batch that is no container
+    batch: Any,
+    whole: Callable[[Any], bool] = lambda x: isinstance(x, Tensor),  # what is not looked into
+) -> Any:  # containers of the same kinds
+    "Apply `f` to everything that a batch holds."
+    members, make = ([], None) if whole(batch) else take_apart(batch)
+    return make([map_batch(f, value, whole) for _, value in members]) if members else f(batch)
 
 # %% ../nbs/00_core.ipynb #match-dims
 def as_time(

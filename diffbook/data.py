@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 # %% ../nbs/03_data.ipynb #imports-others
 import numpy
@@ -48,7 +49,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .core import generator, read_header, read_json, uniform
+from .core import generator, map_batch, read_header, read_json, uniform
 from .store.pictures import choose, flatten, middle, opened, read_all, read_picture
 
 # %% ../nbs/03_data.ipynb #dataset
@@ -123,24 +124,34 @@ def batch_indices(
 
 # %% ../nbs/03_data.ipynb #batches
 def batches(
-    x: 'Tensor | Column | tuple[Tensor | Column, ...] | Dataset | Shards',  # examples along the first axis
+    x: 'Tensor | Column | Dataset | Shards | Any',  # examples along the first axis; or such in tuples, named tuples, lists, mappings, data classes
     batch_size: int,  # examples a step
     seed: int = 0,  # the run
     start_step: int = 0,  # where to begin
-) -> Iterator[Tensor | tuple[Tensor, ...]]:  # endless; a data set yields (images, labels) or images, shards a tuple of all columns
+) -> Iterator[Any]:  # endless, of the kind of x; a data set yields (images, labels) or images, shards a tuple of all columns
     "Yield shuffled batches for ever, in an order that depends on seed and step alone."
     if isinstance(x, Dataset):
         x = x.images if x.labels is None else (x.images, x.labels)
-    parts = x if isinstance(x, (tuple, list)) else (x,)
-    n = len(parts[0]) if parts and parts[0].ndim else 0
-    if n == 0 or any(len(p) != n for p in parts):
-        raise ValueError(f'batches need examples of one number, got {[tuple(p.shape) for p in parts]}')
+    parts: list[Any] = []
+    map_batch(lambda part: None if part is None else parts.append(part), x, _has_rows)
+    shapes = [tuple(part.shape) if _has_rows(part) else part for part in parts]
+    if not all(map(_has_rows, parts)) or len({shape[:1] for shape in shapes}) != 1 or shapes[0][:1] in ((), (0,)):
+        raise ValueError(f'batches need examples of one number, got {shapes}')
     if batch_size < 1 or start_step < 0:
         raise ValueError(f'batch_size is {batch_size} and start_step {start_step}, expected at least 1 and 0')
-    return _batches(parts is x, tuple(parts), n, batch_size, seed, start_step)
+    return _batches(x, shapes[0][0], parts[0].device, batch_size, seed, start_step)
 
 # %% ../nbs/03_data.ipynb #batches-loop
-def _batches(many: bool, parts: tuple, n: int, batch_size: int, seed: int, step: int) -> Iterator:
+def _has_rows(x: Any) -> bool:
+    "Whether it is a tensor, or stands for one: columns of files do."
+    return isinstance(getattr(x, 'shape', None), torch.Size)
+
+
+def _pick(x: Any, index: Tensor) -> Any:
+    return map_batch(lambda part: None if part is None else part[index], x, _has_rows)
+
+
+def _batches(x: Any, n: int, device: torch.device, batch_size: int, seed: int, step: int) -> Iterator[Any]:
     epoch = step * batch_size // n
     line = _shuffled(n, seed, epoch)[step * batch_size - epoch * n :]
     while True:
@@ -148,8 +159,8 @@ def _batches(many: bool, parts: tuple, n: int, batch_size: int, seed: int, step:
             epoch += 1
             line = torch.cat([line, _shuffled(n, seed, epoch)])
         index, line = line[:batch_size], line[batch_size:]
-        index = index.to(parts[0].device)
-        yield tuple(p[index] for p in parts) if many else parts[0][index]
+        index = index.to(device)
+        yield _pick(x, index)
 
 # %% ../nbs/03_data.ipynb #toys
 def two_moons(

@@ -63,6 +63,12 @@ def as_mask(
         raise ValueError(f'mask holds {bad:g}, expected True and False, or 1 and 0')
     return mask.to(x.device, torch.bool)
 
+# %% ../nbs/45_editing.ipynb #some-unknown
+def _some_unknown(mask: Tensor) -> Tensor:
+    if mask.all():
+        raise ValueError('mask is True everywhere, expected False where something is to be drawn')
+    return mask
+
 # %% ../nbs/45_editing.ipynb #put-back
 def put_back(
     schedule: Schedule,  # alpha and sigma
@@ -87,14 +93,13 @@ def inpaint(
     noise: NoiseFn | None = None,  # of the known region; a fork of the solver's if not said
 ) -> Solver:  # the same rule, tied to the picture
     "Put the known region back at both ends of every step (Song et al. 2021, replacement)."
-    mask = as_mask(mask, known)
-
-    own = noise
+    mask, own = _some_unknown(as_mask(mask, known)), noise
 
     @wraps(solver)
     def step(schedule, denoise, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more) -> Data:
         tie = partial(put_back, schedule, known=known, mask=mask, noise=forked(own, noise, 'known'))
-        return tie(equip(solver, noise=noise, **more)(schedule, denoise, tie(x, t), t, s, cond), s)
+        x = tie(equip(solver, noise=noise, **more)(schedule, denoise, tie(x, t), t, s, cond), s)
+        return torch.where(mask & (match_dims(s, x) <= schedule.t_min), known.to(x), x)  # some schedules end with noise
 
     return step
 
@@ -157,7 +162,7 @@ def repaint(
 ) -> Iterator[Data]:  # every x_s on the way down; the last is the sample
     "Inpaint with resampling: jump back up and walk down again, so that the two regions agree (Lugmayr et al. 2022)."
     times = check_walk(schedule, x, times)
-    mask = as_mask(mask, known)
+    mask = _some_unknown(as_mask(mask, known))
     return _repaint(denoise, schedule, x, resampling(times, jump, rounds), known, mask, cond, solver, noise)
 
 # %% ../nbs/45_editing.ipynb #repaint-walk
@@ -171,7 +176,7 @@ def _repaint(denoise, schedule, x, moves, known, mask, cond, solver, noise) -> I
         with torch.no_grad():
             x = with_noise(solver, draw('sample', k))(schedule, denoise, x, t, s, cond)
         x = put_back(schedule, x, s, known, mask, draw('known', k))
-        yield x
+        yield torch.where(mask, known.to(x), x) if s == moves[-1][1] else x
 
 # %% ../nbs/45_editing.ipynb #measured-law
 def measured_law(

@@ -24,7 +24,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/25_scale.ipynb #imports-own
-from .core import generator, parse_json
+from .core import generator, map_batch, parse_json
 from .data import Column, Dataset, Shards, check_caption, read_image
 from .training import LossFn, Team
 
@@ -56,7 +56,7 @@ class Share:
 
 # %% ../nbs/25_scale.ipynb #share-fn
 def share(
-    x: Tensor | Column | Shards | tuple[Tensor | Column, ...] | Dataset,  # what `batches` takes
+    x: Any,  # what `batches` takes
     team: Team,
 ) -> Any:  # what `batches` takes
     "Let `batches` name the rows of the whole team's batch and read ours."
@@ -64,7 +64,7 @@ def share(
         return x
     if isinstance(x, Dataset):
         x = x.images if x.labels is None else (x.images, x.labels)
-    return tuple(Share(v, team) for v in x) if isinstance(x, (tuple, list)) else Share(x, team)
+    return map_batch(lambda part: None if part is None else Share(part, team), x, lambda v: isinstance(v, (Tensor, Column, Shards)))
 
 # %% ../nbs/25_scale.ipynb #whole-loss
 class WholeLoss(nn.Module):
@@ -123,7 +123,7 @@ def meet(backend: str, timeout: timedelta) -> None:
 def join(
     device: str | torch.device | None = None,  # 'cpu' or 'cuda'; None: the best there is
     *,
-    shard: bool = False,  # split weights, average and moments among the processes (FSDP2)
+    shard: bool = False,  # split weights, average and moments among the processes (FSDP2); all of them must then reach the same weights
     timeout: float = 60.0,  # seconds after which a process gives up waiting for another
 ) -> Team:  # of one, if nobody launched several
     "Join the processes that torchrun or accelerate launch started."
@@ -133,12 +133,14 @@ def join(
         return Team()
     need('accelerate')
     from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
 
     stay_home()
     given = 'cpu' if device is None and not torch.cuda.is_available() else str(device or 'cuda')
     if not torch.distributed.is_initialized():
         meet('gloo' if given == 'cpu' else 'nccl', timedelta(seconds=timeout))
-    return Crew(Accelerator(cpu=given == 'cpu', mixed_precision='no'), shard)
+    seldom = DistributedDataParallelKwargs(find_unused_parameters=True)  # a branch that no row of ours takes has no gradient here
+    return Crew(Accelerator(cpu=given == 'cpu', mixed_precision='no', kwargs_handlers=[seldom]), shard)
 
 # %% ../nbs/25_scale.ipynb #crew
 class Crew(Team):

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LossFn', 'RECIPES', 'LIMITS', 'CHECKPOINT', 'PICKLES', 'PARTS', 'learning_rate', 'gradient_norm', 'clip_', 'EMA',
-           'ema_decay', 'pick_device', 'TrainStep', 'Team', 'Trainer', 'write_file', 'checkpoints', 'read_checkpoint',
-           'save', 'read_model', 'find_model', 'no_larger', 'load']
+           'ema_decay', 'pick_device', 'TrainStep', 'Team', 'Trainer', 'write_file', 'checkpoints', 'checkpoint_header',
+           'read_checkpoint', 'save', 'read_model', 'find_model', 'no_larger', 'load']
 
 # %% ../nbs/23_training.ipynb #imports
 import copy
@@ -22,7 +22,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 # %% ../nbs/23_training.ipynb #imports-own
-from .core import Cond, Rows, build, describe, generator, parse_json, read_header, read_json
+from .core import Rows, build, describe, generator, map_batch, parse_json, read_header, read_json, take_apart
 
 # %% ../nbs/23_training.ipynb #loss-fn
 LossFn = Callable[[nn.Module, Any, torch.Generator | Rows], Tensor]  # (model, batch, generator) -> () or (b,)
@@ -80,6 +80,14 @@ class EMA:
             raise ValueError(f'decay is {decay} and warm {warm}, expected 0 <= decay < 1 and warm >= 1')
         self.decay, self.warm = decay, warm
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.begin()
+
+# %% ../nbs/23_training.ipynb #ema-begin
+@patch
+def begin(self: EMA) -> None:
+    "Start the average at the weights that `model` has. Of those in 16 bits, `exact` holds it in 32, and `model` rounds it."
+    narrow = {k: p for k, p in self.model.named_parameters() if p.is_floating_point() and p.element_size() < 4}
+    self.exact = {name: p.detach().float() for name, p in narrow.items()}
 
 # %% ../nbs/23_training.ipynb #ema-update
 @patch
@@ -90,10 +98,12 @@ def update(
     step: int,  # updates averaged before this one
 ) -> None:
     "Move the average towards the new weights."
-    mine, theirs = list(self.model.parameters()), list(model.parameters())
-    torch._foreach_lerp_(mine, theirs, 1 - ema_decay(step, self.decay, self.warm))
-    for kept, new in zip(self.model.buffers(), model.buffers()):
-        kept.copy_(new)
+    named, share = dict(self.model.named_parameters()), 1 - ema_decay(step, self.decay, self.warm)
+    mine = [self.exact.get(name, p) for name, p in named.items()]
+    torch._foreach_lerp_(mine, [new.to(kept.dtype) for kept, new in zip(mine, model.parameters())], share)
+    into, new = [*self.model.buffers(), *map(named.get, self.exact)], [*model.buffers(), *self.exact.values()]
+    for kept, value in zip(into, new):
+        kept.copy_(value)
 
 # %% ../nbs/23_training.ipynb #ema-decay
 def ema_decay(
@@ -214,8 +224,11 @@ def _place(self: Trainer, device: torch.device, switches: dict[str, bool | int])
     self.model.to(device)
     if self.recipe['channels_last']:
         self.model.to(memory_format=torch.channels_last)
+    self.settings['bf16'] = self.recipe['bf16']
+    self.settings['trained'] = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
     self.ema = EMA(self.model, self.settings['ema'])
     self._forward = self.team.prepare(torch.compile(self.loss) if self.recipe['compile'] else self.loss, self.model, self.ema.model)
+    self.ema.begin()  # from the weights that the whole team has
     self.optimizer = torch.optim.AdamW(
         [p for p in self.model.parameters() if p.requires_grad], lr=self.settings['lr'], fused=self.recipe['fused'],
         betas=tuple(self.settings['betas']), weight_decay=self.settings['weight_decay'])  # fmt: skip
@@ -263,15 +276,14 @@ def _count(batch: Any) -> int:
     return found.pop()
 
 
-def _cut(batch: Any, rows: slice) -> Any:
-    "Take some examples of a batch."
-    if isinstance(batch, Mapping):
-        return {k: _cut(v, rows) for k, v in batch.items()}
-    if isinstance(batch, (tuple, list)) and any(isinstance(v, (Tensor, Mapping, tuple, list, Cond)) for v in batch):
-        return type(batch)(_cut(v, rows) for v in batch)
-    if isinstance(batch, Cond):
-        return batch.map(lambda v: v[rows])
-    return batch[rows] if isinstance(batch, (tuple, list)) or (isinstance(batch, Tensor) and batch.ndim) else batch
+def _cut(batch: Any, rows: slice, n: int) -> Any:
+    "Take some of n examples: rows of tensors, and members of lists and tuples that hold n things and no tensor; the rest is for all."
+    if isinstance(batch, Tensor):
+        return batch[rows] if batch.ndim else batch
+    members, make = take_apart(batch)
+    if type(batch) in (tuple, list) and len(batch) == n and not any(v.ndim for _, v in _tensors(batch, '')):
+        return batch[rows]
+    return make([_cut(value, rows, n) for _, value in members]) if members else batch
 
 # %% ../nbs/23_training.ipynb #loss
 @patch
@@ -281,7 +293,7 @@ def _loss(self: Trainer, batch: Any, rows: range, n: int) -> Tensor:
     bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe['bf16'])
     with _seeded(self.seed, self.step, self.device, first) as source, bf16:
         if len(rows) < total:  # a part takes its rows of every draw
-            batch, source = _cut(batch, slice(rows.start, rows.stop)), Rows(source, first, total)
+            batch, source = _cut(batch, slice(rows.start, rows.stop), n), Rows(source, first, total)
         loss = _refuse_tap(self._forward, self.model, batch, source)
     if not isinstance(loss, Tensor) or loss.ndim > 1 or not loss.requires_grad:
         what = f'a tensor of shape {tuple(loss.shape)}' if isinstance(loss, Tensor) else repr(loss)
@@ -301,14 +313,13 @@ def _refuse_tap(loss: LossFn, model: nn.Module, batch: Any, source: torch.Genera
 @patch
 def _bring(self: Trainer, batch: Any) -> Any:
     "Move every tensor of a batch to the device."
-    if isinstance(batch, Tensor):
-        images = self.recipe['channels_last'] and batch.ndim == 4
-        return batch.to(self.device, non_blocking=True, **(dict(memory_format=torch.channels_last) if images else {}))
-    if isinstance(batch, Mapping):
-        return {k: self._bring(v) for k, v in batch.items()}
-    if isinstance(batch, (tuple, list)):
-        return type(batch)(self._bring(v) for v in batch)
-    return batch.map(self._bring) if isinstance(batch, Cond) else batch
+
+    def move(x: Any) -> Any:
+        images = self.recipe['channels_last'] and isinstance(x, Tensor) and x.ndim == 4
+        layout = dict(memory_format=torch.channels_last) if images else {}
+        return x.to(self.device, non_blocking=True, **layout) if isinstance(x, Tensor) else x
+
+    return map_batch(move, batch)
 
 # %% ../nbs/23_training.ipynb #randomness
 @contextmanager
@@ -384,9 +395,8 @@ def _culprit(self: Trainer, batch: Any, loss: Tensor) -> str:
 def _tensors(batch: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(batch, Tensor):
         yield name, batch
-    parts = batch.items() if isinstance(batch, Mapping) else enumerate(batch) if isinstance(batch, (tuple, list)) else ()
-    for key, value in parts:
-        yield from _tensors(value, f'{name}[{key!r}]')
+    for word, value in take_apart(batch)[0]:
+        yield from _tensors(value, name + word)
 
 # %% ../nbs/23_training.ipynb #levels
 @patch
@@ -411,19 +421,25 @@ def _levels(self: Trainer, batch: Any) -> str:
     low, high = (heard[0][bad] if bad.shape == heard[0].shape and bad.any() else heard[0]).aminmax()
     return f', at noise level {low:.4g}' if low == high else f', at noise levels {low:.4g} to {high:.4g}'
 
+# %% ../nbs/23_training.ipynb #stops
+def _stops() -> list[int]:
+    "What may tell us to stop; under nohup, nobody hears SIGHUP, and Windows has none."
+    known = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP') if name in dir(signal)]
+    return [s for s in known if signal.getsignal(s) != signal.SIG_IGN]
+
 # %% ../nbs/23_training.ipynb #signals
 @contextmanager
 def _signals(wanted: bool) -> Iterator[list[int]]:
-    "Collect Ctrl-C and SIGTERM in a list instead of stopping at once; a second Ctrl-C stops at once."
+    "Collect Ctrl-C, SIGTERM and SIGHUP in a list instead of stopping at once; a Ctrl-C after one of them stops at once."
     came: list[int] = []
 
     def note(number: int, frame: object) -> None:
-        if came:
+        if came and number == signal.SIGINT:
             raise KeyboardInterrupt
         came.append(number)
 
     catch = wanted and threading.current_thread() is threading.main_thread()
-    before = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)} if catch else {}
+    before = {s: signal.signal(s, note) for s in _stops() if catch}
     try:
         yield came
     finally:
@@ -437,26 +453,27 @@ def fit(
     batches: Iterable[Any],  # the batch of update self.step first, and so on; the end of it ends the run
     folder: str | Path | None = None,  # where to save; None: nowhere
     every: int = 1000,  # updates between two checkpoints
+    publish: Callable[[], Any] | None = None,  # called after each checkpoint, to save the average for others
 ) -> Iterator[TrainStep]:  # one report an update
-    "Train for as long as there are batches, and as the caller wants; with a folder, save on the way, at the end and on Ctrl-C."
+    "Train for as long as there are batches, and as the caller wants; with a folder, save on the way, at the end and when told to stop."
     if every < 1:
         raise ValueError(f'every is {every}, expected at least 1')
-    return self._fit(batches, None if folder is None else _make_folder(folder), every)
+    return self._fit(batches, None if folder is None else _make_folder(folder), every, publish or (lambda: None))
 
 # %% ../nbs/23_training.ipynb #fit-loop
 @patch
-def _fit(self: Trainer, batches: Iterable[Any], folder: Path | None, every: int) -> Iterator[TrainStep]:
+def _fit(self: Trainer, batches: Iterable[Any], folder: Path | None, every: int, publish: Callable) -> Iterator[TrainStep]:
     with _alone(folder) if folder and self.team.rank == 0 else nullcontext(), _signals(folder is not None) as came:
         for batch in batches:
             step = self.update(batch)
             if folder is not None and self.step % every == 0:
-                self.save(folder)
+                self.save(folder), publish()
             yield step
             if folder is not None and self._called(came):
-                self.save(folder)
+                self.save(folder), publish()
                 raise KeyboardInterrupt if came and came[0] == signal.SIGINT else SystemExit(128 + (came or [signal.SIGTERM])[0])
         if folder is not None:
-            self.save(folder)
+            self.save(folder), publish()
         self._raise_if_broken()
 
 # %% ../nbs/23_training.ipynb #called
@@ -500,10 +517,14 @@ def _make_folder(path: str | Path) -> Path:
     return path
 
 
+_STALE = re.compile(r'\.(step-\d{9,}-[0-9a-f]{32}\.safetensors|model\.safetensors|config\.json)\.\d+\.tmp')
+
+
 def _sweep(folder: Path) -> None:
-    "Remove the temporary files of runs that were killed."
-    for stale in folder.glob('.*.[0-9]*.tmp'):
-        stale.unlink(missing_ok=True)
+    "Remove the temporary files of runs that were killed: ours, and no others."
+    for stale in folder.glob('.*.tmp'):
+        if _STALE.fullmatch(stale.name):
+            stale.unlink(missing_ok=True)
 
 # %% ../nbs/23_training.ipynb #alone
 _HELD: dict[str, list[int]] = {}  # folder -> process, locked file, how often we entered
@@ -553,6 +574,7 @@ def _state(self: Trainer) -> dict[str, Tensor]:
     "Every tensor that the next update depends on, by name."
     state = {f'model.{k}': v for k, v in _own(self.model).items()}
     state |= {f'ema.{k}': v for k, v in _own(self.ema.model).items()}
+    state |= {f'exact.{k}': v for k, v in self.ema.exact.items()}
     for name, parameter in self.model.named_parameters():
         for key, value in self.optimizer.state.get(parameter, {}).items():
             state[f'optimizer.{key}.{name}'] = value
@@ -605,14 +627,19 @@ def checkpoints(folder: str | Path) -> list[Path]:  # newest first
     return [path for *_, path in sorted(found, reverse=True)]
 
 # %% ../nbs/23_training.ipynb #read-checkpoint
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
-    "Read a checkpoint whose bytes are those that were written."
-    header, data = _header(path), path.read_bytes()
-    if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
-        raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
-    kinds = {'step': int, 'seed': int, 'settings': dict}
+def checkpoint_header(path: Path) -> dict[str, Any]:
+    "What a checkpoint says of itself: step, seed and settings. Its bytes are not looked at."
+    header, kinds = _header(path), {'step': int, 'seed': int, 'settings': dict}
     if wrong := [f'{k} {header.get(k)!r}' for k, kind in kinds.items() if type(header.get(k)) is not kind]:
         raise ValueError(f'{path} is damaged: its header says {wrong[0][:200]}, expected step and seed, whole numbers, and settings')
+    return header
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:  # header, tensors
+    "Read a checkpoint whose bytes are those that were written."
+    header, data = checkpoint_header(path), path.read_bytes()
+    if hashlib.sha256(data).hexdigest()[:32] != CHECKPOINT.fullmatch(path.name)[2]:
+        raise ValueError(f'{path} is damaged: its bytes do not match the digest in its name')
     return header, read_tensors(data)
 
 # %% ../nbs/23_training.ipynb #header
@@ -637,35 +664,50 @@ def _fit_names(have: Mapping[str, Tensor], want: Mapping[str, Tensor], where: ob
 
 # %% ../nbs/23_training.ipynb #resume
 @patch
-def resume(self: Trainer, folder: str | Path) -> bool:  # whether there was anything
+def resume(
+    self: Trainer,
+    folder: str | Path,
+    change: Collection[str] = (),  # settings that may be other than those of the file, from here on
+) -> bool:  # whether there was anything
     "Continue from the newest checkpoint that is whole, bit for bit; `step` and `seed` are then those of the file."
+    if strange := set(change) - self.settings.keys():
+        raise ValueError(f'change holds {min(strange)!r}, expected some of {", ".join(self.settings)}')
     found = checkpoints(folder)
-    resumed = any(self._take_up(path) for path in found)  # stops at the first that is whole
+    resumed = any(self._take_up(path, change) for path in found)  # stops at the first that is whole
     if found and not resumed:
         raise ValueError(f'{Path(folder)} holds {len(found)} checkpoints and all are damaged')
     self.team.agree(f'the step of the checkpoint found in {Path(folder)}', self.step)
     return resumed
 
-
+# %% ../nbs/23_training.ipynb #take-up-file
 @patch
-def _take_up(self: Trainer, path: Path) -> bool:
+def _take_up(self: Trainer, path: Path, change: Collection[str]) -> bool:
     try:
         header, tensors = read_checkpoint(path)
     except (ValueError, OSError, SafetensorError) as error:
         warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=4)
         return False
-    self._restore(header, tensors, path)
+    self._restore(header, tensors, path, change)
     return True
+
+# %% ../nbs/23_training.ipynb #check-same
+@patch
+def _check_same(self: Trainer, had: dict[str, Any], path: Path, change: Collection[str]) -> None:
+    "Refuse a setting that is another in the file, and is not said to change."
+    older = not {'bf16', 'trained'} & had.keys()  # version 0.1.0 did not write them
+    for name, value in self.settings.items():
+        if name not in change and had.get(name) != value and not (older and name in ('bf16', 'trained')):
+            raise ValueError(f'{name} is {value}, and {had.get(name)} in {path}: a run continues with the settings it began with')
 
 # %% ../nbs/23_training.ipynb #restore
 @patch
 @torch.no_grad()
-def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], path: Path) -> None:
-    for name, value in self.settings.items():
-        if header['settings'].get(name) != value:
-            raise ValueError(f'{name} is {value}, and {header["settings"].get(name)} in {path}: a run continues with the settings it began with')
-    self._touch_optimizer(header['step'] > 0)
+def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], path: Path, change: Collection[str]) -> None:
+    self._check_same(header['settings'], path, change)
+    self._touch_optimizer(tensors)
     own = self._state()
+    if 'trained' in change:  # what is frozen from here on needs no moments
+        tensors = {k: v for k, v in tensors.items() if k in own or not k.startswith('optimizer.')}
     _fit_names(tensors, own, path)
     for name, value in own.items():
         self.team.fill(value, tensors[name])
@@ -674,11 +716,11 @@ def _restore(self: Trainer, header: dict[str, Any], tensors: dict[str, Tensor], 
 
 # %% ../nbs/23_training.ipynb #touch-optimizer
 @patch
-def _touch_optimizer(self: Trainer, begun: bool) -> None:
-    "Give the optimizer the tensors that it makes at its first step, if it has begun."
+def _touch_optimizer(self: Trainer, held: Collection[str]) -> None:
+    "Give the optimizer the tensors that it makes when a gradient first reaches a weight, for each weight that the file has any of."
     self.optimizer.state.clear()
-    for group in self.optimizer.param_groups if begun else []:
-        for p in group['params']:
+    for name, p in self.model.named_parameters():
+        if p.requires_grad and any(f'optimizer.{key}.{name}' in held for key in ('step', 'exp_avg', 'exp_avg_sq')):
             step = torch.zeros((), device=p.device if self.recipe['fused'] else 'cpu')
             self.optimizer.state[p] = {'step': step, 'exp_avg': torch.zeros_like(p), 'exp_avg_sq': torch.zeros_like(p)}
 

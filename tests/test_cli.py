@@ -1,21 +1,29 @@
 """The command line does what it says: it trains, resumes, samples, evaluates, and repeats itself exactly."""
 
+import contextlib
+import copy
+import fcntl
 import hashlib
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
+from functools import partial
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
+import typer
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, samplers
+from diffbook import cli, losses, samplers, scale
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import noise, seeded_noise, uniform
 from diffbook.data import Dataset, draw_shapes, draw_split, from_model, to_model
@@ -26,10 +34,11 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_x0
 from diffbook.pretrained import save_pipeline
+from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.text import Tokenizer, train_merges
-from diffbook.training import Trainer, checkpoints, load, read_model, save
+from diffbook.training import Trainer, checkpoints, learning_rate, load, read_checkpoint, read_model, save
 
 TRAIN = ['train', '--data', 'shapes', '--size', '8', '--width', '8', '--batch-size', '4', '--seed', '3']
 
@@ -73,42 +82,274 @@ def test_the_same_command_gives_the_same_bytes(trained, tmp_path):
     assert digest(tmp_path / 'run' / 'model.safetensors') == digest(trained / 'model.safetensors')
 
 
-@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(trained, tmp_path, monkeypatch, capsys, number, code):
-    update = Trainer.update
+@pytest.mark.parametrize('number, code', [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened(trained, tmp_path, capsys, number, code):
+    "The averaged model of that step is published; `--resume` needs no other option."
+    update, seen = Trainer.update, []
 
     def interrupted(self, batch):
         if self.step == 6:
             os.kill(os.getpid(), number)
+            seen.append(self)
         return update(self, batch)
 
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(Trainer, 'update', interrupted)
         run(*TRAIN, '--steps', 12, '--out', tmp_path / 'run', code=code)
-    assert 'Stopped after step 7' in capsys.readouterr().out
-    assert not (tmp_path / 'run' / 'model.safetensors').exists()
-    run(*TRAIN, '--steps', 12, '--out', tmp_path / 'run', '--resume')
+    said = capsys.readouterr().out
+    assert 'Stopped after step 7; step 7 is saved' in said and f'the model at that step is in {tmp_path / "run"}' in said
+    config, tensors = read_model(tmp_path / 'run')
+    assert config['about']['steps'] == 7 and all(torch.equal(v, tensors[k]) for k, v in seen[0].ema.model.state_dict().items())
+    run('sample', tmp_path / 'run', '--n', 1, '--steps', 1, '--out', tmp_path / 'x.png')
+    run('train', '--out', tmp_path / 'run', '--resume')
     assert 'Continuing after step 7' in capsys.readouterr().out
     assert digest(tmp_path / 'run' / 'model.safetensors') == digest(trained / 'model.safetensors')
 
 
-def test_a_run_is_not_overwritten_or_continued_with_other_settings(trained, capsys):
-    before = digest(trained / 'model.safetensors')
-    run(*TRAIN, '--steps', 12, '--out', trained, code=2)
-    assert 'holds a run already; add --resume' in capsys.readouterr().err
-    for option, value, words in (
-        ('--steps', 20, 'total is 20, and 12'), ('--batch-size', 8, 'batch_size is 8, and 4'), ('--seed', 4, '--seed is 4.*began with 3'),
-        ('--width', 16, 'does not fit the model'), ('--lr', 1, 'lr is 1.0, and 0.001'),
-    ):  # fmt: skip
-        argv = [*TRAIN, '--steps', '12', option, str(value)]
-        run(*argv, '--out', trained, '--resume', code=2)
-        assert re.search(words, capsys.readouterr().err)
-    assert digest(trained / 'model.safetensors') == before
+def test_a_terminal_that_closes_costs_no_update(tmp_path):
+    "A real one: what is written to it fails, and the shell's hang-up arrives while an update is made."
+    child, terminal = pty.fork()
+    if child == 0:
+        env = {k: v for k, v in os.environ.items() if k != 'TQDM_DISABLE'}
+        os.execve(sys.executable, [sys.executable, '-m', 'diffbook.cli', *TRAIN, '--minutes', '1', '--out', str(tmp_path / 'run')], env)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))  # wide enough for a bar
+    with open(terminal, 'rb', buffering=0) as shown:
+        said = b''
+        while not re.search(rb'[3-9]step', said):
+            said += shown.read(1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 129
+    step = checkpoints(tmp_path / 'run' / 'checkpoints')[0].name[:14]
+    assert step > 'step-000000000' and step == f'step-{read_model(tmp_path / "run")[0]["about"]["steps"]:09d}'
+
+
+def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
+    "And after kill -9: with each checkpoint the average is published; before the first there is none, and that is said."
+    steps, real = [], Trainer.update
+
+    def look(self, batch):
+        with contextlib.suppress(FileNotFoundError):
+            steps.append((self.step, read_model(tmp_path / 'run')[0]['about']['steps']))
+        return real(self, batch)
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(Trainer, 'update', look)
+        run(*TRAIN, '--steps', 8, '--save-every', 3, '--out', tmp_path / 'run')
+    assert steps == [(3, 3), (4, 3), (5, 3), (6, 6), (7, 6)]
+
+
+def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, capsys):
+    real = Trainer.update
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(cli, 'objective', lambda model, batch, g: spoilt(model, batch, g))
+        spoilt = lambda model, batch, g: original(model, batch, g) * (torch.nan if len(seen) > 4 else 1)  # noqa: E731
+        original, seen = cli_objective, []
+        patches.setattr(Trainer, 'update', lambda self, batch: (seen.append(1), real(self, batch))[1])
+        run(*TRAIN, '--steps', 9, '--out', tmp_path / 'run', code=2)
+    assert 'update 5 is not finite' in capsys.readouterr().err
+    assert read_model(tmp_path / 'run')[0]['about']['steps'] == 4 == read_checkpoint(checkpoints(tmp_path / 'run' / 'checkpoints')[0])[0]['step']
+
+
+cli_objective = cli.objective
+
+
+# --- a run goes on
+
+OTHERS = {  # option, another value, words of the refusal, may be changed
+    'rate': (('--lr', 2e-3), '--lr is 0.002, and the run in .* has 0.001; .*--change lr', True),
+    'average': (('--ema', 0.5), '--ema is 0.5, and the run in .* has 0.999; .*--change ema', True),
+    'batch': (('--batch-size', 8), '--batch-size is 8, and the run in .* has 4; .*--change batch-size', True),
+    'fewer steps': (('--steps', 13), '--steps is 13, and the run in .* has 14; .*--change steps', True),
+    'minutes': (('--minutes', 0.001), '--minutes is 0.001, and the run in .* has --steps 14; .*--change steps', True),
+    'precision': (('--bf16',), '--bf16 is True, and the run in .* has False; .*--change bf16', True),
+    'size': (('--size', 16), '--size is 16, and the run in .* has 8; .*choose another --out', False),
+    'width': (('--width', 16), '--width is 16, and the run in .* has 8; .*choose another --out', False),
+    'seed': (('--seed', 4), '--seed is 4, and the run in .* has 3; .*choose another --out', False),
+    'ground': (('--ground', 'black'), '--ground is black, and the run in .* has white; .*choose another --out', False),
+    'skipping': (('--skip-broken',), '--skip-broken is True, and the run in .* has False; .*choose another --out', False),
+    'text': (('--text',), '--text is True, and the run in .* has False; .*choose another --out', False),
+    'steps that are made': (('--steps', 5, '--change', 'steps'), '--steps is 5, and the run in .* has made 12 updates', None),
+    'a change of nothing': (('--change', 'lr'), '--change is lr, and --lr is not given', None),
+    'a change of the width': (('--width', 16, '--change', 'width'), '--change is width, expected some of steps, lr, ema, batch-size, bf16, data', None),
+}  # fmt: skip
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    "A run of 14 steps that was stopped after 12, as a copy for each test."
+    real, out = Trainer.update, tmp_path / 'run'
+
+    def interrupted(self, batch):
+        if self.step == 11:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, batch)
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(Trainer, 'update', interrupted)
+        run(*TRAIN, '--steps', 14, '--out', out, code=143)
+    return out
+
+
+def everything(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob('*') if p.is_file() and p.name != '.writer'}
+
+
+def test_a_run_goes_on_with_its_own_options_unless_a_change_is_said(stopped, capsys):
+    "Each refusal names the option, both values and what to do, before anything is read or written; with --change, it goes on."
+    before = everything(stopped)
+    for options, words, _ in OTHERS.values():
+        run('train', '--out', stopped, '--resume', *options, code=2)
+        assert re.search(words, said := capsys.readouterr().err), said
+        assert everything(stopped) == before
+    for options, _, may in OTHERS.values():
+        if may is False:
+            run('train', '--out', stopped, '--resume', *options, '--change', options[0][2:], code=2)
+            assert '--change is' in capsys.readouterr().err
+    assert {options[0] for options, *_ in OTHERS.values()} | {'--data', '--change'} == {option(name) for name in OPTIONS} | {'--minutes', '--change'}
+    run(*TRAIN, '--steps', 14, '--out', stopped, code=2)
+    assert 'holds a run already; add --resume' in capsys.readouterr().err and everything(stopped) == before
+    run(*TRAIN, '--steps', 14, '--lr', 0.001, '--ema', 0.999, '--no-bf16', '--out', stopped, '--resume')  # the same, said again
+    assert 'From here on' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'options, total, peak, said',
+    [
+        (('--steps', 30), 30, 1e-3, '--steps is 30, and was 14.*that of a run of 30 updates'),
+        (('--steps', 13, '--change', 'steps'), 13, 1e-3, '--steps is 13, and was 14'),
+        (('--lr', 5e-3, '--change', 'lr'), 14, 5e-3, '--lr is 0.005, and was 0.001'),
+        (('--lr', 5e-3, '--steps', 40, '--change', 'lr'), 40, 5e-3, '--lr is 0.005'),
+        (('--minutes', 0.001, '--change', 'steps'), None, 1e-3, '--steps is None, and was 14'),
+    ],
+)
+def test_the_rate_after_a_change_is_that_of_its_step(stopped, capsys, monkeypatch, options, total, peak, said):
+    "Of an extension too: as if the run had had so many steps from the beginning, with the warm-up that it had."
+    seen, real = [], Trainer.update
+    monkeypatch.setattr(Trainer, 'update', lambda self, batch: (seen.append(real(self, batch)), seen[-1])[1])
+    run('train', '--out', stopped, '--resume', *options)
+    assert re.search(said, ' '.join(capsys.readouterr().out.split()))
+    assert [s.step for s in seen] == list(range(13, (total or seen[-1].step) + 1)) and seen
+    assert [s.lr for s in seen] == [learning_rate(s.step - 1, peak, 1, total) for s in seen]
+    header = read_checkpoint(checkpoints(stopped / 'checkpoints')[0])[0]
+    assert (header['settings']['lr'], header['settings']['total'], header['settings']['run']['steps']) == (peak, total, total)
+    if total is None:
+        run('train', '--out', stopped, '--resume', code=2)
+        assert 'was begun with --minutes; say for how many' in capsys.readouterr().err
+        run('train', '--out', stopped, '--resume', '--minutes', 0.001)
+        run('train', '--out', stopped, '--resume', '--steps', 10**6, code=2)
+        assert re.search('--steps is 1000000, and the run in .* has --minutes and no --steps', capsys.readouterr().err)
+
+
+@pytest.fixture
+def digits(tmp_path):
+    folder = tmp_path / 'digits'
+    folder.mkdir()
+    for i in range(6):
+        Image.new('RGB', (9, 9), (40 * i, 10, 250 - 40 * i)).save(folder / f'{i}.png')
+    return folder
+
+
+def test_data_are_known_by_their_content_and_not_by_their_path(digits, tmp_path, monkeypatch, capsys):
+    options = ('--size', 8, '--width', 8, '--batch-size', 2)
+    run('train', '--data', digits, *options, '--steps', 2, '--out', tmp_path / 'run')
+    assert read_model(tmp_path / 'run')[0]['about']['data'] == 'digits'
+    monkeypatch.chdir(tmp_path)
+    go = ('train', '--out', 'run', '--resume')
+    for n, data in enumerate(('digits', './digits/', '../' + tmp_path.name + '/digits', None), 3):
+        run(*go, '--steps', n, *(('--data', data) if data else ()))
+    digits.rename(tmp_path / 'elsewhere')
+    run(*go, '--steps', 7, code=2)
+    assert 'digits' in capsys.readouterr().err
+    run(*go, '--steps', 7, '--data', 'elsewhere')
+    run(*go, '--steps', 8)
+    Image.new('RGB', (9, 9), (1, 2, 3)).save(tmp_path / 'elsewhere' / '3.png')
+    capsys.readouterr()
+    for data in ((), ('--data', 'elsewhere')):
+        run(*go, '--steps', 9, *data, code=2)
+        said = capsys.readouterr().err
+        assert len(set(re.findall(r'6 images of 3 x 8 x 8 .digest (\w{16})', said))) == 2 and '--data is ' in said and '--change data' in said
+    run(*go, '--steps', 9, '--data', 'elsewhere', '--change', 'data')
+    run(*go, '--steps', 10)
+    assert read_model(tmp_path / 'run')[0]['about'] == {'data': 'elsewhere', 'shape': [3, 8, 8], 'steps': 10, 'batch_size': 2, 'seed': 0}
+
+
+def test_content_is_every_byte_kind_shape_and_caption():
+    x = (255 * uniform(0, 'x', 0, range(2000), (3, 2, 2))).to(torch.uint8)
+    last, turned = x.clone(), x.transpose(2, 3)
+    last[-1, -1, -1, -1] ^= 1
+    sums = [content_of(v, c) for v, c in ((x, None), (last, None), (turned, None), (x.reshape(2000, 1, 3, 4), None), (x[:-1], None), (x.flip(0), None), (x, ['a', 'b']), (x, ['ab', '']), (x, ['a\n1 b', '']))]
+    assert len(set(sums)) == len(sums) and content_of(x.clone()) == sums[0] == content_of(x.contiguous(memory_format=torch.channels_last))
+
+
+# --- own data is never lost
+
+OWN = {
+    'a published model': lambda out: save(out, cli.new_model((3, 8, 8), 8, 0), {'shape': [3, 8, 8]}),
+    'weights alone': lambda out: (out / 'model.safetensors').write_bytes(b'mine'),
+    'settings alone': lambda out: (out / 'config.json').write_text('{"mine": 1}'),
+    'a table': lambda out: (out / 'training.csv').write_text('mine'),
+    'a file called checkpoints': lambda out: (out / 'checkpoints').write_text('mine'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', OWN)
+def test_a_new_run_overwrites_nothing(tmp_path, capsys, name):
+    out = tmp_path / 'own'
+    out.mkdir()
+    OWN[name](out)
+    before = everything(out)
+    run(*TRAIN, '--steps', 2, '--out', out, code=2)
+    assert re.search('--out is .*own, which holds .*choose another --out', capsys.readouterr().err)
+    run(*TRAIN, '--steps', 2, '--out', out, '--resume', code=2)
+    assert '--resume is given, and' in capsys.readouterr().err and everything(out) == before
+
+
+def test_a_folder_with_other_things_may_be_trained_in(tmp_path):
+    out = tmp_path / 'own'
+    out.mkdir()
+    for name in ('notes.txt', '.mine.2024.tmp', '.model.safetensors.tmp'):
+        (out / name).write_text('mine')
+    run(*TRAIN, '--steps', 1, '--out', out)
+    assert all((out / name).read_text() == 'mine' for name in ('notes.txt', '.mine.2024.tmp', '.model.safetensors.tmp'))
+
+
+def test_resume_needs_a_run(tmp_path, capsys):
+    for folder in ('nowhere', 'empty'):
+        (tmp_path / 'empty').mkdir(exist_ok=True)
+        run(*TRAIN, '--out', tmp_path / folder, '--resume', code=2)
+        assert 'holds no checkpoint; leave it away to begin a run' in capsys.readouterr().err
+    assert not (tmp_path / 'nowhere').exists() and not list((tmp_path / 'empty').iterdir())
+    run(*TRAIN, '--out', tmp_path / 'x', '--change', 'lr', '--lr', 1, code=2)
+    assert '--change is lr, and there is no run that goes on' in capsys.readouterr().err
+
+
+EVIL = ['$(touch pwned)', '`touch pwned`', '"; touch pwned; "', "it's; touch pwned", 'a\\', '!! & touch pwned', '-n', '* ? ~ #', 'ein schöner Hut \U0001f3a9']
+
+
+def test_what_to_type_next_is_safe_to_type(tmp_path, capsys, monkeypatch):
+    "Each `Next:` line is given to a shell, with a program that writes down what it was called with."
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'diffbook').write_text(f'#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open("called.json", "w"))\n')
+    (tmp_path / 'bin' / 'diffbook').chmod(0o755)
+    pictures = (255 * uniform(0, 'x', 0, range(2), (3, 8, 8))).to(torch.uint8)
+    for n, caption in enumerate(EVIL):
+        monkeypatch.setattr(cli, 'load_images', lambda *a, caption=caption: Dataset(pictures, None, (caption, caption), 'own'))
+        out = tmp_path / f'{n} {caption.replace("/", "")}'
+        run('train', '--data', 'own', '--text', '--width', 8, '--batch-size', 2, '--steps', 1, '--out', out)
+        line = re.search('Next: (.*)', capsys.readouterr().out)[1]
+        done = subprocess.run(['bash', '-c', line], cwd=tmp_path, env={'PATH': f'{tmp_path / "bin"}:{os.environ["PATH"]}'}, capture_output=True, text=True)
+        assert done.returncode == 0 and not list(tmp_path.rglob('pwned')), done.stderr
+        assert json.loads((tmp_path / 'called.json').read_text()) == ['sample', str(out), '--out', str(out / 'samples.png'), '--prompt', caption]
 
 
 def test_minutes_end_a_run(tmp_path, monkeypatch):
+    "And leave a model that can be used; more minutes are more updates at the same rate."
     run(*TRAIN, '--minutes', 0.01, '--out', tmp_path / 'run')
-    assert read_model(tmp_path / 'run')[0]['about']['steps'] >= 1
+    steps = read_model(tmp_path / 'run')[0]['about']['steps']
+    assert steps >= 1
+    run('train', '--out', tmp_path / 'run', '--resume', '--minutes', 0.01)
+    assert read_model(tmp_path / 'run')[0]['about']['steps'] > steps
+    header = read_checkpoint(checkpoints(tmp_path / 'run' / 'checkpoints')[0])[0]
+    assert header['settings']['total'] is None and header['settings']['run']['steps'] is None
 
 
 def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path):
@@ -131,12 +372,22 @@ def test_sampling_repeats_itself(trained, tmp_path, solver, capsys):
     assert len(list((tmp_path / 'deep').iterdir())) == 3
 
 
+WAYS = {'from noise': None, 'from a picture': 0.6, 'around a mask': 1.0}
+
+
+@pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('solver', cli.SOLVERS)
-def test_image_i_does_not_depend_on_its_neighbours(trained, solver):
-    model = load(trained)
-    alone = cli.draw(model, (3, 8, 8), 2, 3, solver, 5)
-    among = cli.draw(model, (3, 8, 8), 7, 3, solver, 5, batch=3)
-    torch.testing.assert_close(among[:2], alone, rtol=0, atol=1e-5)
+def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, way):
+    "Also beyond the first batch: 7 images in batches of 3 are those of one batch of 7, and of a run of 2; another seed changes each."
+    model, edit = load(trained), None
+    if WAYS[way]:
+        known = torch.arange(64).reshape(1, 1, 8, 8) % 8 < 4 if way == 'around a mask' else None
+        edit = cli.Edit(uniform(0, 'picture', 0, range(1), (3, 8, 8)).float() * 2 - 1, known, WAYS[way])
+    parts, whole, few, other = (cli.draw(model, (3, 8, 8), n, 5, solver, seed, batch, edit=edit) for n, batch, seed in ((7, 3, 5), (7, 64, 5), (2, 64, 5), (7, 3, 6)))
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(whole[:2], few, rtol=0, atol=1e-5)
+    gaps = torch.cdist(torch.cat([parts, other]).flatten(1), torch.cat([parts, other]).flatten(1))
+    assert gaps[~torch.eye(14, dtype=torch.bool)].min() > 0.1
 
 
 def test_the_picture_is_a_grid(trained, tmp_path):
@@ -306,6 +557,87 @@ def test_what_the_mask_protects_stays(reader, tmp_path):
     assert (got[..., 8:].int() - want[..., 8:].int()).abs().double().mean() > 5 and not torch.equal(got[0], got[1])
 
 
+def noise_picture(path, size, seed=1):
+    pixels = numpy.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=numpy.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+def mask_of(path, white, **how):
+    Image.fromarray(white.astype(numpy.uint8) * 255).save(path, **how)
+    return path
+
+
+@pytest.mark.parametrize('size', [(16, 16), (40, 24), (24, 40), (8, 6)])
+def test_an_edit_is_the_middle_square_and_its_mask_covers(size, tmp_path, capsys):
+    "Wide, tall and small pictures: pixels by the mean of the square, and a pixel is drawn anew if any of the mask is in it."
+    pixels, side = noise_picture(tmp_path / 'p.png', size), min(size)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    white = numpy.zeros(size[::-1], bool)
+    white[top + 1, left + side // 2] = white[top + side - 1, left + side - 1] = True
+    edit = cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
+    square, cut = pixels[top : top + side, left : left + side], white[top : top + side, left : left + side]
+    want = Image.fromarray(square).resize((16, 16), Image.Resampling.BOX if side > 16 else Image.Resampling.BICUBIC)
+    assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (1 if side > 16 else 0)  # Pillow rounds between two passes
+    touched = [[cut[i * side // 16 : -(-(i + 1) * side // 16), j * side // 16 : -(-(j + 1) * side // 16)].any() for j in range(16)] for i in range(16)]
+    assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 20
+    assert ('middle square' in capsys.readouterr().err) == (size[0] != size[1])
+
+
+def test_masks_are_seen_as_pictures_are(tmp_path, capsys):
+    "Turned by what the camera says, grey from the middle on, and as large as the picture is on the screen."
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = noise_picture(tmp_path / 'p.png', (24, 16))
+    Image.fromarray(numpy.rot90(pixels).copy()).save(tmp_path / 'turned.png', exif=exif)
+    white = numpy.zeros((16, 24), bool)
+    white[:5, 6:9] = True
+    plain = cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
+    mask_of(tmp_path / 'turned-mask.png', numpy.rot90(white), exif=exif)
+    Image.fromarray(numpy.where(white, 128, 127).astype(numpy.uint8)).save(tmp_path / 'grey.png')
+    for picture, mask in (('turned', 'turned-mask'), ('turned', 'm'), ('p', 'turned-mask'), ('p', 'grey')):
+        edit = cli.open_edit(tmp_path / f'{picture}.png', tmp_path / f'{mask}.png', None, (3, 16, 16))
+        assert torch.equal(edit.picture, plain.picture) and torch.equal(edit.known, plain.known)
+    Image.fromarray(numpy.rot90(white).astype(numpy.uint8) * 255).save(tmp_path / 'other.png')
+    with pytest.raises(ValueError, match='other.png has 16 x 24 pixels, expected 24 x 16 as --image .*turned.png'):
+        cli.open_edit(tmp_path / 'turned.png', tmp_path / 'other.png', None, (3, 16, 16))
+    outside = numpy.zeros((16, 24), bool)
+    outside[:, :4] = True
+    with pytest.raises(ValueError, match='is black all over its middle square, which leaves nothing to draw'):
+        cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'o.png', outside), None, (3, 16, 16))
+    capsys.readouterr()
+    Image.new('LA', (24, 16), (0, 0)).save(tmp_path / 'clear.png')
+    assert not cli.open_edit(tmp_path / 'p.png', tmp_path / 'clear.png', None, (3, 16, 16)).known.any()
+    assert 'clear.png is white all over, or transparent, which counts as white: nothing of ' in capsys.readouterr().err
+
+
+def test_what_is_kept_is_kept_to_the_pixel_by_any_model(trained, tmp_path, monkeypatch):
+    "A thin mask, and a model whose walk ends with noise: it is put back all the same."
+    pixels = noise_picture(tmp_path / 'p.png', (8, 8))
+    white = numpy.zeros((8, 8), bool)
+    white[:, 3] = True
+    walk = cli.draw
+    monkeypatch.setattr(cli, 'draw', lambda *a, **k: (walk(*a, **k) + 0.05).clamp(-1, 1))
+    run('sample', trained, '--n', 2, '--steps', 2, '--image', tmp_path / 'p.png', '--mask', mask_of(tmp_path / 'm.png', white), '--zoom', 1, '--out', tmp_path / 'o.png')
+    got = numpy.asarray(Image.open(tmp_path / 'o.png').convert('RGB')).astype(int)
+    for image in (got[:8, :8], got[:8, 10:18]):
+        assert abs(image - pixels)[~white].max() == 0 and abs(image - pixels)[white].max() > 0
+
+
+@pytest.mark.parametrize('ground, value', [(None, 255), ('black', 0), ('#070707', 7)])
+def test_the_ground_of_a_picture_to_start_from(trained, tmp_path, monkeypatch, ground, value):
+    seen = []
+    monkeypatch.setattr(cli, 'draw', lambda *a, edit=None, **k: seen.append(edit) or edit.picture)
+    clear = photo(tmp_path / 'c.png', (8, 8), (200, 0, 0, 0), 'RGBA')
+    run('sample', trained, '--n', 1, '--image', clear, '--out', tmp_path / 'o.png', *(('--ground', ground) if ground else ()))
+    assert (from_model(seen[0].picture) == value).all()
+
+
+def test_a_ground_without_a_picture_is_refused(trained, tmp_path, capsys):
+    run('sample', trained, '--ground', 'black', '--out', tmp_path / 'o.png', code=2)
+    assert '--ground is black, and there is no picture to change; expected --image as well' in capsys.readouterr().err
+
+
 def test_models_without_text_take_pictures_too(trained, tmp_path):
     "Half of the way leaves something of the picture; the whole way forgets it."
     files = [photo(tmp_path / f'{k}.png', (8, 8), colour) for k, colour in enumerate([(200, 60, 30), (20, 90, 240)])]
@@ -332,7 +664,7 @@ def test_train_a_model_that_reads(tmp_path, few_captions, capsys):
         run(*TRAIN, '--text', '--steps', 3, '--out', tmp_path / name)
     assert digest(tmp_path / 'a' / 'model.safetensors') == digest(tmp_path / 'b' / 'model.safetensors')
     about, said = read_model(tmp_path / 'a')[0]['about'], capsys.readouterr().out
-    assert 'with captions' in said and '--prompt "' in said and {'circle', 'red'} & set(about['words'])
+    assert 'with captions' in said and '--prompt ' in said and {'circle', 'red'} & set(about['words'])
     run('sample', tmp_path / 'a', '--n', 1, '--steps', 1, '--prompt', 'a red circle', '--out', tmp_path / 'x.png')
     run(*TRAIN, '--steps', 3, '--out', tmp_path / 'c')
     assert 'with --text' in capsys.readouterr().out and isinstance(load(tmp_path / 'c'), Denoiser)
@@ -465,7 +797,7 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
     common = {'negative_prompt': 'zz zz zz', 'steps': 3, 'scale': 200.0, 'seed': 4, 'output': 'tensor', 'progress': False}
     options = ('--negative', 'zz zz zz', '--steps', 3, '--guidance', 200,  # large: a random network hardly hears
                '--seed', 4, '--size', 16, '--zoom', 1)
-    edit = {'image': ramp.permute(2, 0, 1)[None].double() / 255, 'mask': hole > 0, 'strength': 0.7}
+    edit = {'image': ramp.permute(2, 0, 1)[None].double() / 255, 'mask': hole > 0, 'strength': 0.7}  # what it keeps is kept to the pixel
     for k, (files, given) in enumerate((((), {'height': 16, 'width': 16}), (('--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--strength', 0.7), edit))):
         run('sample', tmp_path / 'sd', '--prompt', 'ab', '--n', 2, *options, *files, '--out', tmp_path / f'{k}.png')
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
@@ -521,3 +853,181 @@ def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
     assert '--size is 62, expected a multiple of 4' in capsys.readouterr().err
     run('evaluate', 'emoji', '--data', 'shapes', '--n', 10, code=2)
     assert 'emoji draws latents of emoji-vae' in capsys.readouterr().err
+
+
+# --- every option changes what it says
+
+KNOWN_BY = {  # option -> the tests that see two of its values differ, in the way that its words promise
+    'train': {
+        'data': 'test_data_are_known_by_their_content_and_not_by_their_path', 'out': 'test_train_writes_what_it_says', 'steps': 'test_an_option_of_train',
+        'minutes': 'test_minutes_end_a_run', 'resume': 'test_resume_needs_a_run', 'change': 'test_the_rate_after_a_change_is_that_of_its_step', 'text': 'test_train_a_model_that_reads',
+        'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
+        **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
+    },
+    'sample': {
+        'model': 'test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened', 'out': 'test_the_picture_is_a_grid', 'n': 'test_the_picture_is_a_grid', 'columns': 'test_the_picture_is_a_grid',
+        'zoom': 'test_the_picture_is_a_grid', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
+        'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
+        'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
+        'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
+    },
+    'evaluate': {
+        'model': 'test_evaluate_prints_floors', 'data': 'test_evaluate_counts_captions', 'n': 'test_evaluate_prints_floors', 'out': 'test_evaluate_counts_captions', 'device': 'test_an_option_of_train',
+        'data_root': 'test_an_option_of_train', **dict.fromkeys(('guidance', 'steps', 'solver', 'seed'), 'test_options_of_evaluate_reach_the_drawing'),
+    },
+    'data': dict.fromkeys(('name', 'download', 'data_root'), 'test_data_says_what_is_here_and_what_is_not'),
+    'doctor': dict.fromkeys(('device', 'data_root', 'seed'), 'test_doctor'),
+}  # fmt: skip
+
+
+def test_every_option_is_known_to_a_test():
+    app = typer.main.get_command(cli.app)
+    for name, command in app.commands.items():
+        if name != 'convert':  # test_security.py
+            known = KNOWN_BY[name]
+            assert {p.name for p in command.params if p.name not in ('help', 'ctx')} == known.keys(), name
+            assert all(test in globals() for test in known.values()), set(known.values()) - globals().keys()
+
+
+SEEN = {  # option, two values, what is looked at, what it is for the one and for the other
+    'steps': (2, 5, lambda t: t.step, 2, 5),
+    'batch_size': (2, 8, lambda t: len(t.seen[0]), 2, 8),
+    'lr': (0.5, 2.0, lambda t: max(step.lr for step in t.steps), 0.5, 2.0),
+    'ema': (0, 0.9999, lambda t: all(map(torch.equal, t.ema.model.parameters(), t.model.parameters())), True, False),
+    'width': (8, 16, lambda t: t.model.net.stem.out_channels if hasattr(t.model.net, 'stem') else next(p for p in t.model.net.parameters() if p.ndim == 4).shape[0], 8, 16),
+    'size': (8, 16, lambda t: tuple(t.seen[0].shape[1:]), (3, 8, 8), (3, 16, 16)),
+    'save_every': (1, 50, lambda t: t.saves, [0, 1, 2, 3, 4, 4], [0, 4]),
+    'bf16': (False, True, lambda t: t.inside, torch.float32, torch.bfloat16),
+    'accumulate': (1, 2, lambda t: [len(x) for x in t.parts[:2]], [4, 4], [2, 2]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    "Trainers that remember what they were given, with four steps of four images unless something else is said."
+    made, real = [], Trainer.update
+
+    def update(self, batch):
+        made.append(self) if self not in made else None
+        self.__dict__.setdefault('seen', []).append(batch)
+        step = real(self, batch)
+        self.__dict__.setdefault('steps', []).append(step)
+        return step
+
+    def learn(model, batch, generator):
+        made[-1].__dict__.setdefault('parts', []).append(batch)
+        handle = model.net.register_forward_hook(lambda net, given, out: setattr(made[-1], 'inside', out.dtype))
+        value = cli_objective(model, batch, generator)
+        handle.remove()
+        return value
+
+    save = Trainer.save
+    monkeypatch.setattr(Trainer, 'save', lambda self, folder: (self.__dict__.setdefault('saves', []).append(self.step), save(self, folder))[1])
+    monkeypatch.setattr(Trainer, 'update', update)
+    monkeypatch.setattr(cli, 'objective', learn)
+
+    def go(tmp_path, **options):
+        words = [w for k, v in ({'data': 'shapes', 'size': 8, 'width': 8, 'batch_size': 4, 'steps': 4, 'seed': 3} | options).items() for w in flag(k, v)]
+        run('train', '--out', tmp_path / str(len(made)), *words)
+        return made[-1]
+
+    return go
+
+
+def flag(name, value):
+    return [option(name) if value else f'--no-{option(name)[2:]}'] if isinstance(value, bool) else [option(name), value]
+
+
+@pytest.mark.parametrize('name', SEEN)
+def test_an_option_of_train(watched, tmp_path, name):
+    *values, look, first, second = SEEN[name]
+    got = [look(watched(tmp_path, **{name: value})) for value in values]
+    assert got == [first, second]
+
+
+def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twice(watched, tmp_path, monkeypatch):
+    "Three runs: two seeds, and one of them again. In each, every epoch has an order and every update a noise of its own."
+    draws = []
+    monkeypatch.setattr('diffbook.losses.diffusion_loss', lambda model, x0, t, eps, *a, real=losses.diffusion_loss, **k: (draws.append((t.clone(), eps.clone())), real(model, x0, t, eps, *a, **k))[1])
+    weights, orders, noises = [], [], []
+    for seed in (1, 2, 1):
+        monkeypatch.setattr(cli, 'new_model', lambda *a, real=cli_new_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
+        draws.clear()
+        trainer = watched(tmp_path, seed=seed, steps=8)  # two epochs of 16 images
+        orders.append(torch.cat([b.flatten(1) for b in trainer.seen]))
+        noises.append([torch.cat([t.double(), eps.double().flatten()]) for t, eps in draws])
+    first, second, again = (torch.cat([p.flatten() for p in model.parameters()]) for model in weights)
+    assert torch.equal(first, again) and not torch.equal(first, second)
+    assert torch.equal(orders[0], orders[2]) and not torch.equal(orders[0], orders[1])
+    epochs = orders[0][:16], orders[0][16:]
+    assert not torch.equal(*epochs) and torch.equal(*(e[e.float().mul(torch.arange(1, e.shape[1] + 1)).sum(1).argsort()] for e in epochs))
+    assert all(map(torch.equal, noises[0], noises[2])) and len(noises[0]) == 8
+    everything = torch.stack(noises[0] + noises[1])
+    assert len(everything.unique(dim=0)) == 16 and len(everything[:, 4:].unique()) > 0.999 * 16 * 4 * 192  # two may agree by chance
+
+
+cli_new_model = cli.new_model
+
+
+def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch):
+    "What cannot be seen in the numbers: compiling, splitting, waiting, places."
+    asked = {}
+    monkeypatch.setattr(torch, 'compile', lambda f: (asked.setdefault('compile', f), f)[1])
+    join = scale.join
+    monkeypatch.setattr(scale, 'join', lambda device, *, shard, timeout: (asked.update(device=device, shard=shard, timeout=timeout), join(device))[1])
+    watched(tmp_path)
+    assert asked == {'device': None, 'shard': False, 'timeout': 60.0}
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'x', '--compile', '--timeout', 7, '--device', 'cpu')
+    assert asked['compile'] is cli.objective and (asked['device'], asked['timeout']) == ('cpu', 7)
+    monkeypatch.setattr(scale, 'join', lambda device, *, shard, timeout: 1 / 0 if shard else None)
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'y', '--shard', code=2)
+    monkeypatch.setattr(cli, 'load_images', lambda name, split, root, size, **own: 1 / 0 if root == Path('there') else None)
+    run(*TRAIN, '--steps', 1, '--out', tmp_path / 'z', '--data-root', 'there', code=2)
+
+
+@pytest.mark.parametrize('solver', cli.SOLVERS)
+def test_steps_and_solver_are_those_of_the_library(trained, solver):
+    "Each pair draws what a walk by hand draws, and no two pairs the same."
+    model, found = load(trained), []
+    for k, p in enumerate(model.parameters()):  # which has hardly learned to answer
+        p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(k))
+    x = noise(3, 'start', 0, range(2), (3, 8, 8)).float() * model.schedule.sigma(model.schedule.t_max).float()
+    for steps in (2, 6):
+        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(samplers, solver)
+        with torch.inference_mode():
+            *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
+        found.append(cli.draw(model, (3, 8, 8), 2, steps, solver, 3))
+        torch.testing.assert_close(found[-1], want, rtol=0, atol=1e-5)
+    others = [cli.draw(model, (3, 8, 8), 2, 6, other, 3) for other in cli.SOLVERS if other != solver and {other, solver} != {'ddim', 'euler'}]
+    assert all((found[1] - v).abs().max() > 1e-3 for v in (found[0], *others))
+
+
+def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cli, 'count_captions', lambda net, shape, n, steps, solver, guidance, seed: (calls.append((n, steps, solver, guidance, seed)), {})[1])
+    run('evaluate', reader, '--data', 'shapes', '--n', 10)
+    run('evaluate', reader, '--data', 'shapes', '--n', 11, '--steps', 3, '--solver', 'heun', '--guidance', 5, '--seed', 9)
+    assert calls == [(10, 20, 'ddim', 2.0, 0), (11, 3, 'heun', 5.0, 9)]
+
+
+def test_evaluate_draws_other_captions_and_images_with_another_seed(reader, monkeypatch):
+    "Beyond the first batch too: 70 captions, and each has its own picture."
+    drawn, real = [], cli.draw
+    monkeypatch.setattr(cli, 'draw', lambda *a, **k: (drawn.append(real(*a, **k)), drawn[-1])[1])
+    for seed in (0, 1, 0):
+        run('evaluate', reader, '--data', 'shapes', '--n', 70, '--steps', 1, '--seed', seed)
+    assert torch.equal(drawn[0], drawn[4]) and not torch.equal(drawn[0], drawn[2])
+    assert all(len(d.flatten(1).unique(dim=0)) == 70 for d in drawn)
+
+
+def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').write_text('mine')
+    monkeypatch.setattr(cli, 'open_model', lambda *a: 1 / 0)
+    for command in (('sample', trained), ('evaluate', trained, '--data', 'mnist')):
+        name = 'x.png' if command[0] == 'sample' else 'x.json'
+        run(*command, '--out', tmp_path / 'file' / name, code=2)
+        assert re.search(f'--out is .*{name}, and .*file is a file; expected a directory', capsys.readouterr().err)
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr('tempfile.TemporaryFile', lambda dir: (_ for _ in ()).throw(OSError(30, 'Read-only file system', str(dir))))
+        run('sample', trained, '--out', tmp_path / 'deep' / 'x.png', code=2)
+    assert 'x.png: Read-only file system' in capsys.readouterr().err and not (tmp_path / 'deep').exists()

@@ -169,14 +169,25 @@ def test_noise_reaches_through_wrappers():
 @pytest.mark.parametrize('solver', ALL)
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_the_known_region_arrives_untouched(name, solver):
-    "Where the schedule ends without noise the picture comes back to the last digit; else with the last level's noise."
+    "The picture comes back to the last digit, also where the schedule ends with noise."
     schedule, law = SCHEDULES[name], GaussianMixture([1.0], [[0.2] * 4], 0.5 * torch.eye(4)[None])
     known, mask = draw(3, 4, seed=1), torch.tensor([True, False, True, False])
     x, times = schedule.sigma(schedule.t_max) * draw(3, 4), uniform_times(schedule, 5)
     *_, x0 = sample(law.denoise(schedule), schedule, x, times, inpaint(ALL[solver], known, mask))
-    last = schedule.perturb(known, seeded_noise(0, 'known')(known, times[-1]), times[-1])
-    assert torch.equal(x0[:, mask], last[:, mask]) and torch.isfinite(x0).all()
-    assert schedule.sigma(schedule.t_min) > 0 or torch.equal(last, known)
+    assert torch.equal(x0[:, mask], known[:, mask]) and torch.isfinite(x0).all()
+    *_, x0 = repaint(law.denoise(schedule), schedule, x, times[:-1], known, mask, rounds=2, solver=ALL[solver])  # a grid that ends early
+    assert torch.equal(x0[:, mask], known[:, mask]) and torch.isfinite(x0).all()
+    on_the_way = next(iter(repaint(law.denoise(schedule), schedule, x, times, known, mask, solver=ALL[solver])))
+    assert (on_the_way[:, mask] != known[:, mask]).all()
+
+
+@pytest.mark.bad_input
+def test_a_mask_that_leaves_nothing_to_draw_is_refused():
+    whole, one = torch.ones(2, 2, dtype=torch.bool), torch.tensor([[True, True], [True, False]])
+    for make in (lambda mask: inpaint(ddim, torch.zeros(2, 2), mask), lambda mask: repaint(PAIR.denoise(COSINE), COSINE, draw(2, 2), uniform_times(COSINE, 2), torch.zeros(2, 2), mask)):
+        with pytest.raises(ValueError, match='mask is True everywhere, expected False where something is to be drawn'):
+            make(whole)
+        make(one)
 
 
 def test_known_noise_is_that_of_the_time_reached():
@@ -192,7 +203,7 @@ def test_known_noise_is_that_of_the_time_reached():
 def test_replacing_the_estimate_is_replacing_the_state_with_one_noise_for_all_times(name):
     "For DDIM the two seams are one: eps of the known region stays what it was at the start."
     schedule = SCHEDULES[name]
-    times = uniform_times(schedule, 8)[: None if schedule.sigma(schedule.t_min) else -1]
+    times = uniform_times(schedule, 8)[:-1]  # at the end the picture is put back as it is
     eps = draw(3, 2, seed=1)
     x = torch.where(FIRST, schedule.perturb(KNOWN.expand(3, 2), eps, times[0]), schedule.sigma(times[0]) * draw(3, 2))
     exact = PAIR.denoise(schedule)

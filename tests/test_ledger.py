@@ -157,6 +157,8 @@ def root():
         (lambda x: x.sqrt() + 0.1, 'For f(1'),
         (lambda x: x.sqrt()[None], 'shape (1,), expected ()'),
         (lambda x: x / 0, 'not finite'),
+        (lambda x: x.sqrt() + 3e-5, 'single precision'),
+        (lambda x: x.sqrt() + torch.rand(()), 'draws numbers of its own'),
         (lambda x: x.nothing(), 'AttributeError'),
         (lambda: 1, 'TypeError'),
     ],
@@ -261,6 +263,39 @@ def test_an_answer_that_changes_its_arguments_is_judged_like_any_other(pair):
 def test_the_old_name_still_grades_and_says_so(root):
     with pytest.warns(DeprecationWarning, match='grade'):
         assert exercise.check('99-1', lambda x: x.sqrt())
+
+
+def ladder(t, d, dtype):
+    angles = t.to(dtype)[:, None] * 10_000 ** -(torch.arange(d // 2, dtype=dtype) / (d // 2 - 1))
+    return torch.cat([angles.sin(), angles.cos()], 1)
+
+
+NOISE = lambda mean, log_var, eps: mean + torch.exp(log_var / 2) * torch.randn_like(eps)  # noqa: E731
+SLIPS = [  # exercise, what readers handed in, words of the sentence that they should get
+    ('12-1', lambda b, t: tuple(torch.cumprod(1 - b, 0)[t - 1].sub(k).abs().sqrt() for k in (0, 1)), 't = 0'),
+    ('20-1', lambda x, eps, ab: (x - (1 - ab) * eps) / ab, 'Both roots'),
+    ('30-2', lambda at, st, a, s, x, e: a * (x - st * e) + s * e, 'divide by alpha_t'),
+    ('30-4', lambda T, n: [float(i * (T // n) + 1) for i in reversed(range(n))], 'leading spacing without its end'),
+    ('30-4', lambda T, n: [float(i * (T // n)) for i in reversed(range(n))], 'counted from 0'),
+    ('10-1', lambda z1, z2: EXERCISES['10-1'].truth(z1, z2)[::-1], 'order'),
+    ('11-1', lambda *a: EXERCISES['11-1'].truth(*a)[::-1], 'order'),
+    ('13-2', lambda *a: EXERCISES['13-2'].truth(*a)[::-1], 'order'),
+    ('10-2', lambda x, mean, var, alpha, sigma: (x / alpha, sigma**2 / alpha**2), 'undid the scaling'),
+    ('10-3', NOISE, 'draws numbers of its own'),
+    ('22-1', lambda t, d: ladder(t, d, torch.float32), 'single precision'),
+    ('42-1', lambda q, k, v, m: ((q @ k.T / q.shape[1] ** 0.5).masked_fill(~m, -torch.inf)).softmax(0) @ v, 'over the queries'),
+    ('50-3', lambda e, w: ((e / (w / 2)).log().sum() / 2, len(e) * w / 2), 'negative rate'),
+    ('52-2', lambda table, n, offset: torch.linspace(0, table - 1, n, dtype=torch.float64).round().flip(0), 'linspace'),
+    ('41-2', lambda states, tokens, end: states[torch.arange(len(states)), (tokens == end).long().cumsum(1).argmax(1)], 'padded with end tokens'),
+    ('42-4', lambda mc, vc, mn, vn, s: (mn + s * (mc - mn), vc), 'extrapolated'),
+]
+
+
+@pytest.mark.parametrize('id, answer, words', SLIPS, ids=[f'{id}-{k}' for k, (id, _, _) in enumerate(SLIPS)])
+def test_typical_slips_get_their_sentence(id, answer, words):
+    exercise._find(id)
+    verdict = exercise.grade(id, answer)
+    assert not verdict and words in repr(verdict), verdict
 
 
 def test_plain_numbers_are_compared_in_double_precision(root):

@@ -62,6 +62,16 @@ def test_pictures_are_upright(kind, k):
     assert numpy.array_equal(seen(data), want) and numpy.array_equal(seen(Image.open(io.BytesIO(data))), want)
 
 
+def test_what_is_done_is_done_once():
+    "A picture that was read is upright, and says nothing else: reading it again changes nothing."
+    data = save(Image.fromarray(NOISE), 'PNG', exif=turned(6))
+    read = read_picture('a file', data)
+    assert not read.getexif() and not read.info and numpy.array_equal(flatten(read), read)
+    image = Image.open(io.BytesIO(data))
+    flatten(image)
+    assert image.getexif()[0x0112] == 6 and numpy.array_equal(image, NOISE)
+
+
 def test_a_deep_grey_picture_is_upright_too():
     data = save(Image.fromarray(RAMP.astype(numpy.uint16)), 'PNG', exif=turned(6))
     assert numpy.array_equal(seen(data)[..., 0], numpy.rot90(numpy.rint(RAMP.astype(int) / 257), -1))
@@ -273,6 +283,15 @@ def test_the_middle_is_the_middle(width, height):
     left, top = (width - side) // 2, (height - side) // 2
     got = middle(Image.fromarray(pixels), side)
     assert numpy.array_equal(got.permute(1, 2, 0), pixels[top : top + side, left : left + side])
+
+
+@pytest.mark.parametrize('width, height, size', [(9, 6, 6), (9, 6, 4), (6, 9, 16), (9, 6, 16), (30, 1, 8)])
+def test_what_is_cut_off_is_not_seen(width, height, size):
+    pixels = RNG.integers(0, 256, (height, width, 3), dtype=numpy.uint8)
+    other, side = RNG.integers(0, 256, pixels.shape, dtype=numpy.uint8), min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    other[top : top + side, left : left + side] = pixels[top : top + side, left : left + side]
+    assert torch.equal(middle(Image.fromarray(pixels), size), middle(Image.fromarray(other), size))
 
 
 def test_a_picture_shrinks_by_the_mean_and_grows_smoothly():

@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 import tarfile
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -50,7 +52,7 @@ def ranks(tmp_path_factory):
 @pytest.mark.parametrize(
     'size', ['2', '4', '1 in 3 parts', '2 in 3 parts', '4 in 3 parts', '2 split', '2 split in 3 parts']
 )
-@pytest.mark.parametrize('kind, most', [('float32', 1e-6), ('float64', 1e-14)])
+@pytest.mark.parametrize('kind, most', [('float32', 8 * 2**-23), ('float64', 8 * 2**-52)])  # sums in another order: a few units of rounding
 def test_gradients_do_not_depend_on_the_number_of_processes(ranks, kind, most, size):
     assert ranks['gradients'][kind][size] <= most
 
@@ -66,7 +68,7 @@ def test_all_processes_hold_the_same_bits(ranks):
 
 @pytest.mark.parametrize('size', ['2', '4', '2 split'])
 def test_a_hundred_updates_stay_together(ranks, size):
-    assert ranks['updates'][size] <= 1e-5
+    assert ranks['updates'][size] <= 4 * 2**-23  # Adam divides the size out of a gradient, and with it most of its rounding
 
 
 def test_noise_of_all_processes_is_that_of_one_and_has_no_row_twice(ranks):
@@ -76,7 +78,7 @@ def test_noise_of_all_processes_is_that_of_one_and_has_no_row_twice(ranks):
 
 def test_a_run_goes_on_at_other_sizes_from_the_same_file(ranks):
     "1 -> 2 -> 4 -> 2 split -> 1, against one process that is never stopped."
-    assert ranks['journey']['error'] <= 1e-5
+    assert ranks['journey']['error'] <= 4 * 2**-23
     assert ranks['journey']['steps'] == [5, 10, 15, 20, 25]
     header, tensors = read_checkpoint(checkpoints(ranks['folder'] / 'journey')[0])
     assert header['step'] == 25 and all(type(v) is torch.Tensor for v in tensors.values())
@@ -137,9 +139,8 @@ def test_the_command_line_trains_under_torchrun(tmp_path, pictures):
     assert out.stdout.count('Done after step 6') == 1 and '2 processes' in out.stdout
     assert [p.name[:14] for p in checkpoints(tmp_path / 'two' / 'checkpoints')] == ['step-000000006', 'step-000000004']
     assert (tmp_path / 'two' / 'model.safetensors').is_file()
-    assert (
-        train(tmp_path / 'two', pictures, '--resume', steps=7).returncode == 2
-    )  # another rate: settings are those of the run
+    out = train(tmp_path / 'two', pictures, '--resume', '--lr', '1', steps=6)
+    assert out.returncode == 2 and '--lr is 1.0, and the run in' in out.stderr
 
 
 @pytest.mark.slow
@@ -210,6 +211,40 @@ def test_shares_make_up_the_batch(tmp_path, size):
                 assert all(torch.equal(torch.cat([g[i] for g in got]), v) for i, v in enumerate(want))
             else:
                 assert torch.equal(torch.cat(got), want)
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor | None
+
+
+@dataclass
+class Pairs:
+    x: torch.Tensor
+    y: object
+
+
+@pytest.mark.parametrize('make', [Pair, Pairs, lambda x, y: [x, y], lambda x, y: {'x': x, 'y': y}, lambda x, y: {'x': Pair(x, None), 'y': (y, None)}])
+def test_examples_of_any_kind_are_shuffled_and_shared_as_tuples_are(make):
+    "Batches are of the kind of what they are taken from; of each seat they are its rows."
+    x, y = torch.arange(48).reshape(24, 2), torch.arange(24)
+    values = lambda b: [v for v in flat(b) if v is not None]  # noqa: E731
+    seats = [islice(batches(share(make(x, y), Seat(r, 2)), 8, 3), 7) for r in range(2)]
+    for (wx, wy), whole, *parts in zip(batches((x, y), 8, 3), batches(make(x, y), 8, 3), *seats):
+        assert all(type(b) is type(make(x, y)) for b in (whole, *parts))
+        for want, got, first, second in zip((wx, wy), values(whole), *map(values, parts)):
+            assert torch.equal(got, want) and torch.equal(torch.cat([first, second]), want)
+
+
+def flat(b):
+    values = b.values() if isinstance(b, dict) else vars(b).values() if isinstance(b, Pairs) else b
+    return [v for each in values for v in (flat(each) if isinstance(each, tuple) else [each])]
+
+
+@pytest.mark.parametrize('x, words', [((), 'one number'), ({}, 'one number'), ((torch.zeros(3), ['a', 'b', 'c']), "'a'"), (Pair(torch.zeros(3), torch.zeros(4)), r'\(3,\), \(4,\)'), (torch.zeros(()), 'one number')])
+def test_examples_without_rows_are_refused(x, words):
+    with pytest.raises(ValueError, match=words):
+        batches(x, 2)
 
 
 def test_a_share_reads_its_own_rows_and_no_others(tmp_path):

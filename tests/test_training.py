@@ -13,8 +13,12 @@ import socket
 import threading
 import time
 import warnings
+from collections import OrderedDict, UserDict, defaultdict
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -23,7 +27,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffbook import training
-from diffbook.core import REGISTRY, generator, register, uniform
+from diffbook.core import REGISTRY, Cond, generator, map_batch, register, uniform
 from diffbook.data import batches
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
@@ -55,20 +59,31 @@ class Net(nn.Module):
         self.again = nn.Linear(3, 6, bias=False)
         self.again.weight = self.first.weight
 
-    def forward(self, x):
+    def forward(self, x, branch=False):
         h = nn.functional.dropout(torch.tanh(self.norm(self.first(x))), 0.2, self.training)
         return self.last(h + self.again(x))
 
 
+class Branched(Net):
+    "And weights that a gradient reaches seldom, never, or must not reach."
+
+    def __init__(self):
+        super().__init__()
+        self.seldom, self.never, self.frozen = nn.Linear(3, 3), nn.Linear(3, 2), nn.Linear(3, 3).requires_grad_(False)
+
+    def forward(self, x, branch=False):
+        return super().forward(x) + self.frozen(x) + (self.seldom(x) if branch else 0)
+
+
 def loss(net, x, generator):
-    noise = torch.randn(x.shape, generator=generator)
-    return (net(x + 0.3 * noise) - noise).square().mean(1)
+    noise, branch = torch.randn(x.shape, generator=generator), generator.initial_seed() % 5 == 0
+    return (net(x + 0.3 * noise, branch) - noise).square().mean(1)
 
 
-def make(**settings):
+def make(kind=Branched, **settings):
     with torch.random.fork_rng([]):
         torch.manual_seed(1)
-        net = Net()
+        net = kind()
     return Trainer(net, loss, **{'warmup': 5, 'total': STEPS, 'seed': 7, 'device': 'cpu', 'ema': 0.9} | settings)
 
 
@@ -81,7 +96,7 @@ def bits(trainer):
     "Everything that the next update depends on, as bytes in a canonical order."
     state = trainer._state()
     return hashlib.sha256(
-        b''.join(k.encode() + state[k].detach().contiguous().numpy().tobytes() for k in sorted(state))
+        b''.join(k.encode() + state[k].detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() for k in sorted(state))
     ).hexdigest()
 
 
@@ -99,6 +114,12 @@ def run(tmp_path_factory):
 
 
 # Resuming
+
+
+def test_the_run_meets_what_it_is_for(run):
+    "Of 18 updates the rare branch is met in some, first after the fourth; moments are there for what was reached, and for nothing else."
+    moments = [{k.split('.')[2] for k in read_checkpoint(checkpoints(run[0] / str(step))[0])[1] if k.startswith('optimizer')} for step in (0, 4, STEPS)]
+    assert moments == [set(), {'first', 'norm', 'last', 'again'} - {'again'}, {'first', 'norm', 'last', 'seldom'}]
 
 
 @pytest.mark.parametrize('step', range(STEPS + 1))
@@ -203,9 +224,55 @@ def test_global_randomness_is_given_back():
 
 
 def test_other_settings_are_refused(run):
-    for name, value in {'lr': 2e-3, 'total': None, 'warmup': 6, 'ema': 0.99, 'clip': None}.items():
+    others = {'lr': 2e-3, 'total': None, 'warmup': 6, 'ema': 0.99, 'clip': None, 'weight_decay': 0.1, 'betas': (0.9, 0.999), 'bf16': True}
+    assert others.keys() | {'trained'} == make().settings.keys()
+    for name, value in others.items():
         with pytest.raises(ValueError, match=f'{name} is .*a run continues'):
             make(**{name: value}).resume(run[0] / '3')
+
+
+@pytest.mark.parametrize('name, value', [('lr', 2e-3), ('total', 2 * STEPS), ('warmup', 9), ('ema', 0.5), ('clip', 1e-3), ('weight_decay', 0.5), ('betas', (0.5, 0.9))])
+def test_a_setting_changes_from_here_on_if_that_is_said(run, name, value):
+    "And with that alone: the rate is that of the new setting at this step, and a checkpoint holds the new value."
+    trainer, plain = make(**{name: value}), make()
+    assert trainer.resume(run[0] / '12', change=[name]) and plain.resume(run[0] / '12')
+    assert bits(trainer) == run[1][12]
+    told = {'lr': 1e-3, 'warmup': 5, 'total': STEPS} | ({name: value} if name in ('lr', 'warmup', 'total') else {})
+    got = go(trainer)
+    assert [step.lr for step in got] == [learning_rate(n, told['lr'], told['warmup'], told['total']) for n in range(12, STEPS)]
+    go(plain)
+    assert bits(trainer) != bits(plain) == run[1][STEPS]
+
+
+KEPT = Path(__file__).parent / 'kept' / '0.1.0'
+
+
+def test_a_checkpoint_of_an_older_version_opens(tmp_path):
+    "It does not say what was trained and in how many bits; one that says half of that is no older one."
+    trainer = make(Net)
+    assert trainer.resume(KEPT) and trainer.step == 9
+    go(trainer)
+    (path,) = checkpoints(KEPT)
+    header, tensors = read_checkpoint(path)
+    header['settings']['bf16'] = False
+    data = tensor_bytes(tensors, {'diffbook': json.dumps(header)})
+    (tmp_path / f'step-000000009-{hashlib.sha256(data).hexdigest()[:32]}.safetensors').write_bytes(data)
+    with pytest.raises(ValueError, match='trained is .*, and None in'):
+        make(Net).resume(tmp_path)
+
+
+def test_what_is_trained_is_a_setting(run):
+    trainer = make()
+    trainer.model.seldom.requires_grad_(False)
+    other = Trainer(trainer.model, loss, warmup=5, total=STEPS, seed=7, device='cpu', ema=0.9)
+    with pytest.raises(ValueError, match='trained is .*, and .* in .*: a run continues'):
+        other.resume(run[0] / '17')
+    assert other.resume(run[0] / '17', change=['trained'])
+    seldom = [p.clone() for p in other.model.seldom.parameters()]
+    go(other)
+    assert all(map(torch.equal, seldom, other.model.seldom.parameters()))
+    with pytest.raises(ValueError, match="change holds 'rate', expected some of lr, total"):
+        make().resume(run[0] / '3', change=['rate'])
 
 
 def test_resume_without_a_run(tmp_path):
@@ -322,6 +389,44 @@ def test_average_equals_torch_swa_with_buffers():
     assert mine.model.norm.num_batches_tracked == 7 and not mine.model.training
 
 
+@pytest.mark.parametrize('kinds', [(torch.bfloat16,), (torch.float16,), (torch.float32, torch.bfloat16), (torch.float64,)])
+def test_the_average_of_a_narrow_model_arrives(kinds):
+    "5,000 updates towards weights that stand still, from far and from near, against the closed form of the sum."
+    net = nn.ModuleList([nn.Linear(1, 3, bias=False).to(kind) for kind in kinds for _ in range(2)])
+    starts, goal = [1.0, 1.49] * len(kinds), 1.5
+    for part, start in zip(net, starts):
+        nn.init.constant_(part.weight, start)
+    starts = [part.weight[0].double().item() for part in net]  # as the kind can hold them
+    average = EMA(net, 0.999, 1.0)
+    for p in net.parameters():
+        nn.init.constant_(p, goal)
+    for step in range(5000):
+        average.update(net, step)
+    for (name, kept), start in zip(average.model.named_parameters(), starts):
+        want = goal - (goal - start) * 0.999**5000
+        exact = average.exact.get(name, kept)
+        assert exact.dtype == (kept.dtype if kept.element_size() > 2 else torch.float32) and kept.dtype in kinds
+        torch.testing.assert_close(exact.double(), torch.full((3, 1), want, dtype=torch.float64), rtol=3e-5, atol=0)  # 5,000 roundings of float32
+        assert torch.equal(kept, exact.to(kept.dtype))
+
+
+@pytest.mark.parametrize('kind', [torch.bfloat16, torch.float16])
+def test_a_narrow_model_resumes_with_its_exact_average(tmp_path, kind):
+    def begin():
+        torch.manual_seed(2)
+        value = lambda m, x, g: (m.b(m.a(x.to(kind))) - 1).square().mean(1)  # noqa: E731
+        return Trainer(Small(3).to(kind), value, lr=0.1, warmup=0, device='cpu', ema=0.999, seed=7)
+
+    whole, first, second = begin(), begin(), begin()
+    go(whole)
+    go(first, 9, folder=tmp_path)
+    assert second.resume(tmp_path) and second.ema.exact.keys() == {'a.weight', 'a.bias', 'b.weight', 'b.bias'}
+    go(second)
+    assert bits(second) == bits(whole)
+    save(tmp_path / 'published', second.ema.model)
+    assert {v.dtype for v in read_model(tmp_path / 'published')[1].values()} == {kind}
+
+
 def test_bf16_keeps_the_weights_in_float32():
     exact, rounded = make(), make(bf16=True)
     a, b = (torch.stack([s.loss for s in go(t)]) for t in (exact, rounded))
@@ -337,16 +442,106 @@ def test_switches_do_not_change_what_is_learned(run, switch):
     torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_batches_of_many_kinds_reach_the_loss():
+class Named(NamedTuple):
+    x: torch.Tensor
+    more: Any
+
+
+@dataclass
+class Plain:
+    x: torch.Tensor
+    more: Any
+    size: tuple = (3, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    x: torch.Tensor
+    more: Any
+    doubled: Any = field(init=False, default=None)
+
+    def __post_init__(self):
+        object.__setattr__(self, 'doubled', 2 * self.x)
+
+
+class Attributes(UserDict):
+    x = property(lambda self: self['x'])
+    more = property(lambda self: self['more'])
+
+
+X, Y, WORDS = uniform(0, 'x', 0, range(8), (3,)), uniform(0, 'y', 0, range(8), (1,)), [f'caption {i}' for i in range(8)]
+BATCHES = {  # a batch of eight, how to get x, y, the captions and the ragged things of each example
+    'tuple': (X, (Y, WORDS)), 'list': [X, [Y, WORDS]], 'named tuple': Named(X, (Y, WORDS)), 'data class': Plain(X, (Y, WORDS)),
+    'frozen data class': Frozen(X, [Y, tuple(WORDS)]), 'mapping': {'x': X, 'more': (Y, WORDS)}, 'ordered': OrderedDict(x=X, more=(Y, WORDS)),
+    'own mapping': Attributes(x=X, more=[Y, WORDS]), 'with default': defaultdict(list, x=X, more=(Y, WORDS)),
+    'nested': Named(X, Plain(Y, {'words': WORDS, 'n': 8, 'none': None})), 'condition': (X, Cond(vec=Y)),
+    'ragged': (X, (Y, [[i] * i for i in range(8)])), 'read only': MappingProxyType({'x': X, 'more': (Y, WORDS)}),
+}  # fmt: skip
+
+
+def flat(batch):
+    "The tensors and plain things of a batch, without our own walk of it."
+    if isinstance(batch, (torch.Tensor, str, int, type(None))):
+        return [batch]
+    if isinstance(batch, Cond):
+        return [batch.vec]
+    values = batch.values() if isinstance(batch, (dict, UserDict, MappingProxyType)) else [getattr(batch, k) for k in batch.__dataclass_fields__] if hasattr(batch, '__dataclass_fields__') else batch  # fmt: skip
+    return sum((flat(v) for v in values), [])
+
+
+@pytest.mark.parametrize('parts', [1, 3, 8])
+@pytest.mark.parametrize('name', BATCHES)
+def test_batches_of_any_kind_reach_the_loss(name, parts):
+    "Whole or in parts: of the same kind, each example once, with all that belongs to it; and the gradient is that of plain tensors."
     seen = []
 
-    def look(net, batch, generator):
+    def squared(net, batch, generator):
         seen.append(batch)
-        return net(batch['x'][0])
+        tensors = [v for v in flat(batch) if isinstance(v, torch.Tensor)]
+        return (net(tensors[0]) - tensors[1]).square().mean(1)
 
-    trainer = Trainer(nn.Linear(3, 1), lambda *a: look(*a).mean(1), device='cpu')
-    trainer.update({'x': (DATA, [DATA]), 'n': 3})
-    assert torch.equal(seen[0]['x'][1][0], DATA) and seen[0]['n'] == 3
+    nets = [nn.Linear(3, 1).double() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    Trainer(nets[0], squared, device='cpu', accumulate=parts)._backward(BATCHES[name])
+    (nets[1](X) - Y).square().mean().backward()
+    torch.testing.assert_close(nets[0].weight.grad, nets[1].weight.grad, rtol=1e-13, atol=1e-15)
+    assert len(seen) == parts
+    if parts > 1:
+        kind = {'read only': dict}.get(name, type(BATCHES[name]))
+        assert all(type(part) is kind for part in seen)
+        for whole, *pieces in zip(flat_rows(BATCHES[name]), *map(flat_rows, seen)):
+            if isinstance(whole, torch.Tensor):
+                assert torch.equal(torch.cat(pieces), whole)
+            else:
+                assert sum(map(list, pieces), []) == list(whole) if len(whole) == 8 else all(piece == whole for piece in pieces)
+
+
+def flat_rows(batch):
+    "The columns of a batch: tensors, and lists and tuples without any."
+    if isinstance(batch, (list, tuple)) and not any(isinstance(v, torch.Tensor) for v in flat(batch)):
+        return [batch]
+    if isinstance(batch, (torch.Tensor, str, int, type(None), Cond)):
+        return [batch.vec if isinstance(batch, Cond) else batch] if isinstance(batch, (torch.Tensor, Cond)) else []
+    values = batch.values() if isinstance(batch, (dict, UserDict, MappingProxyType)) else [getattr(batch, k) for k in batch.__dataclass_fields__] if hasattr(batch, '__dataclass_fields__') else batch  # fmt: skip
+    return sum((flat_rows(v) for v in values), [])
+
+
+@pytest.mark.parametrize('name', BATCHES)
+def test_batches_of_any_kind_are_moved_to_the_device(name):
+    trainer = Trainer(nn.Linear(3, 1).double(), loss, device='cpu')
+    trainer.device = torch.device('meta')  # a device that is always there
+    moved = flat(trainer._bring(BATCHES[name]))
+    assert len(moved) == len(flat(BATCHES[name]))
+    for after, before in zip(moved, flat(BATCHES[name])):
+        assert after.device.type == 'meta' and after.shape == before.shape if isinstance(before, torch.Tensor) else after == before
+
+
+@pytest.mark.parametrize('name, where', [('tuple', r"batch\[1\]\[0\]"), ('named tuple', r'batch\.more\[0\]'), ('frozen data class', r'batch\.more\[0\]'), ('mapping', r"batch\['more'\]\[0\]"), ('condition', r'batch\[1\]\.vec')])
+def test_a_broken_number_in_a_batch_of_any_kind_is_named(name, where):
+    trainer = Trainer(nn.Linear(3, 1).double(), lambda net, batch, g: net(X).mean() + math.nan, device='cpu')
+    spoilt = map_batch(lambda v: torch.full_like(v, math.nan) if v is Y else v, BATCHES[name])
+    with pytest.raises(FloatingPointError, match=f'{where} holds nan in 8 of 8'):
+        trainer.update(spoilt)
 
 
 class CountWaits(TorchDispatchMode):
@@ -724,13 +919,15 @@ def test_a_full_disk_keeps_the_last_checkpoint(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'number, kind, code', [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
+    'number, kind, code',
+    [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143), (signal.SIGHUP, SystemExit, 129)],
 )
 @pytest.mark.parametrize('step', [0, 1, 8])
 def test_signals_save_between_two_updates(run, tmp_path, number, kind, code, step):
     def interrupted(net, x, generator):
         if trainer.step == step:
-            os.kill(os.getpid(), number)  # in the middle of an update
+            for _ in range(1 if number == signal.SIGINT else 3):  # a terminal that closes says so more than once
+                os.kill(os.getpid(), number)  # in the middle of an update
         return loss(net, x, generator)
 
     trainer = make()
@@ -743,6 +940,32 @@ def test_signals_save_between_two_updates(run, tmp_path, number, kind, code, ste
     assert fresh.resume(tmp_path) and fresh.step == step + 1
     go(fresh)
     assert bits(fresh) == run[1][STEPS]
+
+
+def test_a_second_interrupt_stops_at_once_and_what_is_ignored_stays_ignored(tmp_path):
+    def interrupted(net, x, generator):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError('went on')
+
+    trainer, before = make(), signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        stream = trainer.fit(batches(DATA, 4), tmp_path)
+        next(stream)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert next(stream).step == 2 and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    trainer._forward = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    assert not checkpoints(tmp_path)
+
+
+def test_the_average_is_published_after_each_checkpoint(tmp_path):
+    trainer, steps = make(), []
+    go(trainer, 7, folder=tmp_path, every=3, publish=lambda: steps.append((trainer.step, len(checkpoints(tmp_path)))))
+    assert steps == [(3, 1), (6, 2), (7, 2)]
 
 
 def test_without_a_folder_signals_are_left_alone():

@@ -136,7 +136,7 @@ def latent_live():
         return {name: space['one_object'](x) for name, x in space['drawn'].items()}
 
     names = 'imports codec live-scale-code live-recon shards shards-written loss latent-loss twins live-train live-train-both draw live-draw live-count'
-    return repeated('51_latent_diffusion', names, keep, 3)
+    return repeated('51_latent_diffusion', names, keep, 6)
 
 
 @experiment('editing-methods')

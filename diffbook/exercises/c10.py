@@ -69,6 +69,10 @@ add(
             x / alpha,
             sigma**2 / alpha**2 * torch.ones_like(x),
         ),
+        'You undid the scaling, x / alpha: that ignores the prior. And each pixel has a variance of its own.': lambda x, mean, var, alpha, sigma: (
+            x / alpha,
+            sigma**2 / alpha**2,
+        ),
         'sigma is a standard deviation: its square adds to the variance of the signal.': lambda x, mean, var, alpha, sigma: (
             mean + alpha * var / (alpha**2 * var + sigma) * (x - alpha * mean),
             sigma * var / (alpha**2 * var + sigma),

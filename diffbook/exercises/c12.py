@@ -16,6 +16,12 @@ def _table(g: torch.Generator) -> tuple:
     return betas, int(torch.randint(2, T, (), generator=g))
 
 
+def _ends() -> list[tuple]:
+    "The ends of the promise: no step, and all of them."
+    betas = torch.linspace(0.01, 0.2, 7, dtype=torch.float64)
+    return [(betas, 0), (betas, 7)]
+
+
 def _scales(betas: torch.Tensor, t: int) -> tuple:
     alpha_bar = torch.prod(1 - betas[:t])
     return torch.sqrt(alpha_bar), torch.sqrt(1 - alpha_bar)
@@ -26,7 +32,11 @@ add(
     'From a table of betas, give (alpha, sigma) at the whole time t.',
     cases=_table,
     truth=_scales,
+    edges=_ends(),
     mistakes={
+        'Right but for t = 0: no step has been taken, so alpha = 1 and sigma = 0. An index of t - 1 = -1 reads the last entry of the table.': (
+            lambda b, t: _scales(b, t if t else len(b))
+        ),
         'Both scales are squared: you returned alpha_bar and 1 - alpha_bar; take the roots.': lambda b, t: (
             torch.prod(1 - b[:t]),
             1 - torch.prod(1 - b[:t]),

@@ -98,6 +98,7 @@ add(
             lambda beta, tilde, v: (1 + v) / 2 * beta + (1 - v) / 2 * tilde
         ),
         'v runs from -1 to 1: the share of log beta is (v + 1) / 2, and you took v itself.': lambda beta, tilde, v: beta**v * tilde ** (1 - v),
+        'v is no logarithm of a variance: it says how far to go from log tilde to log beta.': lambda beta, tilde, v: torch.exp(v),
         'Swapped: v = 1 is beta, v = -1 the posterior variance.': lambda beta, tilde, v: beta ** ((1 - v) / 2) * tilde ** ((1 + v) / 2),
         'That is the logarithm of the variance.': lambda beta, tilde, v: (1 + v) / 2 * torch.log(beta) + (1 - v) / 2 * torch.log(tilde),
         'That is the standard deviation; the variance is asked.': lambda beta, tilde, v: beta ** ((1 + v) / 4) * tilde ** ((1 - v) / 4),

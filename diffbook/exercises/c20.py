@@ -32,6 +32,9 @@ add(
         'The noise enters x_t with sqrt(1 - alpha_bar), its standard deviation, not with 1 - alpha_bar.': (
             lambda x, eps, ab: (x - (1 - ab) * eps) / ab.sqrt()
         ),
+        'Both roots are missing: the noise enters x_t with sqrt(1 - alpha_bar), the signal with sqrt(alpha_bar).': (
+            lambda x, eps, ab: (x - (1 - ab) * eps) / ab
+        ),
         'You subtracted the noise at full size; x_t holds sqrt(1 - alpha_bar) of it.': lambda x, eps, ab: (x - eps) / ab.sqrt(),
         'The signal is still scaled by alpha: divide by sqrt(alpha_bar).': lambda x, eps, ab: x - (1 - ab).sqrt() * eps,
         'You multiplied by sqrt(alpha_bar) where you should divide.': lambda x, eps, ab: (x - (1 - ab).sqrt() * eps) * ab.sqrt(),

@@ -72,6 +72,7 @@ add(
     truth=ddim,
     mistakes={
         'You divided by alpha_bar = alpha_t**2, not by its root, when solving for x0.': lambda at, st, a, s, x, e: a * (x - st * e) / at**2 + s * e,
+        'You did not divide by alpha_t when solving for x0: the signal in x_t is scaled by it.': lambda at, st, a, s, x, e: a * (x - st * e) + s * e,
         'You multiplied eps by 1 - alpha_bar = sigma_t**2, not by its root, when solving for x0.': lambda at, st, a, s, x, e: (
             a * (x - st**2 * e) / at + s * e
         ),
@@ -125,6 +126,14 @@ add(
             float(i * (T // n) + 1) for i in reversed(range(n))
         ]
         + [0.0],
+        'That is leading spacing without its end: a grid of n steps has n + 1 levels, and the last one is 0.': lambda T, n: [
+            float(i * (T // n) + 1) for i in reversed(range(n))
+        ],
+        'That is leading spacing, counted from 0 as in published files, where T betas are the rows 0 to T - 1.': lambda T, n: [
+            float(i * (T // n)) for i in reversed(range(n))
+        ],
+        'The clean end is missing: a grid of n steps has n + 1 levels, and the last one is 0.': lambda T, n: trailing(T, n)[:-1],
+        'The levels should fall: sampling starts at the noise.': lambda T, n: trailing(T, n)[::-1],
         'You cut fractions off instead of rounding.': lambda T, n: [float(int(T - i * T / n)) for i in range(n + 1)],
         'You took steps of T // n. When n does not divide T the grid does not end at 0.': lambda T, n: [
             float(T - i * (T // n)) for i in range(n + 1)

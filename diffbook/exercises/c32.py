@@ -33,13 +33,13 @@ def _case(g):
     return torch.randn(4, generator=g, dtype=torch.float64), torch.cos(angle), torch.sin(angle), v
 
 
-def _walk(x, alphas, sigmas, v, clean=None, mix=None, stop=0):
+def _walk(x, alphas, sigmas, v, clean=None, mix=None, stop=0, turn=1):
     clean = clean or (lambda a, s, x, y: a * x - s * y)
     mix = mix or (lambda a, s, x0, eps, x: a * x0 + s * eps)
     for k in range(len(alphas) - 1 - stop):
         a, s = alphas[k], sigmas[k]
         y = v(x, a, s)
-        x = mix(alphas[k + 1], sigmas[k + 1], clean(a, s, x, y), s * x + a * y, x)
+        x = mix(alphas[k + 1], sigmas[k + 1], clean(a, s, x, y), s * x + turn * a * y, x)
     return x
 
 
@@ -61,6 +61,7 @@ add(
         'You stopped one step early: a trace of noise is left in the sample.': lambda *a: _walk(*a, stop=1),
         'You took v for the noise: x0 = (x - sigma v) / alpha is right for a network that predicts eps.': _consistent,
         'The sign of v is wrong: x0 = alpha x - sigma v.': lambda *a: _walk(*a, clean=lambda al, s, x, y: al * x + s * y),
+        'The sign of v is wrong in the noise: eps = sigma x + alpha v.': lambda *a: _walk(*a, turn=-1),
         'You returned the clean estimate of the first step and never walked.': lambda x, al, s, v: al[0] * x - s[0] * v(x, al[0], s[0]),
         'You mixed alpha with the old noisy image in place of the implied noise.': lambda *a: _walk(*a, mix=lambda al, s, x0, eps, x: al * x0 + s * x),
     },

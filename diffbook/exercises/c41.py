@@ -84,7 +84,7 @@ add(
     cases=_texts,
     truth=lambda states, tokens, end: _at(states, _first(tokens, end)),
     mistakes={
-        'That is the last place, which is padding: its state is of no use.': lambda states, tokens, end: states[:, -1],
+        'That is the last place. These texts are padded with end tokens, and the last of those is padding: the text ends at the first.': lambda states, tokens, end: states[:, -1],
         'That is the mean over all places, padding included.': lambda states, tokens, end: states.mean(1),
         'That is the mean of the states up to the end; CLIP takes the state AT the end, which has read all before it.': _mean_before,
         'That is the largest token: right for published CLIP, whose end is the last of the vocabulary, not in general.': (

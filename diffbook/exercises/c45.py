@@ -72,6 +72,13 @@ def pulled(denoise, x, y, a, alpha, sigma, std, through=True, factor=None, power
     return (x0 + (sigma**2 / alpha if factor is None else factor) * gradient).detach()
 
 
+def of_norm(denoise, x, y, a, alpha, sigma, std, factor=None):
+    at = x.clone().requires_grad_()
+    x0 = denoise(at)
+    (gradient,) = torch.autograd.grad(-(y - a * x0).norm(), at)
+    return (x0 + (sigma**2 / alpha if factor is None else factor) * gradient).detach()
+
+
 def misfit_of_state(denoise, x, y, a, alpha, sigma, std):
     x0 = denoise(x)
     return x0 + sigma**2 / alpha * a * (y - a * x) / std**2
@@ -96,6 +103,10 @@ add(
             d, x, y, a, alpha, sigma, std, factor=2 * sigma**2 / alpha
         ),
         'The misfit is divided by the variance std**2, not by std.': lambda *a: pulled(*a, power=1),
+        'You took the gradient of the norm of the misfit, as the algorithm of the DPS paper does with a step size of its own. '
+        'log p(y | x_t) holds the squared norm over 2 std**2.': of_norm,
+        'You took the gradient of the norm of the misfit, and no factor: log p(y | x_t) holds the squared norm over 2 std**2, '
+        'and sigma**2 / alpha turns its gradient into a shift of x0.': lambda *z: of_norm(*z, factor=1.0),
         'You compared the measurement with the noisy state. It speaks of the clean picture: compare it with the estimate.': misfit_of_state,
     },
     rtol=1e-5,

@@ -142,6 +142,9 @@ add(
         'You let components below the water level count with a negative rate: they are silent, rate 0.': (
             lambda e, w: (torch.log(2 * e / w).sum() / 2, torch.minimum(e, torch.full_like(e, w / 2)).sum())
         ),
+        'You let every component be coded: one below the water level would get a negative rate. It is silent: rate 0, distortion its variance.': (
+            lambda e, w: (torch.log(2 * e / w).sum() / 2, torch.full_like(e, w / 2).sum())
+        ),
         'A silent component costs all of its variance, not the water level.': (
             lambda e, w: (water(e, w)[0], torch.full_like(e, w / 2).sum())
         ),

@@ -96,6 +96,15 @@ add(
         'That is trailing spacing, which starts at T. Leading starts at 1 and stops short of the end.': (
             lambda table, n, offset: torch.round(table - torch.arange(n, dtype=torch.float64) * table / n)
         ),
+        'That is trailing spacing, in the count of the published files. Leading starts at 1 and stops short of the end.': (
+            lambda table, n, offset: torch.round(table - torch.arange(n, dtype=torch.float64) * table / n) - 1
+        ),
+        'That is linspace in the count of the published files; it visits both ends, leading does not.': (
+            lambda table, n, offset: torch.round(torch.linspace(0, table - 1, n, dtype=torch.float64)).flip(0)
+        ),
+        'That is linspace, not rounded, which visits both ends.': (
+            lambda table, n, offset: torch.linspace(0, table - 1, n, dtype=torch.float64).flip(0) + 1
+        ),
         'That is linspace, which visits both ends.': lambda table, n, offset: (
             torch.round(torch.linspace(0, table - 1, n, dtype=torch.float64)).flip(0) + 1
         ),

@@ -8,6 +8,7 @@ by name too. The tests read the signatures of the installed libraries and fail f
 from collections.abc import Mapping
 
 from .networks import NETWORKS, TEXTS
+from .tokens import TOKENIZERS
 
 FOLLOWED = 'followed'
 RULE = 'no effect: it belongs to the step rule, which DDIM replaces, with a warning'
@@ -87,4 +88,4 @@ ELSEWHERE = frozenset().union(*SCHEDULERS.values()) | {  # left over from a clas
     'tail_step_multiplier', 'tail_steps', 'tau_func', 'threshold', 'timestep_scaling', 'tsr_k', 'tsr_sigma', 'upscale_mode',
 }  # fmt: skip
 
-SETTINGS: dict[str, Mapping[str, str]] = {**SCHEDULERS, **NETWORKS, **TEXTS}  # tokenizers join here, in a table of their own
+SETTINGS: dict[str, Mapping[str, str]] = {**SCHEDULERS, **NETWORKS, **TEXTS, **TOKENIZERS}

@@ -134,8 +134,10 @@ def flatten(
         image.info['transparency'] = tuple(v >> 8 for v in clear)  # of 16 bits a colour Pillow keeps the upper half
     if image.mode in ('RGBA', 'LA', 'PA') or clear is not None:
         image = Image.alpha_composite(Image.new('RGBA', image.size, (*ground, 255)), image.convert('RGBA'))
-    image = image.convert('RGB')
-    return image if turn is None else image.transpose(turn)
+    image = image.convert('RGB')  # a copy
+    image = image if turn is None else image.transpose(turn)
+    image.info = {}  # what was done is not to be asked for again
+    return image
 
 
 def read_picture(
@@ -159,8 +161,10 @@ def middle_box(size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def middle(image: Image.Image, size: int) -> Tensor:  # (3, size, size) uint8
     "The middle square of an RGB picture, scaled: by the mean of pixels where it shrinks, by cubic curves where it grows."
-    how = Image.Resampling.BOX if min(image.size) > size else Image.Resampling.BICUBIC
-    pixels = image.resize((size, size), how, middle_box(image.size)).tobytes()
+    box = middle_box(image.size)
+    shrinks = min(image.size) > size  # cubic curves would look beyond the square, so it is cut out first
+    square = image.resize((size, size), Image.Resampling.BOX, box) if shrinks else image.crop(box).resize((size, size), Image.Resampling.BICUBIC)
+    pixels = square.tobytes()
     return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(size, size, 3).permute(2, 0, 1)
 
 

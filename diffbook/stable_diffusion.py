@@ -192,9 +192,8 @@ def forward(
     eps = self._noise(self._shape(len(prompts), height, width, latents, picture, hole), latents, seed, first)
     cond, null = self._conditions(prompts, negative_prompt, clip_skip, picture, hole, eps)
     x, times, z = self._begin(eps, picture, hole, steps, strength)
-    solver = solver or self.recipe.solver
-    denoise = self._clipped(guide(self.denoiser, null, scale, rule=rule), solver)
-    solver = self._solver(solver, z, hole, eps, times[-1], seed, first)
+    denoise = self._clipped(guide(self.denoiser, null, scale, rule=rule), solver or self.recipe.solver)
+    solver = self._solver(solver or self.recipe.solver, z, hole, eps, times[-1], seed, first)
     walk = sample(denoise, self.schedule, x, times, solver, cond, progress=progress)
     return finish(self, walk, partial(_keep, picture, hole))
 

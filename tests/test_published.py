@@ -20,6 +20,17 @@ def test_every_verdict_is_one_of_three():
             assert verdict == 'followed' or (word in ('no effect', 'refused') and colon and reason), (name, key, verdict)
 
 
+def test_the_table_of_the_appendix_is_that_of_the_code():
+    "Written by python tools/settings.py; the installed libraries have no key without a verdict."
+    pytest.importorskip('diffusers')
+    pytest.importorskip('transformers')
+    from tools import settings
+
+    said = json.loads(settings.FILE.read_text(encoding='utf-8'))
+    assert {key: said[key] for key in ('classes', 'refused')} == json.loads(json.dumps(settings.table()))
+    assert {name: settings.installed(name) - set(verdicts) for name, verdicts in SETTINGS.items() if settings.installed(name) - set(verdicts)} == {}
+
+
 # Schedulers
 
 

@@ -156,8 +156,7 @@ def _mix(pairs: dict[str, tuple[Tensor, Tensor]], p: float, generator: torch.Gen
     if not pairs:
         return Cond()
     first = next(iter(pairs.values()))[0]
-    source = first.device if generator is None else generator.device
-    lost = draw_rows(lambda n, g: torch.rand(n, generator=g, device=source), len(first), generator) < p
+    lost = draw_rows(lambda n, g: torch.rand(n, generator=g, device=first.device if g is None else g.device), len(first), generator) < p
     return Cond(**{name: torch.where(match_dims(lost, a).bool(), b, a) for name, (a, b) in pairs.items()})
 
 # %% ../nbs/42_conditioning.ipynb #conditional

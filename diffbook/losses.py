@@ -18,7 +18,7 @@ from torch import Tensor, nn
 # %% ../nbs/21_losses.ipynb #imports-own
 from .core import Cond, Data, Rows, Time, as_time, draw_rows, match_dims, register
 from .elbo import beta_variance, posterior_variance
-from .predictions import Prediction, determinant, predict_eps, skip_out, solve_x0, target
+from .predictions import Prediction, check_prediction, determinant, predict_eps, skip_out, solve_x0, target
 from .schedules import DiscreteSchedule, Schedule
 
 # %% ../nbs/21_losses.ipynb #noise-input
@@ -68,17 +68,22 @@ class Denoiser(nn.Module):
         variance: Callable[[Schedule, Tensor, Tensor, Tensor], Tensor] | None = None,  # reads the second half of an answer with twice the channels
     ):
         super().__init__()
-        skip_out(prediction, schedule, as_time(schedule.t_max))  # refuses a prediction that cannot start a sampler
+        check_prediction(prediction, schedule)  # refuses one that cannot start a sampler, or that a sampler would fall over
         self.net, self.schedule, self.prediction = net, schedule, prediction
         self.noise_input, self.input_scale, self.variance = noise_input, input_scale, variance
 
     def forward(self, x: Data, t: Time, cond: Cond | None = None) -> Data:
-        return solve_x0(self.prediction, self.schedule, self.raw(x, t, cond), x, t)
+        clean = self.schedule.sigma(t) == 0  # x is the data: the network is asked elsewhere, and not heard
+        y = self.raw(x, torch.where(clean, (self.schedule.t_min + self.schedule.t_max) / 2, as_time(t)), cond)
+        return solve_x0(self.prediction, self.schedule, y, x, t)
 
 # %% ../nbs/21_losses.ipynb #denoiser-raw
 @patch
 def answer(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> tuple[Data, Data | None]:
     "What the network says: its prediction, and what a learned variance is read from."
+    weight = next((p for p in self.net.parameters() if p.ndim > 1), x)
+    if x.dtype == torch.float64 != weight.dtype:
+        raise ValueError(f'x is {x.dtype} and the weights of the network are {weight.dtype}, expected one precision: x.float(), say')
     scale = 1.0 if self.input_scale is None else match_dims(self.input_scale(self.schedule, t), x)
     level = self.noise_input(self.schedule, t).to(x.device, torch.float32).expand(len(x))
     y = self.net(scale * x, level, cond)
@@ -235,5 +240,5 @@ def training_loss(
     "Draw times and noise for a batch and give its loss. Ho et al. 2020, algorithm 1."
     b, shape = x0.shape[0], x0.shape[1:]
     t = draw_rows(lambda n, g: draw(denoiser.schedule, n, g), b, generator)
-    eps = draw_rows(lambda n, g: torch.randn(n, *shape, generator=g, device=g.device, dtype=x0.dtype), b, generator)
+    eps = draw_rows(lambda n, g: torch.randn(n, *shape, generator=g, device=g.device, dtype=torch.result_type(x0, 1.0)), b, generator)
     return diffusion_loss(denoiser, x0, t.to(x0.device), eps.to(x0.device), cond, weight)

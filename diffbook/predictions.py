@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Prediction', 'predict_eps', 'predict_x0', 'predict_v', 'predict_score', 'predict_velocity', 'predict_edm', 'target',
-           'determinant', 'skip_out', 'solve_x0']
+           'determinant', 'skip_out', 'solve_x0', 'check_prediction']
 
 # %% ../nbs/20_predictions.ipynb #imports
 from collections.abc import Callable
@@ -121,4 +121,19 @@ def solve_x0(
     if y.shape != x.shape:
         raise ValueError(f'y has shape {tuple(y.shape)}, expected that of x, {tuple(x.shape)}')
     skip, out = skip_out(prediction, schedule, t)
-    return match_dims(skip, x) * x + match_dims(out, x) * y
+    skip, out = match_dims(skip, x), match_dims(out, x)
+    return skip * x + torch.where(out == 0, 0.0, out * y)  # where x is data, nothing counts that was said, not even nan
+
+# %% ../nbs/20_predictions.ipynb #check-prediction
+def check_prediction(
+    prediction: Prediction,  # yours
+    schedule: Schedule,  # alpha and sigma
+    n: int = 256,  # times to look at
+) -> None:  # silent when all is well
+    "Raise a ValueError if `prediction` cannot be solved for x0 at some time with noise, or changes its sign on the way."
+    t = torch.linspace(schedule.t_min, schedule.t_max, n + 1, dtype=torch.float64)[1:]
+    skip_out(prediction, schedule, t)
+    turned = determinant(prediction, schedule, t).sign().diff() != 0
+    if turned.device.type == 'cpu' and turned.any():
+        at = t[1:][turned][0].item()
+        raise ValueError(f'the determinant of this prediction crosses zero before t = {at:g}: there it says nothing of x0, and near it errors are endless')

@@ -183,6 +183,29 @@ def test_drop_is_a_function_of_its_generator_alone():
     assert torch.equal(a, b) and not torch.equal(a, c) and torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize('p', [None, 0.1, 0.5])
+def test_as_many_examples_lose_their_condition_as_is_said_one_in_ten_by_default(p):
+    "Counted by the network itself over four batches of 2,000, within four standard deviations; no two batches lose the same."
+    lost = []
+
+    class Net(nn.Module):
+        def forward(self, x, noise_level, cond=None):
+            lost.append(cond.vec[:, 0] == 0)
+            return x
+
+    classes = ClassConditioner(1, 4)
+    with torch.no_grad():
+        for parameter in classes.parameters():
+            parameter.fill_(1.0)
+    model = Conditional(Denoiser(Net(), CosineSchedule(), predict_v), classes)
+    model.null = lambda n: Cond(vec=torch.zeros(n, 4))
+    for k in range(4):
+        conditional_loss(model, (torch.zeros(2000, 2), [0] * 2000), generator(0, 'train', k), **({} if p is None else {'p': p}))
+    share, rate = torch.stack(lost).double().mean().item(), 0.1 if p is None else p
+    assert abs(share - rate) < 4 * math.sqrt(rate * (1 - rate) / 8000)
+    assert len({tuple(row.tolist()) for row in lost}) == 4
+
+
 def test_gradients_reach_the_row_of_no_class_by_the_dropped_examples_only():
     conditioner = ClassConditioner(2, 3)
     cond = drop(conditioner([0, 1] * 32), conditioner.null(64), 0.5, generator(0, 'drop'))
@@ -208,6 +231,23 @@ def test_loss_is_that_of_the_condition_or_of_none(p):
     assert (want[0] - want[1]).abs().min() > 1e-4
 
 
+def test_a_tenth_loses_its_condition_if_nobody_says_otherwise():
+    "Counted by a denoiser that hears of labels only what is not there; six standard deviations, one false alarm in 5e8."
+    class Deaf(nn.Module):
+        def forward(self, x, level, cond):
+            return cond.vec[:, :1, None, None] + 0 * x
+
+    own, n = Conditional(Denoiser(Deaf(), CosineSchedule(), predict_v), ClassConditioner(3, 1)), 20_000
+    with torch.no_grad():
+        own.conditioner.table.weight.copy_(torch.tensor([[0.0], [0.0], [0.0], [1e3]]))
+    lost = lambda seed, **options: conditional_loss(own, (torch.zeros(n, 1, 1, 1), torch.arange(n) % 3), generator(seed, 'p'), **options) > 1e4
+    for options, p in (({}, 0.1), ({'p': 0.3}, 0.3), ({'p': 0.0}, 0.0)):
+        got = lost(0, **options)
+        assert abs(got.double().mean() - p) <= 6 * math.sqrt(p * (1 - p) / n), options
+        assert p == 0 or not torch.equal(got, lost(1, **options))
+        assert p == 0 or all(abs(got[i::3].double().mean() - p) < 6 * math.sqrt(3 * p * (1 - p) / n) for i in range(3)), 'whatever the label'
+
+
 def test_every_conditioner_is_registered():
     found = {c.__name__ for c in Conditioner.__subclasses__() if c.__module__.startswith('diffbook.')}
     assert found and all(name in REGISTRY for name in found)
@@ -228,6 +268,8 @@ REFUSED = {
     'no channels': (lambda: ImageConditioner(0, 8), 'channels=0, size=8'),
     'p above one': (lambda: drop(Cond(), Cond(), 1.5), 'p is 1.5, expected a probability'),
     'p that is no number': (lambda: drop(Cond(), Cond(), math.nan), 'p is nan'),
+    'images in bytes': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])), generator(0, 'x')), r'x0 is torch.uint8, expected floating point: scale images to \[-1, 1\]'),
+    'a seed for a generator': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])), 0), 'generator is 0, expected a torch.Generator'),
     'null of another batch': (lambda: drop(Cond(vec=torch.zeros(3, 2)), Cond(vec=torch.zeros(1, 2)), 0.1), r'vec has shape \(3, 2\) in cond and \(1, 2\) in null'),
     'null of another kind': (lambda: drop(Cond(vec=torch.zeros(3, 2)), Cond(seq=torch.zeros(3, 4, 2)), 0.1), r'vec has shape \(3, 2\) in cond and None in null'),
 }  # fmt: skip

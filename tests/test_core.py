@@ -1,6 +1,8 @@
 """Words, shapes and randomness: against published vectors, exact distributions and round trips."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from diffbook.core import (
     Noise,
     build,
     describe,
+    draw_rows,
     generator,
     match_dims,
     noise,
@@ -95,6 +98,19 @@ def test_each_example_draws_at_its_own_time():
     streams = [draw, draw.fork('a'), draw.fork('b'), draw.fork('a').fork('b'), draw.fork('a/b/c'), Noise(5, start=10)]
     assert len({float(f(x, t)[0, 0]) for f in streams}) == len(streams)
     assert torch.equal(draw.fork('a')(x, t)[2:], Noise(4, start=12).fork('a')(x[2:], t[2:]))
+
+
+def test_a_seed_is_no_generator():
+    for wrong in (0, 'train'):
+        with pytest.raises(ValueError, match='expected a torch.Generator, such as core.generator'):
+            draw_rows(lambda n, g: torch.rand(n, generator=g), 3, wrong)
+
+
+def test_a_type_is_known_once_its_module_is_imported():
+    "The message says what to do; in a fresh process, because others may have imported it here."
+    call = "from diffbook.core import build; build({'type': 'Tokenizer'})"
+    run = subprocess.run([sys.executable, '-c', call], capture_output=True, text=True)
+    assert "ValueError: type is 'Tokenizer', expected one of" in run.stderr and 'a class is known once its module is imported' in run.stderr
 
 
 def test_generators_differ_by_every_argument():

@@ -1,4 +1,5 @@
 """Losses and weights against the bound, the oracle, diffusers and scipy; every schedule, every prediction."""
+import math
 from functools import partial
 
 import helpers
@@ -9,7 +10,7 @@ from scipy import stats
 from torch import nn
 
 from diffbook import training
-from diffbook.core import Cond, build, describe, generator, noise
+from diffbook.core import Cond, as_time, build, describe, generator, noise
 from diffbook.elbo import (
     beta_variance,
     elbo_terms,
@@ -62,6 +63,7 @@ every = pytest.mark.parametrize('prediction', PREDICTIONS.values(), ids=PREDICTI
 everywhere = pytest.mark.parametrize('schedule', SCHEDULES.values(), ids=SCHEDULES)
 DARK = {n: s for n, s in SCHEDULES.items() if float(s.alpha(s.t_max)) == 0}
 TABLE = DiscreteSchedule(linear_betas())
+SHORT = DiscreteSchedule(linear_betas(10, 0.01, 0.4))
 
 
 class Ideal(nn.Module):
@@ -294,6 +296,45 @@ def test_the_network_sees_scaled_input_level_and_condition():
     assert net.seen[1].shape == (3,)
 
 
+class Unwell(nn.Module):
+    "Says nothing that is a number, or leaves what it hears unchecked."
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer, self.heard = answer, []
+
+    def forward(self, x, level, cond=None):
+        self.heard.append(level)
+        return self.answer * x * level.reshape(-1, *[1] * (x.ndim - 1))
+
+
+@every
+@everywhere
+def test_at_no_noise_a_denoiser_answers_with_its_input(schedule, prediction):
+    "There x is alpha x0: the answer is x / alpha to the last digit for each example that has arrived, whatever the network says."
+    if float(schedule.sigma(schedule.t_min)) > 0 or (schedule in DARK.values() and prediction in (predict_eps, predict_score)):
+        return
+    x, t = noise(0, 'arrived', 0, range(3), (2, 2)), torch.stack([as_time(schedule.t_min), *inner_times(schedule, 2)])
+    for answer, level in ((1.0, quarter_log_noise), (1.0, scaled_time), (float('nan'), quarter_log_noise)):
+        net = Unwell(answer)
+        denoiser = Denoiser(net, schedule, prediction, noise_input=level)
+        assert torch.equal(denoiser(x, as_time(schedule.t_min)), x / schedule.alpha(schedule.t_min))
+        mixed = denoiser(x, t)
+        assert torch.equal(mixed[0], x[0] / schedule.alpha(schedule.t_min))
+        assert all(torch.isfinite(heard).all() for heard in net.heard), 'no level is endless'
+        if answer == 1.0:
+            torch.testing.assert_close(mixed[1:], denoiser(x[1:], t[1:]), rtol=0, atol=0)
+
+
+def test_the_gradient_at_no_noise_is_zero_and_not_nan():
+    "Consistency training asks at both ends of a step; the clean end teaches the network nothing."
+    net = nn.Linear(2, 2).double()
+    wrapped = type('Wrapped', (nn.Module,), {'forward': lambda self, x, level, cond: net(x * level[:, None])})()
+    x = torch.ones(2, 2, dtype=torch.float64)
+    Denoiser(wrapped, KarrasSchedule(), predict_edm(0.5), noise_input=quarter_log_noise)(x, torch.tensor([0.0, 0.0]).double()).sum().backward()
+    assert torch.equal(net.weight.grad, torch.zeros(2, 2).double())
+
+
 def test_loss_is_a_mean_over_the_numbers_of_an_example():
     denoiser = Denoiser(Recorder(), TABLE, predict_v)
     x0, eps = noise(0, 'mean', 0, range(4), (2, 1, 3)).unbind(1)
@@ -338,6 +379,10 @@ def test_weight_multiplies_each_example():
 
 @everywhere
 def test_scaled_time_runs_from_0_to_1000(schedule):
+    "Also where time does not begin at zero."
+    later = CosineSchedule()
+    later.t_min, later.t_max = 0.25, 0.75
+    torch.testing.assert_close(scaled_time(later, torch.tensor([0.25, 0.5, 0.75])), torch.tensor([0.0, 500.0, 1000.0]).double())
     ends = torch.tensor([schedule.t_min, schedule.t_max], dtype=torch.float64)
     torch.testing.assert_close(scaled_time(schedule, ends), torch.tensor([0.0, 1000.0]).double())
 
@@ -412,6 +457,45 @@ def test_drawn_times_have_their_law(draw, law):
     assert stats.kstest(t, law).pvalue > 1e-6
 
 
+@pytest.mark.parametrize('draw, below', [
+    (uniform_draw, lambda k: k / 10),
+    (partial(logit_normal_draw, mean=0.4, std=0.8), lambda k: stats.norm.cdf(math.log(k / (10 - k)), 0.4, 0.8) if k < 10 else 1.0),
+    (partial(log_normal_draw, mean=-0.3, std=0.9), lambda k: stats.norm.cdf(float(SHORT.log_snr(k + 0.5)) / -2, -0.3, 0.9) if k < 10 else 1.0),
+], ids=['uniform', 'logit-normal', 'log-normal'])  # fmt: skip
+def test_a_table_is_drawn_in_whole_steps_by_its_law(draw, below):
+    "A share of the way is rounded up, a level to the nearest step: counts against the law, false alarms one in a million."
+    counts = draw(SHORT, 100_000, generator(5, 'table')).long().bincount(minlength=11).numpy()[1:]
+    edges = [0.0] + [below(k) for k in range(1, 11)]
+    want = [100_000 * (b - a) for a, b in zip(edges, edges[1:])]
+    assert stats.chisquare(counts, want).pvalue > 1e-6
+
+
+OPTIONS = {
+    'draw': {'draw': partial(logit_normal_draw, mean=1.0)},
+    'weight': {'weight': min_snr},
+    'weight with another cap': {'weight': partial(min_snr, gamma=0.5)},
+    'weight with other ends': {'weight': partial(clipped_snr, low=0.1, high=0.2)},
+}
+
+
+def test_every_option_and_every_seed_reaches_the_loss():
+    "And noise is drawn for each example and each call, never once for many."
+    denoiser, x0 = Denoiser(Recorder(), TABLE, predict_v), torch.zeros(64, 3)
+    loss = lambda seed=0, **options: training_loss(denoiser, x0, generator(seed, 'options'), **options)
+    results = [loss(), loss(1), *(loss(**options) for options in OPTIONS.values())]
+    assert all(not torch.allclose(a, b) for i, a in enumerate(results) for b in results[:i])
+    assert torch.equal(loss(), loss(draw=stratified_draw)), 'the default is one time from each slice'
+    assert len(loss().unique()) == 64
+    source = generator(0, 'options')
+    first, second = (training_loss(denoiser, x0, source) for _ in range(2))
+    assert torch.equal(first, loss()) and not torch.isclose(first, second).any()
+
+
+def turned(schedule, t, by=-0.6):
+    "A direction that the arrow of x_t passes on its way from data to noise."
+    return -math.sin(by) * torch.ones_like(t), math.cos(by) * torch.ones_like(t)
+
+
 BAD = [
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.tensor(5.0), torch.ones(3, 2)), r't has shape \(\), expected \(3,\)'),
     (lambda: diffusion_loss(Denoiser(Recorder(), TABLE), torch.ones(3, 2), torch.ones(2), torch.ones(3, 2)), r't has shape \(2,\), expected \(3,\)'),
@@ -425,6 +509,10 @@ BAD = [
     (lambda: Denoiser(Doubled(Recorder()), TABLE)(torch.ones(2, 3), 5.0), r'the network answered with shape \(2, 6\), expected \(2, 3\).*variance=learned_range'),
     (lambda: Denoiser(Recorder(), TABLE, variance=learned_range)(torch.ones(2, 3, 1, 1), 5.0), r'answered with shape \(2, 3, 1, 1\), expected \(2, 6, 1, 1\)'),
     (lambda: Denoiser(Recorder(), TABLE).both(torch.ones(2, 3), 5.0, 4.0), 'the variance is not learned: make the denoiser with variance=learned_range'),
+    (lambda: Denoiser(nn.Linear(3, 3), TABLE)(torch.ones(2, 3).double(), 5.0), r'x is torch.float64 and the weights of the network are torch.float32.*x.float\(\)'),
+    (lambda: Denoiser(Recorder(), CosineSchedule(), turned), 'the determinant of this prediction crosses zero before t = 0.6'),
+    (lambda: training_loss(Denoiser(Recorder(), TABLE), torch.ones(2, 3), 0), r"generator is 0, expected a torch.Generator, such as core.generator\(0, 'train'\)"),
+    (lambda: training_loss(Denoiser(Recorder(), TABLE), torch.ones(2, 3).byte(), generator(0, 'x')), r'x0 is torch.uint8, expected floating point: scale images to \[-1, 1\]'),
     (lambda: unit_input(-1.0), 'sigma_data is -1.0, expected a positive number'),
     (lambda: weight_for(predict_x0, vdm_weight)(CosineSchedule(), torch.tensor(0.0)), 'the weight is not finite at t = 0'),
 ]  # fmt: skip

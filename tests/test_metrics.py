@@ -3,6 +3,7 @@
 import hashlib
 import importlib.resources
 import json
+from fractions import Fraction
 
 import helpers
 import numpy as np
@@ -132,6 +133,43 @@ def test_kernel_sees_a_skew_that_frechet_cannot():
     assert kernel_distance(skew, even) > 4
 
 
+def test_kernel_is_exact_far_from_zero():
+    "In rational arithmetic, at offsets where cubes would swallow the digits: the estimate does depend on the offset, so it is computed there."
+    x, y = (torch.randint(-8, 9, (n, 3), generator=generator(n, 'kernel')).double() / 16 for n in (5, 4))
+    for offset in (0, 1000, 2**20):
+        a, b = ([[Fraction(float(v)) + offset for v in row] for row in cloud] for cloud in (x, y))
+        k = lambda u, v: (sum(p * q for p, q in zip(u, v)) / 3 + 1) ** 3  # noqa: E731
+        mean = lambda v, w, skip: Fraction(sum(k(p, q) for i, p in enumerate(v) for j, q in enumerate(w) if not (skip and i == j))) / (len(v) * (len(w) - skip))  # noqa: E731
+        want = mean(a, a, 1) + mean(b, b, 1) - 2 * mean(a, b, 0)
+        assert kernel_distance(x + offset, y + offset) == pytest.approx(float(want), rel=1e-12)
+    assert kernel_distance(x, y, rows=2) == pytest.approx(kernel_distance(x, y), rel=1e-12)
+
+
+@pytest.mark.parametrize('n, d', [(2, 1), (2, 5), (3, 64), (5, 5)])
+def test_every_number_of_points_from_two_on(n, d):
+    "Two points have a covariance of rank one, and a distance by hand; fewer points than dimensions are as good as more."
+    x, y = normal(n, d, seed=1), normal(n + 1, d, seed=2)
+    if n == 2:
+        y = y[:2]
+        a, b = (v[0] - v[1] for v in (x, y))
+        want = (x.mean(0) - y.mean(0)).square().sum() + (a.square().sum() + b.square().sum()) / 2 - (a @ b).abs()
+        assert frechet_distance(x, y) == pytest.approx(want.item(), rel=1e-6)
+    for offset in (0.0, 2.0**40):
+        assert frechet_distance(x + offset, y + offset) == pytest.approx(frechet_distance(x, y), rel=1e-2 if offset else 1e-12)
+        assert np.isfinite(kernel_distance(x + offset, y + offset))
+    assert all(0 <= v <= 1 for v in precision_recall(x, y, k=1))
+
+
+def test_extrapolation_counts_every_part():
+    "Every number of points gives as many parts as asked for: where all parts lie 2 apart, so does the limit."
+    for n in (16, 17, 19, 25, 40):
+        for m in (16, 31):
+            assert frechet_at_infinity(torch.zeros(n, 1), torch.full((m, 1), 2.0)) == pytest.approx(4, rel=1e-9)
+    x, y = skewed(64, 3), skewed(64, 3, seed=2)
+    runs = [frechet_at_infinity(x, y), frechet_at_infinity(x, y, seed=1), frechet_at_infinity(x, y, (2, 4))]
+    assert len(set(runs)) == 3 and frechet_at_infinity(x, y) == runs[0]
+
+
 # --- precision, recall, copies
 
 
@@ -162,6 +200,55 @@ def test_nearest_is_the_brute_force_answer():
     full = (x[:, None] - among).flatten(2).norm(dim=2)
     assert torch.equal(index, full.argmin(1))
     torch.testing.assert_close(distance, full.amin(1), rtol=1e-5, atol=1e-5)
+
+
+PLACES = {'at zero': (0.0, 1.0), 'far': (1e8, 1.0), 'fine': (50.0, 1e-9), 'small': (0.0, 1e-30), 'large': (0.0, 1e30), 'bytes': (128.0, 30.0)}
+
+
+@pytest.mark.parametrize('kind', [torch.float64, torch.float32, torch.uint8])
+@pytest.mark.parametrize('place', PLACES)
+def test_neighbours_are_exact_at_any_offset_and_scale(place, kind):
+    "Against all differences in double precision; a copy is at distance 0, and the first of equals is named."
+    offset, scale = PLACES[place]
+    if kind == torch.uint8 and place != 'bytes':
+        return
+    x, among = ((offset + scale * normal(n, 40, seed=n)).to(kind) for n in (25, 60))
+    among = torch.cat([among, among[:5], x[:3]])
+    full = (x.double()[:, None] - among.double()).square().sum(2)
+    distance, index = nearest(x, among)
+    assert torch.equal(index, full.argmin(1)) and (distance[:3] == 0).all()
+    torch.testing.assert_close(distance, full.amin(1).sqrt(), rtol=1e-14, atol=0)
+    for rows in (1, 7):
+        assert all(torch.equal(a, b) for a, b in zip(nearest(x, among, rows), (distance, index)))
+    x, among = x.double(), among.double()
+    few = metrics._nearest(x, among, x - among.mean(0), among - among.mean(0), at_once=100)
+    assert torch.equal(few[0], distance) and torch.equal(few[1], index)
+
+
+def test_neighbours_within_clusters_that_lie_far_apart():
+    "No origin is near all of them: differences decide."
+    at = torch.tensor([-1e9, 1e9]).double().repeat_interleave(40)[:, None]
+    among, x = at + 1e-3 * normal(80, 6), at[::8] + 1e-3 * normal(10, 6, seed=1)
+    full = (x[:, None] - among).square().sum(2)
+    assert torch.equal(nearest(x, among)[1], full.argmin(1))
+    torch.testing.assert_close(nearest(x, among)[0], full.amin(1).sqrt(), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize('offset, scale', [(0.0, 1.0), (1e7, 1e-3), (-50.0, 1e-6)])
+def test_precision_and_recall_at_any_offset_and_scale(offset, scale):
+    "Balls found by differences: the shares stay those of the clouds at zero, to the digits that the coordinates keep."
+    x, y = (normal(60, 30, seed=s) * (1 + 0.1 * s) for s in (0, 1))
+    x, y = ((offset + scale * v) - offset for v in (x, y))  # what is left of the clouds out there
+    assert precision_recall(offset + x, offset + y) == precision_recall(x, y) != (0, 0)
+    assert precision_recall(offset + x, offset + x.flip(0)) == (1, 1)
+
+
+def test_k_decides_how_far_a_ball_reaches():
+    "A wider ball holds no less; with k + 1 points it reaches the last of them, with k it is refused by name."
+    x, y = normal(50, 3), 2 * normal(40, 3, seed=2)
+    shares = [precision_recall(x, y, k) for k in (1, 3, 8)]
+    assert [p for p, _ in shares] == sorted(p for p, _ in shares) and shares[0] < shares[2]
+    assert precision_recall(x[:4], x[:4] + 0.01, k=3) == (1, 1)
 
 
 def test_copy_rate_of_real_images_is_the_share_and_of_copies_is_one():
@@ -209,6 +296,40 @@ def test_features_do_not_depend_on_the_batch():
     whole = features(images)
     assert whole.dtype == torch.float64 and whole.shape == (9, 128)
     torch.testing.assert_close(features(images, batch_size=2), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('mode', ['train', 'eval', 'mixed'])
+def test_a_judge_judges_in_evaluation_mode_and_is_left_as_it_came(mode):
+    "Its weights, its running averages and the mode of each part stay; what it says depends on no other image."
+    torch.manual_seed(0)
+    judge, images = Classifier(1, 3, width=8, dim=8), draw_shapes(9, 28).images[:, :1]
+    list(fit_classifier(judge, metrics.Dataset(images, torch.arange(9) % 3), epochs=2))
+    want = features(images, judge)
+    judge.train(mode != 'eval')
+    judge.body[1].train(mode == 'train')
+    modes, before = [m.training for m in judge.modules()], {k: v.clone() for k, v in judge.state_dict().items()}
+    for got in (features(images, judge), features(images, judge, batch_size=1), torch.cat([features(v[None], judge) for v in images])):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError):
+        features(images.float(), judge)
+    assert [m.training for m in judge.modules()] == modes
+    assert all(torch.equal(v, before[k]) for k, v in judge.state_dict().items())
+
+
+def test_every_option_of_training_a_judge_changes_what_it_promises():
+    "Few images are one batch; epochs count steps; seed, rate and mirroring change the losses after the first step."
+    data = metrics.Dataset(draw_shapes(20, 16).images, torch.arange(20) % 2)
+
+    def losses(**options):
+        torch.manual_seed(0)
+        return list(fit_classifier(Classifier(3, 2, width=8, dim=8), data, **options))
+
+    base = losses(epochs=3)
+    assert len(base) == 3 and len(losses(epochs=3, batch_size=5)) == 12 and len(losses()) == 10
+    still = losses(epochs=3, rate=1e-12, mirror=False)
+    assert max(still) - min(still) < 1e-3 < max(base) - min(base)
+    for options in ({'mirror': False}, {'seed': 1}, {'rate': 1e-2}):
+        assert losses(epochs=3, **options) != base, options
 
 
 def test_judge_is_built_from_its_description():

@@ -664,7 +664,7 @@ def run_tests(package, nodes, log):
     return int(pytest.main([*options, *(str(TESTS / node) for node in nodes)]))
 
 
-def verdict(package, nodes, log, limit=600):
+def verdict(package, nodes, log, limit=1500):
     "Run tests in a child that shares our loaded torch, killed after `limit` seconds; where a process cannot be forked, in a fresh one."
     if sys.platform != 'linux':
         return subprocess.run([sys.executable, __file__, str(package), str(log), *nodes], check=False, timeout=limit).returncode

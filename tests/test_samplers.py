@@ -62,6 +62,23 @@ def test_trailing_is_the_published_formula(n):
     assert trailing_times(TABLE, n).tolist() == [t + 1.0 for t in published] + [0.0]
 
 
+def test_grids_keep_to_a_range_that_does_not_begin_at_zero():
+    "A quarter of a cosine in the middle: both ends are exact, and steps are even in their own measure."
+    part = CosineSchedule()
+    part.t_min, part.t_max = 0.25, 0.75
+    assert_close(uniform_times(part, 4), torch.tensor([0.75, 0.625, 0.5, 0.375, 0.25]).double())
+    for rho in (1.0, 7.0):
+        got = torch.exp(-part.log_snr(karras_times(part, 5, rho)) / 2)
+        root = torch.tan(torch.pi / 2 * torch.tensor([0.75, 0.25]).double()) ** (1 / rho)
+        assert_close(got, torch.stack([root[0] + i / 5 * (root[1] - root[0]) for i in range(6)]) ** rho)
+
+
+@pytest.mark.parametrize('least', (0.002, 0.05, 1.0))
+def test_the_last_level_before_the_end_is_the_least(least):
+    for schedule in (KarrasSchedule(), TABLE, COSINE):
+        assert_close(torch.exp(-schedule.log_snr(karras_times(schedule, 6, least=least)[-2]) / 2), torch.tensor(least).double(), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize('rho', (1.0, 3.0, 7.0))
 def test_karras_is_the_published_formula_on_every_schedule(rho):
     "Karras et al. 2022, equation 5, for the ratio of noise to signal; a schedule that never reaches `least` ends at its own level."
@@ -110,7 +127,12 @@ def test_one_example_ends_while_others_go_on(schedule, name):
         solver = partial(solver, noise=lambda x, s: torch.ones_like(x))
     u = torch.tensor([[0.9, 0.6, 0.3], [0.5, 0.0, 0.2]], dtype=torch.float64)
     t, s = schedule.t_min + u * (schedule.t_max - schedule.t_min)
-    x, denoise = noise(0, 'x', 0, range(3), (1,)), LAW.denoise(schedule)
+    x, exact = noise(0, 'x', 0, range(3), (1,)), LAW.denoise(schedule)
+
+    def denoise(x, t, cond=None):
+        assert (schedule.sigma(t) > 0).all(), 'nobody is asked where there is no noise'
+        return exact(x, t)
+
     for f in (denoise, clip_x0(denoise)):
         together = solver(schedule, f, x, t, s)
         alone = torch.cat([solver(schedule, f, x[i : i + 1], t[i], s[i]) for i in range(3)])
@@ -223,6 +245,20 @@ def test_fresh_noise_is_asked_for_the_time_it_belongs_to():
     assert asked == times[1:].tolist()
 
 
+@pytest.mark.parametrize('name', STOCHASTIC_SOLVERS)
+def test_noise_goes_on_over_the_borders_of_batches(name):
+    "128 pictures in one batch are the same in two of 64; no two of them, no two seeds and no two steps share their noise."
+    x0, times = torch.zeros(128, 1).double(), uniform_times(COSINE, 4)
+    walk = lambda x, noise: torch.cat(list(sample(lambda x, t, c: 0 * x, COSINE, x, times, partial(STOCHASTIC_SOLVERS[name], noise=noise))), 1)[:, :-1]
+    whole = walk(x0, Noise(3))
+    parts = [walk(x0[:64], Noise(3, start=first)) for first in (0, 64)]
+    assert torch.equal(whole, torch.cat(parts))
+    assert len(whole.flatten().unique()) == whole.numel() == 384
+    assert not torch.isclose(whole, walk(x0, Noise(4))).any() and not torch.isclose(whole, walk(x0, Noise(3, 'other'))).any()
+    drawn = [Noise(3)(x0, t) for t in times]
+    assert len(torch.cat(drawn).unique()) == 5 * 128
+
+
 # The loop
 
 def test_sample_yields_every_state_and_is_lazy():
@@ -254,6 +290,8 @@ def test_a_bar_is_shown_only_when_asked_for(capsys, monkeypatch):
     monkeypatch.setenv('TQDM_DISABLE', '0')
     list(sample(lambda x, t, c: x, COSINE, torch.ones(1, 1), uniform_times(COSINE, 3)))
     assert capsys.readouterr().err == ''
+    list(sample(lambda x, t, c: x, COSINE, torch.ones(1, 1), uniform_times(COSINE, 3), progress=True))
+    assert 'sampling: 100%' in capsys.readouterr().err
 
 
 def test_a_right_churn_passes_and_heun_keeps_its_order_in_the_law():
@@ -312,6 +350,22 @@ def test_clipping_keeps_data_and_noise_consistent():
     assert clipped(x, t).abs().max() == 1
     for solver in (ddim, euler, heun):
         assert_close(solver(COSINE, clipped, x, t, t), x, rtol=0, atol=1e-13)
+
+
+def test_clipping_keeps_both_ends():
+    got = clip_x0(lambda x, t, cond=None: x, -0.5, 2.0)(torch.tensor([[-3.0, -0.5, 0.1, 2.0, 9.0]]), None)
+    assert got.tolist() == [[-0.5, -0.5, pytest.approx(0.1), 2.0, 2.0]]
+
+
+def test_the_tolerance_and_the_schedules_of_a_check_are_used():
+    off = lambda x, t, cond=None: 0.5 * x + 1e-3 * torch.as_tensor(t).ndim
+    check_denoiser(off, COSINE, torch.ones(3, 1), tol=1e-2)
+    with pytest.raises(ValueError, match='when t has shape'):
+        check_denoiser(off, COSINE, torch.ones(3, 1), tol=1e-4)
+    partly = lambda schedule, *rest: (ddim if schedule is not TABLE else euler)(schedule, *rest)
+    check_solver(partly)
+    with pytest.raises(ValueError, match='off the straight path'):
+        check_solver(partly, 1, [COSINE, TABLE])
 
 
 def test_clipping_beyond_the_data_changes_no_bit():

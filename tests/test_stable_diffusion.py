@@ -137,6 +137,7 @@ def test_a_walk_that_ends_early_keeps_that_noise():
     ('DDIMScheduler', 'trailing', True), ('EulerDiscreteScheduler', 'trailing', False), ('EulerDiscreteScheduler', 'leading', True),
     ('HeunDiscreteScheduler', 'linspace', False), ('PNDMScheduler', 'leading', True), (None, 'linspace', True),
 ))  # fmt: skip
+@pytest.mark.filterwarnings('ignore:the step rule of PNDMScheduler is not in this book')
 def test_where_the_walk_begins(name, spacing, unit):
     drawer, net = make(plan=NoisePlan(TABLE, spacing=spacing, offset=1 if spacing == 'leading' else 0), name=name)
     eps = noise(3, 'given', 0, range(1), (12, 8, 8))

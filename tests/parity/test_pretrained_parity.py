@@ -275,7 +275,7 @@ def test_tokenizers_go_both_ways(tmp_path, tokenizer):
 @pytest.mark.parametrize('layout', ['files', 'json'])
 def test_another_padding_is_read(tmp_path, layout):
     "Stable Diffusion 2 pads with token 0."
-    tokenizer = Tokenizer(train_merges(CAPTIONS, 10), 9, pad=0)
+    tokenizer = Tokenizer(train_merges(CAPTIONS, 10), 12, pad=0)
     save_published(tmp_path / 'tokenizer', tokenizer)
     if layout == 'json':
         transformers.CLIPTokenizer.from_pretrained(tmp_path / 'tokenizer').save_pretrained(tmp_path / 'tokenizer')

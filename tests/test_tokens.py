@@ -88,7 +88,7 @@ SETTINGS = {  # files of a folder; all of these transformers reads, and so do we
     'a word that strips': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'lstrip': True, 'rstrip': True}}}}, 'a word alone': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'single_word': True, 'normalized': True}}}},
     'a flag that is not said': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): {'content': '<X>'}, str(TOY + 1): {'content': '<Y>', 'special': True}}}}, 'a piece as a word': {'tokenizer_config': {'added_tokens_decoder': {'64': FLAG | {'content': PLAIN.pieces[64]}}}},
 }  # fmt: skip
-SAID = ['a <cat-toy>, <CAT-TOY>!', '<x>', 'a <x> b', 'a<x>b', '  <X>  <x> <y><Y>', '<a><b> <A>', '!', 'red! a !', 'a <|startoftext|> b<|ENDOFTEXT|><|STARTOFTEXT|>', '<pad> <other> <unk>', 'aé', '']
+SAID = ['a <cat-toy>, <CAT-TOY>!', '<x>', 'a <x> b', 'a<x>b', '  <X>  <x> <y><Y>', '<a><b> <A>', '!', 'red! a !', 'a <|startoftext|> b<|ENDOFTEXT|><|STARTOFTEXT|>', '<pad> <other> <unk>', 'a pad <x>', '<x> pad b', 'a pad b', 'aé', '']
 
 
 @pytest.mark.parametrize('case', SETTINGS)

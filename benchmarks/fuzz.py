@@ -363,19 +363,15 @@ class Loader:
 
 
 def read_run(folder: Path):
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        one = trainer()
-        one.resume(folder)
-        return {k: v.clone() for k, v in one._state().items()}
+    one = trainer()
+    one.resume(folder)
+    return {k: v.clone() for k, v in one._state().items()}
 
 
 def read_model(folder: Path):
     from diffbook.training import load
 
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return dict(load(folder).state_dict())
+    return dict(load(folder).state_dict())
 
 
 def read_rows(folder: Path):
@@ -494,7 +490,8 @@ def verdict(loader: Loader, folder: Path, whole, guarded: bool) -> tuple[str, st
     "What the loader makes of the files in a folder: read, refused, or what is wrong with that."
     begin = time.process_time()
     try:
-        with bounded(memory=MEMORY):
+        with bounded(memory=MEMORY), warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # to go on with what is whole is an answer, too
             got = loader.read(folder)
         said, what = '', 'read'
         if guarded and loader.same and not equal(got, whole):

@@ -315,7 +315,7 @@ def malicious(marker: Path) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-def in_a_child(work: Callable[[], dict], seconds: float = 60) -> dict:
+def in_a_child(work: Callable[[], dict], seconds: float = 600) -> dict:
     "Fork, do the work there under all limits, and hear what it says: what `python -I convert.py` does, without a new import of torch."
     ear, mouth = os.pipe()
     child = os.fork()
@@ -356,14 +356,14 @@ def s4(short: bool) -> dict:
             if short and k > 0:
                 said = in_a_child(lambda: convert.work(source, out))  # noqa: B023
             else:
-                said = refusal(lambda: convert.convert(source, out, seconds=120))  # noqa: B023
+                said = refusal(lambda: convert.convert(source, out, seconds=600))  # noqa: B023
             ok = 'error' in said and not marker.exists() and {p.name for p in home.iterdir()} == {source.name}
             good += ok
             wrong += [] if ok else [f'{name}: {str(said)[:200]} {sorted(p.name for p in home.iterdir())}']
             for path in home.iterdir():
                 path.unlink() if path.is_file() else path.rmdir()
         torch.save({'state_dict': {'a': torch.ones(3), 'b': torch.zeros(2, 2).half()}, 'epoch': 3}, home / 'good.ckpt')
-        report = convert.convert(home / 'good.ckpt', home / 'good.safetensors')
+        report = convert.convert(home / 'good.ckpt', home / 'good.safetensors', seconds=600)
         from safetensors.torch import load_file
 
         back = load_file(home / 'good.safetensors')

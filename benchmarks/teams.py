@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.reliability import QUIET, ROOT, row
 from diffbook.scale import LAUNCHED
 
-LIMITS = {'float32': 1e-6, 'float64': 1e-14}
+LIMITS = {'float32': 1e-6, 'float64': 2e-15}  # sums in another order: eight units of rounding and a little
 CONTROL = '2 with one seed'  # the mistake on purpose: it must be far off
 
 
@@ -24,7 +24,7 @@ def measured() -> dict:
         return json.loads((Path(folder) / 'report.json').read_text())
 
 
-@row('R6', 'the number of processes does not matter: copies or split weights, in one part or several', goal='gradients within 1e-6 in float32 and 1e-14 in float64, 100 updates within 1e-5')
+@row('R6', 'the number of processes does not matter: copies or split weights, in one part or several', goal='gradients within 1e-6 in float32 and 2e-15 in float64, 100 updates within 5e-7')
 def r6(short: bool) -> dict:
     """Compute the gradient of one global batch with 1, 2 and 4 gloo processes, with copies and with split weights, whole and in three parts,
     and compare with one process; train for 100 updates; let one run go on from the same file with 1, 2, 4, 2 split and 1 processes.
@@ -32,7 +32,7 @@ def r6(short: bool) -> dict:
     found = measured()
     worst = {kind: max(error for ways, error in found['gradients'][kind].items() if ways != CONTROL) for kind in LIMITS}
     control, updates, journey = found['gradients']['float64'][CONTROL], max(found['updates'].values()), found['journey']['error']
-    good = all(worst[kind] <= LIMITS[kind] for kind in LIMITS) and control > 0.1 and updates <= 1e-5 and journey <= 1e-5
+    good = all(worst[kind] <= LIMITS[kind] for kind in LIMITS) and control > 0.1 and updates <= 5e-7 and journey <= 5e-7
     figure = f'{worst["float32"]:.1e} and {worst["float64"]:.1e}, 100 updates {updates:.1e}'
     n = sum(len(ways) for ways in found['gradients'].values()) + len(found['updates'])
     return {'figure': figure, 'met': good, 'n': n, 'gradients': found['gradients'], 'updates': found['updates'], 'a run at five sizes': journey, 'control': control}

@@ -427,7 +427,8 @@ def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None
 
     now, places = trainer.settings['run'], {'lr': 'lr', 'steps': 'total', 'ema': 'ema', 'bf16': 'bf16'}
     different = [name for name in OPTIONS if now[name] != run.had[name] and name != 'data']
-    trainer.resume(folder, change=['run', *(places[name] for name in different if name in places)])
+    with noted():
+        trainer.resume(folder, change=['run', *(places[name] for name in different if name in places)])
     tell_user(f'Continuing after step {trainer.step}.')
     for name in different:
         tell_user(f'From here on {option(name)} is {now[name]}, and was {run.had[name]}.')

@@ -3,11 +3,13 @@
 import argparse
 import json
 import platform
+import shlex
 import sys
 import time
 from pathlib import Path
 
 STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 5500, 32, 16, 64, 100
+WRITES, COMMAND = ('samples.png', 'training.png', 'report.json', 'model'), 'python -m diffbook.demo'
 NET = dict(in_channels=3, channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4))
 
 
@@ -28,7 +30,18 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
             parser.error(f'--{name} is {getattr(args, name)}, expected a positive number')
     if args.out.exists() and not args.out.is_dir():
         parser.error(f'--out is {args.out}, which is a file; expected a folder')
+    taken = [name for name in WRITES if (args.out / name).exists()]
+    if taken and not made_here(args.out):
+        parser.error(f'--out is {args.out}, which holds {taken[0]}, and this demo did not make it; choose another folder')
     return args
+
+
+def made_here(folder: Path) -> bool:
+    "Whether a folder holds the report of an earlier demo, whose files may be replaced."
+    try:
+        return str(json.loads((folder / 'report.json').read_text()).get('command')).startswith(COMMAND)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def shapes(n: int, seed: int, start: int = 0) -> object:
@@ -143,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
         'real_images_read': read(real),
         'seed': args.seed,
         'machine': {'python': platform.python_version(), 'torch': torch.__version__, 'threads': torch.get_num_threads(), 'processor': platform.machine()},
-        'command': ' '.join(['python -m diffbook.demo', *(sys.argv[1:] if argv is None else argv)]),
+        'command': f'{COMMAND} {shlex.join(sys.argv[1:] if argv is None else argv)}'.strip(),
     }
     write_file(args.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
     clear, real = (report[k]['clear'] for k in ('samples_read', 'real_images_read'))
@@ -156,7 +169,7 @@ Done. A reader of shapes finds one clear object in {clear:.0%} of the samples, a
   {args.out / 'model'}          the model
 
 Next:
-  diffbook sample {args.out / 'model'} --n 16 --seed 1 --out more.png     (in .venv/bin, where make put it)
+  diffbook sample {shlex.quote(str(args.out / 'model'))} --n 16 --seed 1 --out more.png     (in .venv/bin, where make put it)
   jupyter lab nbs/10_gaussian.ipynb                            the first chapter""")
 
 

@@ -174,7 +174,7 @@ def _find(id: str) -> Exercise:
         import diffbook.exercises as graders
 
         for module in pkgutil.iter_modules(graders.__path__):
-            importlib.import_module(f'{graders.__name__}.{module.name}')
+            importlib.import_module(f'diffbook.exercises.{module.name}')
     if id not in EXERCISES:
         chapter = [known for known in sorted(EXERCISES) if known.split('-')[0] == str(id).split('-')[0]]
         graded = ', '.join(chapter) if chapter else f'{len(EXERCISES)} exercises, of chapters {", ".join(sorted({k[:2] for k in EXERCISES}))}'

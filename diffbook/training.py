@@ -803,6 +803,7 @@ def find_model(
     if path.is_dir():
         pickles = [p.name for p in sorted(path.iterdir()) if p.suffix in PICKLES]
         also = f'; {pickles[0]} is a pickle and is not read' if pickles else ''
+        also += '; it is a run that has not come to its first checkpoint' if checkpoints(path / 'checkpoints') else ''
         raise FileNotFoundError(f'{path} holds no model.safetensors{also}')
     names = sorted(p.parent.name for p in zoo.glob('*/model.safetensors'))
     raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')

@@ -368,7 +368,7 @@ def pictures() -> dict[str, bytes]:
         'a WebP of 16383 a side': b'RIFF\x1e\0\0\0WEBPVP8L\x11\0\0\0\x2f' + struct.pack('<I', 16382 | 16382 << 14) + bytes(20), 'a WebP of nothing': b'RIFF\4\0\0\0WEBP', 'a WebP of a wrong length': webp[:4] + b'\xff\xff\xff\x7f' + webp[8:60],
         'a RIFF that is a sound': b'RIFF\x24\0\0\0WAVEfmt ' + bytes(30),
     }  # fmt: skip
-    for kind in ('PPM', 'TGA', 'ICO', 'PCX', 'SGI', 'JPEG2000', 'DDS', 'IM', 'MSP', 'XBM', 'PDF'):
+    for kind in ('PPM', 'TGA', 'ICO', 'PCX', 'SGI', 'JPEG2000', 'DDS', 'MSP', 'XBM', 'PDF'):
         with contextlib.suppress(Exception):  # what this Pillow cannot write is left out
             found[f'a {kind}'] = picture(kind, mode='1' if kind in ('MSP', 'XBM') else 'RGB')
     for share in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95):

@@ -60,7 +60,7 @@ def rank_of(works, rank, size, store, queue):
     os.environ |= {'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': str(size), 'LOCAL_WORLD_SIZE': str(size)}
     os.environ |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
     if size > 1:
-        wait = timedelta(seconds=60)
+        wait = timedelta(seconds=900)
         torch.distributed.init_process_group(
             'gloo', init_method=f'file://{store}', rank=rank, world_size=size, timeout=wait
         )

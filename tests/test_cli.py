@@ -122,7 +122,7 @@ def test_a_terminal_that_closes_costs_no_update(tmp_path):
     assert step > 'step-000000000' and step == f'step-{read_model(tmp_path / "run")[0]["about"]["steps"]:09d}'
 
 
-def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
+def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path, capsys):
     "And after kill -9: with each checkpoint the average is published; before the first there is none, and that is said."
     steps, real = [], Trainer.update
 
@@ -135,6 +135,10 @@ def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path):
         patches.setattr(Trainer, 'update', look)
         run(*TRAIN, '--steps', 8, '--save-every', 3, '--out', tmp_path / 'run')
     assert steps == [(3, 3), (4, 3), (5, 3), (6, 6), (7, 6)]
+    for name in ('model.safetensors', 'config.json'):  # as if it had been killed before the first
+        (tmp_path / 'run' / name).unlink()
+    run('sample', tmp_path / 'run', '--out', tmp_path / 'x.png', code=2)
+    assert 'holds no model.safetensors; it is a run that has not come to its first checkpoint' in capsys.readouterr().err
 
 
 def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, capsys):
@@ -580,7 +584,7 @@ def test_an_edit_is_the_middle_square_and_its_mask_covers(size, tmp_path, capsys
     want = Image.fromarray(square).resize((16, 16), Image.Resampling.BOX if side > 16 else Image.Resampling.BICUBIC)
     assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (1 if side > 16 else 0)  # Pillow rounds between two passes
     touched = [[cut[i * side // 16 : -(-(i + 1) * side // 16), j * side // 16 : -(-(j + 1) * side // 16)].any() for j in range(16)] for i in range(16)]
-    assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 20
+    assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 60
     assert ('middle square' in capsys.readouterr().err) == (size[0] != size[1])
 
 
@@ -869,7 +873,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'zoom': 'test_the_picture_is_a_grid', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
         'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
-        'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
+        'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
     },
     'evaluate': {
         'model': 'test_evaluate_prints_floors', 'data': 'test_evaluate_counts_captions', 'n': 'test_evaluate_prints_floors', 'out': 'test_evaluate_counts_captions', 'device': 'test_an_option_of_train',

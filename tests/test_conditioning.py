@@ -183,6 +183,29 @@ def test_drop_is_a_function_of_its_generator_alone():
     assert torch.equal(a, b) and not torch.equal(a, c) and torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize('p', [None, 0.1, 0.5])
+def test_as_many_examples_lose_their_condition_as_is_said_one_in_ten_by_default(p):
+    "Counted by the network itself over four batches of 2,000, within four standard deviations; no two batches lose the same."
+    lost = []
+
+    class Net(nn.Module):
+        def forward(self, x, noise_level, cond=None):
+            lost.append(cond.vec[:, 0] == 0)
+            return x
+
+    classes = ClassConditioner(1, 4)
+    with torch.no_grad():
+        for parameter in classes.parameters():
+            parameter.fill_(1.0)
+    model = Conditional(Denoiser(Net(), CosineSchedule(), predict_v), classes)
+    model.null = lambda n: Cond(vec=torch.zeros(n, 4))
+    for k in range(4):
+        conditional_loss(model, (torch.zeros(2000, 2), [0] * 2000), generator(0, 'train', k), **({} if p is None else {'p': p}))
+    share, rate = torch.stack(lost).double().mean().item(), 0.1 if p is None else p
+    assert abs(share - rate) < 4 * math.sqrt(rate * (1 - rate) / 8000)
+    assert len({tuple(row.tolist()) for row in lost}) == 4
+
+
 def test_gradients_reach_the_row_of_no_class_by_the_dropped_examples_only():
     conditioner = ClassConditioner(2, 3)
     cond = drop(conditioner([0, 1] * 32), conditioner.null(64), 0.5, generator(0, 'drop'))

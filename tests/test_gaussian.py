@@ -188,6 +188,12 @@ def test_interpolation_has_unit_variance(u):
     assert weights[0] >= 0 and weights[1] >= 0
 
 
+def test_interpolation_with_one_number_for_each_example():
+    a, b = torch.arange(9.0).reshape(3, 3), torch.ones(3, 3)
+    u = torch.tensor([0.0, 0.4, 1.0])
+    close(interpolate_noise(a, b, u), torch.stack([interpolate_noise(a[i], b[i], u[i]) for i in range(3)]))
+
+
 def test_interpolation_ends_and_dtype():
     a, b = noise(0, 'ends', 0, range(2), (4, 4)).float()
     close(interpolate_noise(a, b, 0.0), a, rtol=0, atol=0)

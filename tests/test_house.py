@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,8 +108,9 @@ def test_what_the_library_needs_has_a_floor_that_is_tested():
     assert len(claims) > 15 and all('>=' in claim for claim in claims)
     floors = {r.name: r.specifier for r in map(Requirement, lock.oldest(claims))}
     assert floors == {r.name: SpecifierSet(f'=={next(iter(r.specifier)).version}') for r in map(Requirement, claims)}
-    steps = [step.get('run', '') for step in yaml.safe_load(read('.github/workflows/versions.yml'))['jobs']['oldest']['steps']]
-    assert 'make lock ARGS="--oldest --out oldest.lock"' in steps and 'make test LOCK=oldest.lock' in steps
+    jobs = yaml.safe_load(read('.github/workflows/versions.yml'))['jobs']
+    newest, oldest = ([step.get('run', '') for step in jobs[name]['steps']] for name in ('newest', 'oldest'))
+    assert 'make test LOCK=' in newest and oldest[-2] == 'make lock ARGS="--oldest --out oldest.lock"' and 'make test LOCK=oldest.lock ' in oldest[-1]
 
 
 @pytest.mark.parametrize(
@@ -332,6 +334,65 @@ def test_directives_and_surroundings(tmp_path):
     conftest.run_notebook(path, slow=True)
     assert (tmp_path / 'slow').exists()
     assert (tmp_path / 'drawn').read_text() == first
+
+
+@pytest.mark.parametrize('kind', ['UserWarning', 'DeprecationWarning', 'RuntimeWarning'])
+def test_a_warning_in_a_cell_fails(tmp_path, kind):
+    path = notebook(tmp_path / '12_loud.ipynb', f"import warnings\nwarnings.warn('careful', {kind})")
+    with warnings.catch_warnings(), pytest.raises(conftest.CellError, match=f'12_loud.ipynb, cell cell-0 .*{kind}: careful'):
+        warnings.simplefilter('error')  # as pyproject.toml says, and a command line may not
+        conftest.run_notebook(path)
+
+
+def report(name, outcome='passed', when='call', reason=None):
+    return SimpleNamespace(nodeid=name, outcome=outcome, when=when, longrepr=('file', 1, f'Skipped: {reason}') if reason else None)
+
+
+def test_functions_and_cases_are_counted_and_want_of_data_is_told():
+    "A case counts once, however its parts end; what was skipped does not count, and for want of data it is said."
+    stats = {
+        'passed': [report(f'a.py::test_x[{i}/]') for i in range(1500)] + [report('nbs/12_a.ipynb::run'), report('a.py::test_x[7/]')],
+        'failed': [report('a.py::test_y', 'failed')],
+        'error': [report('a.py::test_z', 'failed', 'setup')],
+        'xfailed': [report('a.py::test_w[a]', 'skipped')],
+    }
+    assert conftest.counted(stats) == '4 functions, 1,503 cases'
+    skipped = [report('a.py::test_v', 'skipped', 'setup', reason) for reason in ('without data: emoji', 'runs with --slow', 'without data: FashionMNIST')]
+    assert conftest.counted(stats | {'skipped': skipped}) == '4 functions, 1,503 cases; skipped without data: 2, set DIFFBOOK_DATA'
+    assert conftest.counted({}) == '0 functions, 0 cases'
+
+
+@pytest.mark.parametrize(
+    'where, told, want',
+    [
+        ('shared/data/emoji', None, 'shared/data'),
+        ('data/clip-bpe', None, 'data'),
+        ('checkout/data/model-configs', None, 'checkout/data'),
+        ('shared/data/something', None, None),
+        ('data/emoji', 'elsewhere', 'elsewhere'),
+    ],
+)
+def test_data_beside_the_checkout_are_found(tmp_path, where, told, want):
+    "What is said in DIFFBOOK_DATA comes first; a folder without any known data is another's."
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / 'checkout').mkdir(exist_ok=True)
+    shutil.copy(ROOT / 'conftest.py', tmp_path / 'checkout')
+    env = {k: v for k, v in os.environ.items() if k != 'DIFFBOOK_DATA'} | ({'DIFFBOOK_DATA': told} if told else {})
+    ask = "import conftest, os; print(os.environ.get('DIFFBOOK_DATA'))"
+    env['PYTHONPATH'] = str(tmp_path / 'checkout')
+    said = subprocess.run([sys.executable, '-c', ask], cwd=tmp_path / 'checkout', env=env, capture_output=True, text=True, check=True).stdout.strip()
+    assert said == str(want if told or want is None else tmp_path / want)
+
+
+def test_a_seed_is_an_order_of_all_tests():
+    "Another seed, another order of the files and of the tests in them; the same seed, the same; and a file stays together."
+    items = [SimpleNamespace(path=f'file {i // 9}', name=i) for i in range(63)]
+    one, again, two = (conftest.shuffled(items, seed) for seed in (1, 1, 2))
+    assert one == again != two and sorted(i.name for i in one) == sorted(i.name for i in two) == list(range(63))
+    for order in (one, two):
+        paths = [item.path for item in order]
+        assert len([1 for a, b in zip(paths, paths[1:]) if a != b]) == 6 and paths != sorted(paths)
+        assert all([i.name for i in order if i.path == path] != [i.name for i in items if i.path == path] for path in paths)
 
 
 def test_every_chapter_is_collected():

@@ -112,7 +112,11 @@ def test_colour_of_every_mode(mode, kind):
         assert numpy.array_equal(seen(image), image.convert('RGB'))
         return
     data = save(image, kind)
-    assert numpy.array_equal(seen(data), Image.open(io.BytesIO(data)).convert('RGB'))
+    try:
+        want = Image.open(io.BytesIO(data)).convert('RGB')
+    except OSError:
+        pytest.skip('an older Pillow, which cannot read what it wrote')
+    assert numpy.array_equal(seen(data), want)
 
 
 def clear_pictures():

@@ -43,7 +43,7 @@ def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp('ranks')
     out = subprocess.run(
         [sys.executable, str(Path(__file__).parent / 'ranks.py'), str(folder)],
-        env=PLAIN, capture_output=True, text=True, timeout=400,
+        env=PLAIN, capture_output=True, text=True, timeout=1500,
     )  # fmt: skip
     assert out.returncode == 0, out.stderr[-3000:]
     return json.loads((folder / 'report.json').read_text()) | {'folder': folder}
@@ -102,7 +102,7 @@ def test_a_signal_to_one_process_reaches_all(ranks):
     assert code == 143 and other == [code, step]
 
 
-def train(out, data, *more, launcher=('-m', 'diffbook.cli'), steps=6, timeout=200):
+def train(out, data, *more, launcher=('-m', 'diffbook.cli'), steps=6, timeout=1500):
     command = [
         sys.executable,
         *launcher,
@@ -116,7 +116,7 @@ def train(out, data, *more, launcher=('-m', 'diffbook.cli'), steps=6, timeout=20
         '--batch-size',
         '4',
     ]
-    command += ['--steps', str(steps), '--save-every', '2', '--out', str(out), '--device', 'cpu', *more]
+    command += ['--steps', str(steps), '--save-every', '2', '--out', str(out), '--device', 'cpu', '--timeout', '900', *more]
     return subprocess.run(command, env=PLAIN, capture_output=True, text=True, timeout=timeout, cwd=out.parent)
 
 
@@ -291,6 +291,62 @@ def test_archives_hold_together_pictures_and_captions(archives):
     for images, captions in islice(read_archives(archives, 4, 4, lanes=2), 6):
         assert captions == [f'number {int(x[0, 0, 0])}' for x in images]
         assert images.shape == (4, 3, 4, 4) and images.dtype == torch.uint8
+
+
+def tar_of(path, entries):
+    with tarfile.open(path, 'w') as file:
+        for name, content in entries.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    return path
+
+
+def stored(image, kind='PNG', **how):
+    out = io.BytesIO()
+    image.save(out, kind, **how)
+    return out.getvalue()
+
+
+def test_pictures_in_archives_are_read_as_anywhere(tmp_path):
+    "Of every format, upright, of 16 bits, and on the ground that is asked for; what a system left behind is passed over."
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    half = Image.new('RGB', (4, 4))
+    half.paste('red', (0, 0, 2, 4))  # the left half as stored is the upper one on the screen
+    files = {'0.png': stored(half, exif=exif), '1.gif': stored(Image.new('RGB', (4, 4), 'red'), 'GIF'), './2.TIF': stored(Image.new('I;16', (4, 4), 257 * 9), 'TIFF'),
+             '3.png': stored(Image.new('LA', (4, 4), (0, 0))), '__MACOSX/._0.png': b'?', '._0.png': b'?', '.ipynb_checkpoints/0-checkpoint.png': b'?', '@eaDir/0.jpg': b'?'}  # fmt: skip
+    path = tar_of(tmp_path / 'a.tar', files)
+    assert count_samples(path) == 4
+    for ground, value in (('white', 255), ('black', 0)):
+        (images, _), order = next(read_archives([path], 4, 4, ground=ground)), next(lane_order([4], 0, 1, 0))[1]
+        images = images[order.argsort()]
+        assert (images[0, 0] == torch.tensor([255, 255, 0, 0])[:, None]).all() and images[1, :, 0, 0].tolist() == [255, 0, 0]
+        assert (images[2] == 9).all() and (images[3] == value).all()
+
+
+def test_names_with_dots_are_refused_and_other_formats_counted(tmp_path):
+    good = stored(Image.new('RGB', (4, 4)))
+    assert count_samples(tar_of(tmp_path / 'a.tar', {'v1.2/1.png': good, '1.mask.png': good, '1.png': good})) == 2  # 1.mask.png belongs to 1
+    with pytest.raises(ValueError, match="a.tar: 'photo.2024.PNG' would not be read: in an archive the name of a sample ends at its first dot"):
+        count_samples(tar_of(tmp_path / 'a.tar', {'1.png': good, 'photo.2024.PNG': good}))
+    with pytest.warns(UserWarning, match='a.tar: 2 pictures of formats that are not read are skipped'):
+        assert count_samples(tar_of(tmp_path / 'a.tar', {'1.png': good, '2.heic': b'', '3.AVIF': b''})) == 1
+
+
+def test_the_order_of_archives_is_drawn_anew_in_each_epoch_and_by_the_seed(archives):
+    "Of the archives and of the samples in them; a lane that is begun in the middle goes on as it would have."
+    counts = [20] * 8
+    orders = {seed: [(i, rows.tolist()) for i, rows in islice(lane_order(counts, 0, 1, seed), 24)] for seed in range(4)}
+    again = [(i, rows.tolist()) for i, rows in islice(lane_order(counts, 0, 1, 3), 24)]
+    assert again == orders[3]
+    epochs = [tuple(i for i, _ in order[k : k + 8]) for order in orders.values() for k in (0, 8, 16)]
+    assert len(set(epochs)) == len(epochs)  # of 8! orders
+    inside = [tuple(rows) for order in orders.values() for _, rows in order]
+    assert len(set(inside)) == len(inside)  # of 20! orders
+    for skip in (1, 20, 30, 161, 165, 400):
+        flat = lambda stream, n: list(islice(((i, r) for i, rows in stream for r in rows.tolist()), n))
+        assert flat(lane_order(counts, 0, 1, 3, skip), 25) == flat(lane_order(counts, 0, 1, 3), skip + 25)[skip:]
 
 
 @pytest.mark.parametrize('lanes', [1, 2, 4])

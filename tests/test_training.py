@@ -335,6 +335,84 @@ def test_many_updates_equal_a_loop_of_torch_tools():
     assert min(norms) < 2 < max(norms), 'both kinds of gradient, long and short, were met'
 
 
+@pytest.mark.parametrize('fused', [True, False])
+@pytest.mark.parametrize('options', [{'betas': (0.5, 0.9)}, {'betas': (0.9, 0.999), 'weight_decay': 0.3}, {'clip': None}, {'clip': 0.01}, {'lr': 0.3, 'warmup': 0}, {'ema': 0.2}])
+def test_each_setting_is_that_of_torch(options, fused):
+    "Five updates with other settings than the defaults, against PyTorch's own loop with the same; the defaults end elsewhere."
+    told = {'lr': 0.05, 'warmup': 2, 'betas': (0.9, 0.99), 'weight_decay': 0.0, 'clip': 1.0, 'ema': 0.999} | options
+    torch.manual_seed(0)
+    net = nn.Linear(3, 3).double()
+    plain, average, other = copy.deepcopy(net), copy.deepcopy(net), copy.deepcopy(net)
+    value = lambda m, x, g: 10 * x[:, 0] ** 4 * (m(x) - 1).square().sum(1)  # noqa: E731  # short gradients and long ones
+    trainer, usual = Trainer(net, value, device='cpu', fused=fused, **told), Trainer(other, value, lr=0.05, warmup=2, device='cpu')
+    optimizer = torch.optim.AdamW(plain.parameters(), betas=told['betas'], weight_decay=told['weight_decay'], foreach=False)
+    for n, x in enumerate(islice(batches(DATA.double(), 4), 5)):
+        trainer.update(x), usual.update(x)
+        optimizer.param_groups[0]['lr'] = told['lr'] * min(1, (n + 1) / (told['warmup'] + 1))
+        optimizer.zero_grad()
+        value(plain, x, None).mean().backward()
+        nn.utils.clip_grad_norm_(plain.parameters(), told['clip'] or math.inf)
+        optimizer.step()
+        for a, p in zip(average.parameters(), plain.parameters()):
+            a.data.lerp_(p.data, 1 - min(told['ema'], (1 + n) / (10 + n)))
+    ours, theirs = [*net.parameters(), *trainer.ema.model.parameters()], [*plain.parameters(), *average.parameters()]
+    for got, want in zip(ours, theirs):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4 * told['lr'])  # torch adds 1e-6 to the norm
+    assert max((a - b).abs().max() for a, b in zip(ours, [*other.parameters(), *usual.ema.model.parameters()])) > 1e-3
+
+
+def test_warm_decides_how_fast_the_start_is_forgotten():
+    "The share of the untrained weights after n updates is a product, here by hand; warm=1 is constant decay."
+    for decay, warm in ((0.99, 1.0), (0.99, 10.0), (0.99, 50.0), (0.5, 10.0)):
+        net = nn.Linear(1, 1, bias=False).double()
+        nn.init.ones_(net.weight)
+        average = EMA(net, decay, warm)
+        nn.init.zeros_(net.weight)
+        share = 1.0
+        for n in range(30):
+            average.update(net, n)
+            share *= decay if warm == 1 else min(decay, (1 + n) / (warm + n))
+        torch.testing.assert_close(average.model.weight.item(), share, rtol=1e-12, atol=0)
+
+
+def test_models_train_in_training_mode_and_are_averaged_in_the_other():
+    "Also after somebody has drawn from the model in between: dropout is on in every update, and off in the average."
+    modes = []
+
+    def look(net, x, generator):
+        modes.append(net.training)
+        return loss(net, x, generator)
+
+    trainer = make()
+    trainer._forward = look
+    for x in islice(batches(DATA, 4), 3):
+        trainer.model.eval()
+        trainer.update(x)
+    assert modes == [True] * 3 and not any(m.training for m in trainer.ema.model.modules())
+
+
+def test_switches_reach_what_they_switch(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, 'compile', lambda f: compiled.append(f) or f)
+    for value in (False, True):
+        net, seen = nn.Conv2d(2, 3, 3), []
+        trainer = Trainer(net, lambda m, x, g: (seen.append(x), m(x).square().mean())[1], device='cpu', channels_last=value, fused=value, compile=value)
+        trainer.update(torch.zeros(1, 2, 4, 4))
+        last = (net.weight.is_contiguous(memory_format=torch.channels_last), seen[0].is_contiguous(memory_format=torch.channels_last))
+        assert last == (value, value) and trainer.optimizer.defaults['fused'] is value and len(compiled) == value
+
+
+@pytest.mark.parametrize('every, looks', [(1, 6), (3, 2)])
+def test_check_every_says_how_often_the_host_looks(monkeypatch, every, looks):
+    read = []
+    monkeypatch.setattr(Trainer, '_raise_if_broken', lambda self: read.append(self.step))
+    trainer = make(check_every=every)
+    with CountWaits() as count:
+        for x in islice(batches(DATA, 4), 6):
+            trainer.update(x)
+    assert (count.waits >= looks if every == 1 else read == [0, 3])
+
+
 def test_every_update_draws_its_own_noise():
     seen = []
 

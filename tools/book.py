@@ -22,7 +22,7 @@ SOLUTION = re.compile(r'<summary>\s*Solution\s+(\d\d-\d+).*?</summary>(.*?)</det
 PYTHON = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
 CLAIM = re.compile(r'<!-- (claim-[a-z0-9-]+) -->')
 COMPARES = re.compile(
-    r'\bthan\b|\btimes (?:as|more|fewer|the)\b|\b(?:beats?|costs?|fades?|wins?|loses?|outdoes|overpays|gains?)\b|\b(?:better|worse|best|worst|faster|slower|cheaper|dearer|twice|half as|more|less|fewer|nearer|smaller|larger|higher|lower|longer|shorter|sharper|harder|easier)\b'
+    r'\bthan\b|\btimes (?:as|more|fewer|the)\b|\b(?:beats?|costs?|fades?|wins?|loses?|outdoes|overpays)\b|\b(?:better|worse|best|worst|faster|slower|cheaper|dearer|twice|half as|more|less|fewer|nearer|smaller|larger|higher|lower|longer|shorter|sharper|harder|easier)\b'
 )
 MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)\*?\}')
 
@@ -720,6 +720,13 @@ def modules_have_one_owner(book):
     yield from (f'{n} notebooks say default_exp {m}' for m, n in count.items() if n > 1)
 
 
+def bibliography_is_cited(book):
+    "Every entry of the bibliography is cited in a chapter."
+    texts = [c.plain for ch in book.chapters for c in ch.markdown] + [c.source for ch in book.chapters for c in ch.code]
+    cited = {key for text in texts for key in CITATION.findall(text)}
+    yield from (f'references.bib: {key} is cited nowhere' for key in book.keys if key not in cited)
+
+
 CHAPTER_RULES = [
     cells_have_ids,
     code_parses,
@@ -727,6 +734,7 @@ CHAPTER_RULES = [
     equations_have_ids,
     equations_are_checked,
     claims_are_measured,
+    summaries_are_measured,
     references_resolve,
     links_resolve,
     formulas_parse,
@@ -739,4 +747,4 @@ CHAPTER_RULES = [
     exercises_answer,
     cells_are_safe,
 ]
-BOOK_RULES = [labels_are_unique, words_are_unique, modules_have_one_owner]
+BOOK_RULES = [labels_are_unique, words_are_unique, modules_have_one_owner, bibliography_is_cited]

@@ -60,6 +60,7 @@ JUDGES = {  # module -> tests beside test_<module>.py, which always judges
     'published.folders': ('test_pretrained.py', 'test_stable_diffusion.py'),
     'published.foreign': ('test_folders.py', 'test_pretrained.py'),
     'published.networks': ('test_published.py', 'test_stable_diffusion.py', 'parity/test_settings_parity.py'),
+    'published.scheduler': ('test_published.py', 'test_pretrained.py', 'test_folders.py', 'parity/test_schedulers_parity.py'),
     'published.settings': ('test_published.py', 'parity/test_settings_parity.py', 'parity/test_schedulers_parity.py'),
     'published.single': ('test_stable_diffusion.py', 'test_folders.py'),
     'published.tokens': ('test_clip.py',),

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# %% ../nbs/10_gaussian.ipynb #imports-own
+from .core import match_dims
+
 # %% ../nbs/10_gaussian.ipynb #log-prob
 def gaussian_log_prob(
     x: Tensor,  # where
@@ -89,10 +92,10 @@ def kl_gaussian(
 def interpolate_noise(
     a: Tensor,  # unit-variance noise
     b: Tensor,  # independent noise of the same shape
-    u: Tensor | float,  # from 0, which gives a, to 1, which gives b
+    u: Tensor | float,  # from 0, which gives a, to 1, which gives b; one, or one for each example
 ) -> Tensor:  # unit-variance noise for every u
     "Walk from one noise to another along an arc, so that every point of the way is noise again."
     if a.shape != b.shape:
         raise ValueError(f'b has shape {tuple(b.shape)}, expected that of a, {tuple(a.shape)}')
-    angle = torch.as_tensor(u, dtype=a.dtype, device=a.device) * (math.pi / 2)
+    angle = match_dims(u, a) * (math.pi / 2)
     return torch.cos(angle) * a + torch.sin(angle) * b

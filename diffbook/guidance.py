@@ -134,7 +134,7 @@ def guide(
         if len(k) == 0:
             return denoise(x, t, cond)
         x0, away = ask_both(denoise, null, x, t, cond, k)
-        return x0.index_copy(0, k.to(x.device), rule(x0[k], away, rows_of(scale, k, x), rows_of(t, k, x)))
+        return x0.index_copy(0, k.to(x.device), rule(x0[k], away, rows_of(scale.to(x.dtype), k, x), rows_of(t, k, x)))
 
     return guided
 
@@ -243,8 +243,8 @@ def dynamic_threshold(
 
     def thresholded(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
         x0 = denoise(x, t, cond)
-        wide = x0.flatten(1).abs().float()
-        limit = match_dims(torch.stack([torch.quantile(v, quantile) for v in wide]).clamp(min=bound), x0)  # it takes no more than 2**24 numbers at once
+        wide = x0.flatten(1).abs()
+        limit = match_dims(torch.quantile(wide.float(), quantile, dim=1).clamp(min=bound), x0)
         return torch.maximum(torch.minimum(x0, limit), -limit) * (bound / limit)
 
     return thresholded
@@ -266,7 +266,7 @@ def autoguide(
         on, k = guided_rows(x, t, scale, low, high), torch.arange(len(x))
         if not on.any():
             return x0
-        moved = rule(x0, weak(x, t, cond), rows_of(scale, k, x), rows_of(t, k, x))
+        moved = rule(x0, weak(x, t, cond), rows_of(scale.to(x.dtype), k, x), rows_of(t, k, x))
         return torch.where(match_dims(on, x).bool(), moved, x0)
 
     return guided

@@ -100,6 +100,7 @@ def test_each_example_draws_at_its_own_time():
     assert torch.equal(draw.fork('a')(x, t)[2:], Noise(4, start=12).fork('a')(x[2:], t[2:]))
 
 
+@pytest.mark.bad_input
 def test_a_seed_is_no_generator():
     for wrong in (0, 'train'):
         with pytest.raises(ValueError, match='expected a torch.Generator, such as core.generator'):

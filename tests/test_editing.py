@@ -353,6 +353,43 @@ def test_slerp_turns_without_changing_the_length():
     assert_close(right, torch.tensor([[0.75**0.5, 0.5]]).double())
 
 
+def test_a_weight_for_each_example():
+    x, y, w = draw(4, 4), draw(4, 4, seed=1), torch.tensor([0.0, 0.3, 0.7, 1.0])
+    assert_close(slerp(x, y, w), torch.cat([slerp(x[i : i + 1], y[i : i + 1], float(w[i])) for i in range(4)]), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match=r't has shape \(3,\)'):
+        slerp(x, y, w[:3])
+
+
+# Options
+
+def test_start_noise_and_conditions_reach_every_walk():
+    "Seeds of the start differ; what cond says arrives at every call of the denoiser; rounds of gradients count."
+    x0, times, heard, cond = draw(2, 2), uniform_times(COSINE, 4), [], Cond(vec=torch.ones(2, 1))
+    a, b = (start_from(COSINE, x0, times, 0.5, noise=Noise(seed))[0] for seed in (0, 1))
+    assert not torch.isclose(a, b).any() and torch.equal(start_from(COSINE, x0, times, 0.5)[0], start_from(COSINE, x0, times, 0.5, noise=seeded_noise(0, 'start'))[0])
+    spy = lambda x, t, c=None: heard.append(c) or PAIR.denoise(COSINE)(x, t)
+    list(repaint(spy, COSINE, x0, times, KNOWN, FIRST, cond, rounds=2))
+    list(invert(spy, COSINE, x0, times.flip(0), cond, rounds=1))
+    assert len(heard) > 12 and all(c is cond for c in heard)
+    a, b = (renoise(COSINE, x0, times[2], times[1], Noise(seed)) for seed in (0, 1))
+    assert not torch.isclose(a, b).any() and not torch.isclose(a, renoise(COSINE, x0, times[2], times[1])).any()
+    runs = [list(repaint(PAIR.denoise(COSINE), COSINE, x0, times, KNOWN, FIRST, **options))[-1] for options in (
+        {}, {'rounds': 2}, {'rounds': 2, 'jump': 2}, {'solver': heun}, {'noise': partial(seeded_noise, 1)})]
+    assert all(not torch.allclose(p, q) for i, p in enumerate(runs) for q in runs[:i])
+    assert torch.equal(runs[0], list(repaint(PAIR.denoise(COSINE), COSINE, x0, times, KNOWN, FIRST, rounds=10, jump=1))[-1])
+
+
+def test_one_round_of_gradients_is_one_step_and_as_many_as_unknowns_are_exact():
+    "A map of three different stretches needs three rounds: each brings the answer nearer."
+    stretch, b = torch.tensor([1.0, 10.0, 100.0]).double(), torch.ones(1, 3).double()
+    errors = [(conjugate_gradients(lambda v: stretch * v, b, rounds) - b / stretch).norm() for rounds in (0, 1, 2, 3)]
+    assert errors == sorted(errors, reverse=True) and errors[2] > 1e-3 > 1e-12 > errors[3]
+    assert_close(conjugate_gradients(lambda v: stretch * v, b, 1), b * 3 / 111)
+    law, t, x = GaussianMixture([1.0], [[0.0] * 3], torch.diag(torch.tensor([1.0, 2.0, 3.0]).double())[None]), torch.tensor(0.5).double(), draw(2, 3)
+    guess = [pigdm(law.denoise(COSINE), COSINE, draw(1, 3, seed=2), lambda x: stretch * x, 0.1, rounds=r)(x, t) for r in (1, 2, 3, 20)]
+    assert not torch.allclose(guess[0], guess[1]) and not torch.allclose(guess[1], guess[2]) and torch.allclose(guess[2], guess[3])
+
+
 # Linear measurements
 
 @pytest.mark.parametrize('m, std', ((1, 0.3), (2, 0.05), (5, 1.0)))

@@ -192,6 +192,25 @@ def test_in_more_dimensions_the_error_is_stated_and_honest():
     assert random_mixture(1, 3, 0).posterior_variance_and_error(FLOW, 0.5)[1] == 0
 
 
+def test_more_draws_make_the_stated_error_smaller():
+    "Sixteen times as many, a quarter of the error, within a tenth."
+    law = random_mixture(3, 2, 0)
+    few, many = (law.posterior_variance_and_error(FLOW, 0.5, samples)[1] for samples in (2**12, 2**16))
+    assert 3.6 < few / many < 4.4
+
+
+def test_samples_follow_their_generator():
+    "The same without one, others with another seed, new ones at each call of one generator, and no seed in its place."
+    law = random_mixture(3, 2, 0)
+    draws = [law.sample(9), law.sample(9, generator(0, 'a')), law.sample(9, generator(1, 'a'))]
+    assert all(not torch.isclose(a, b).any() for i, a in enumerate(draws) for b in draws[:i]) and torch.equal(draws[0], law.sample(9))
+    one = generator(0, 'a')
+    assert torch.equal(law.sample(9, one), draws[1]) and not torch.isclose(law.sample(9, one), draws[1]).any()
+    for seed in (0, 7):
+        with pytest.raises(ValueError, match=f'generator is {seed}, expected a torch.Generator'):
+            law.sample(9, seed)
+
+
 def test_the_floor_is_reached_by_the_oracle_and_by_nobody_else():
     "100,000 pairs: the oracle is within 5 standard errors of the floor (false alarm 6e-7), a rescaled oracle is 20 above it."
     n, t = 100_000, torch.tensor(0.4)

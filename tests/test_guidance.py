@@ -148,7 +148,7 @@ def test_answers_are_not_swapped():
 def test_a_scale_for_each_example_goes_where_the_pictures_are(name):
     "Pictures on another device (one that computes shapes only, and refuses to mix), scales and times left on the CPU."
     far = lambda v: v.to('meta')
-    by_time = lambda x0, away, scale, t: away + (1 + (scale - 1) * t).reshape(-1, 1, 1, 1).to(x0) * (x0 - away)
+    by_hand = lambda x0, away, scale, t: away + (scale.reshape(-1, 1, 1, 1) + 0 * t.to(x0.dtype).reshape(-1, 1, 1, 1)) * (x0 - away)
     scale, x, cond = torch.tensor([1.0, 2, 1, 3, 5, 1]), far(X.float()), C.map(lambda v: far(v.float()))
     low = lambda x, t, cond: x + cond.vec.sum(1).reshape(-1, 1, 1, 1)
     guided = {
@@ -156,7 +156,7 @@ def test_a_scale_for_each_example_goes_where_the_pictures_are(name):
         'autoguide': lambda rule: autoguide(low, low, scale, interval=(0.2, 0.8), rule=rule),
         'classifier': lambda rule: classifier_guide(low, lambda x, t, cond: x.flatten(1).sum(1), COSINE, scale),
     }[name]
-    for rule, t in ((extrapolate, SPREAD), (rescale(), SPREAD), (by_time, SPREAD), (extrapolate, T), (APG(longest=1.0), T)):
+    for rule, t in ((extrapolate, SPREAD), (rescale(), SPREAD), (by_hand, SPREAD), (extrapolate, T), (APG(longest=1.0), T)):
         got = guided(rule)(x, t, cond)
         assert got.shape == x.shape and got.dtype == torch.float32 and got.device.type == 'meta'
 
@@ -390,6 +390,29 @@ def test_a_corrector_draws_from_a_fork_of_the_noise_it_is_handed():
     assert not torch.equal(step(own, Noise(0)), step(langevin(ancestral, 1), Noise(0)))
 
 
+def test_particles_draw_from_the_noise_they_are_given():
+    cond, times = Cond(vec=torch.ones(6, 1).double()), karras_times(VP, 4)
+    run = lambda **options: torch.cat([x for x, _ in feynman_kac(lambda x, t, c: gaussian_pair(x, t, c, VP), Cond(vec=torch.zeros(1, 1).double()), 2.0, VP, draw(6, 1), times, cond, **options)])
+    assert torch.equal(run(), run(noise=Noise(0)))
+    assert not torch.isclose(run()[:6], run(noise=Noise(1))[:6]).any() and not torch.isclose(run()[:6], run(noise=Noise(0, start=6))[:6]).any()
+
+
+def test_every_option_of_the_rules_is_used():
+    "A rule inside a rule, an interval and a rule of autoguidance: each changes the answer as its own formula says."
+    weak = lambda x, t, cond: 0.5 * net(x, t, cond) + 1
+    falling = lambda x0, away, scale, t: extrapolate(x0, away, 1 + (scale - 1) * (1 - t))
+    assert_close(autoguide(net, weak, 3.0, rule=falling)(X, T, C), autoguide(net, weak, 1 + 2 * (1 - float(T)))(X, T, C))
+    inner = guide(net, NULL, 3.0, rule=rescale(1.0, falling))(X, T, C)
+    plain = guide(net, NULL, 3.0, rule=falling)(X, T, C)
+    ratio = (net(X, T, C).flatten(1).std(1) / plain.flatten(1).std(1))[:, None, None, None]
+    assert_close(inner, ratio * plain)
+    for low, high, on in ((0.4, 0.6, True), (0.2, 0.4, True), (0.401, 0.6, False), (0.2, 0.399, False)):  # the ends belong to it
+        got = autoguide(net, weak, 3.0, interval=(low, high))(X, T, C)
+        assert torch.equal(got, net(X, T, C)) != on
+    a, b = (langevin(ddim, 1, size)(COSINE, net, X, T, T / 2, C) for size in (0.1, 0.3))
+    assert not torch.isclose(a, b).any() and torch.equal(b, langevin(ddim)(COSINE, net, X, T, T / 2, C))
+
+
 def test_step_weight_is_the_logarithm_of_products_of_gaussians():
     "Against torch's normal law in three dimensions; constants of the law cancel because the exponents sum to zero."
     t, s = torch.tensor([0.6, 0.5]).double()
@@ -445,11 +468,13 @@ RULES = {
     'apg': lambda: APG(),
     'apg short': lambda: APG(0.5, 0.1, -0.5),
 }
+RAMP = torch.linspace(0, 1, 147, dtype=torch.float64).reshape(1, 3, 7, 7).expand(3, 3, 7, 7)
 STILL = {  # estimates with and without the condition: (b, ...)
     'constants': (torch.full((3, 2, 4, 4), 0.3), torch.full((3, 2, 4, 4), 0.1)),
     'nothing': (torch.zeros(3, 2, 4, 4), torch.zeros(3, 2, 4, 4)),
     'no difference': (torch.arange(96.0).reshape(3, 2, 4, 4).sin(), torch.arange(96.0).reshape(3, 2, 4, 4).sin()),
-    'guided to a constant': (torch.eye(4).expand(3, 2, 4, 4) + 1, 1.5 * torch.eye(4).expand(3, 2, 4, 4) + 1),
+    'constants but for rounding': (torch.full((3, 3, 7, 7), 1 / 3), torch.full((3, 3, 7, 7), 0.2)),
+    'guided to a constant': (1 + RAMP, 1 + 1.5 * RAMP),
     'one number': (torch.tensor([[0.3], [0.0], [-2.0]]), torch.tensor([[0.1], [0.0], [-2.0]])),
 }
 
@@ -482,13 +507,6 @@ def test_rescaling_what_the_network_says_is_another_rule():
         v = share * v * (say(x0).std((1, 2, 3)) / v.std((1, 2, 3)))[:, None, None, None] + (1 - share) * v
         theirs = solve_x0(predict_v, COSINE, v, X, t)
         assert torch.allclose(mine, theirs, rtol=1e-9, atol=1e-9) == same
-
-
-def test_a_threshold_of_many_pictures_is_one_threshold_for_each():
-    "More than 2**24 numbers, which torch.quantile refuses at once."
-    x = torch.linspace(-3, 3, 2**23).float().expand(3, -1) * torch.tensor([[1.0], [0.1], [2.0]])
-    got = dynamic_threshold(lambda x, t, cond=None: x)(x, T)
-    assert_close(got.amax(1), torch.tensor([1.0, 0.3, 1.0]))
 
 
 @pytest.mark.parametrize('quantile, bound', [(0.9, 1.0), (0.995, 1.0), (0.5, 0.25), (1.0, 10.0)])

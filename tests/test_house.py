@@ -362,6 +362,28 @@ def test_functions_and_cases_are_counted_and_want_of_data_is_told():
     assert conftest.counted({}) == '0 functions, 0 cases'
 
 
+@pytest.mark.parametrize(
+    'where, told, want',
+    [
+        ('shared/data/emoji', None, 'shared/data'),
+        ('data/clip-bpe', None, 'data'),
+        ('checkout/data/model-configs', None, 'checkout/data'),
+        ('shared/data/something', None, None),
+        ('data/emoji', 'elsewhere', 'elsewhere'),
+    ],
+)
+def test_data_beside_the_checkout_are_found(tmp_path, where, told, want):
+    "What is said in DIFFBOOK_DATA comes first; a folder without any known data is another's."
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / 'checkout').mkdir(exist_ok=True)
+    shutil.copy(ROOT / 'conftest.py', tmp_path / 'checkout')
+    env = {k: v for k, v in os.environ.items() if k != 'DIFFBOOK_DATA'} | ({'DIFFBOOK_DATA': told} if told else {})
+    ask = "import conftest, os; print(os.environ.get('DIFFBOOK_DATA'))"
+    env['PYTHONPATH'] = str(tmp_path / 'checkout')
+    said = subprocess.run([sys.executable, '-c', ask], cwd=tmp_path / 'checkout', env=env, capture_output=True, text=True, check=True).stdout.strip()
+    assert said == str(want if told or want is None else tmp_path / want)
+
+
 def test_a_seed_is_an_order_of_all_tests():
     "Another seed, another order of the files and of the tests in them; the same seed, the same; and a file stays together."
     items = [SimpleNamespace(path=f'file {i // 9}', name=i) for i in range(63)]

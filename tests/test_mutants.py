@@ -27,7 +27,7 @@ MUTANTS = {
     ),
     'noise by place in the batch': (
         'diffusers#2659: a sample changes with its batch', 'core.py',
-        'range(start, start + len(x))', 'range(len(x))',
+        'range(self.start, self.start + len(x))', 'range(len(x))',
         'test_core.py::test_seeded_noise_depends_on_time_and_start_alone',
     ),
     'a time on the wrong axis': (
@@ -272,12 +272,12 @@ MUTANTS = {
     ),
     'Heun that does not average': (
         'a half forgotten', 'samplers.py',
-        '(here + schedule.velocity(guess, denoise(guess, s, cond), s)) / 2', 'schedule.velocity(guess, denoise(guess, s, cond), s)',
+        '(here + there) / 2', 'there',
         'test_truth.py::test_order_on_three_laws[gaussian in the plane-heun]',
     ),
     'Heun that asks about the old level': (
         'fastai course, churned level not used', 'samplers.py',
-        'denoise(guess, s, cond), s)', 'denoise(guess, t, cond), s)',
+        'denoise(guess, u, cond), u)', 'denoise(guess, t, cond), u)',
         'test_truth.py::test_dirac_euler_and_heun[rectified-flow-heun-3]',
     ),
     'a condition that is lost on the way': (
@@ -361,8 +361,8 @@ MUTANTS = {
     ),
     'the condition dropped for a whole batch': (
         'one coin for the batch', 'conditioning.py',
-        'torch.rand(n, generator=g, device=source), len(first), generator) < p',
-        'torch.rand(1, generator=g, device=source).expand(n), len(first), generator) < p',
+        'torch.rand(n, generator=g, device=first.device if g is None else g.device), len',
+        'torch.rand(1, generator=g, device=first.device if g is None else g.device).expand(n), len',
         'test_conditioning.py::test_drop_takes_whole_examples',
     ),
     'a frozen tower in training mode': (
@@ -400,8 +400,8 @@ MUTANTS = {
     ),
     'three of four channels guided': (
         'DiT, models.py', 'guidance.py',
-        'return x0.index_copy(0, k, rule(x0[k], away, pick(scale), pick(t)))',
-        'return torch.cat([x0.index_copy(0, k, rule(x0[k], away, pick(scale), pick(t)))[:, :3], x0[:, 3:]], 1)',
+        'return x0.index_copy(0, k.to(x.device), rule(x0[k], away, rows_of(scale.to(x.dtype), k, x), rows_of(t, k, x)))',
+        'return torch.cat([x0.index_copy(0, k, rule(x0[k], away, rows_of(scale, k, x), rows_of(t, k, x)))[:, :3], x0[:, 3:]], 1)',
         'test_guidance.py::test_guidance_is_the_same_in_every_prediction',
     ),
     'gradient of the classifier at the estimate': (
@@ -442,13 +442,14 @@ MUTANTS = {
     ),
     'inversion asks at the wrong time': (
         'Stability-AI generative-models PR#226: index for timestep', 'editing.py',
-        'y = ddim(schedule, denoise, x, s, t, cond) if',
-        'y = ddim(schedule, lambda x, u, c: denoise(x, t, c), x, s, t, cond) if',
+        'ddim(schedule, denoise, x, torch.where(bare, as_time(t), as_time(s)), t, cond)',
+        'ddim(schedule, lambda x, u, c: denoise(x, t, c), x, torch.where(bare, as_time(t), as_time(s)), t, cond)',
         'test_editing.py::test_the_denoiser_is_asked_about_the_state_at_its_own_time',
     ),
     'inversion with the roles of the times exchanged': (
         'diffusers PR#5145: golden numbers had blessed it', 'editing.py',
-        'y = ddim(schedule, denoise, x, s, t, cond) if', 'y = ddim(schedule, denoise, x, t, s, cond) if',
+        'ddim(schedule, denoise, x, torch.where(bare, as_time(t), as_time(s)), t, cond)',
+        'ddim(schedule, denoise, x, t, torch.where(bare, as_time(t), as_time(s)), cond)',
         'test_editing.py::test_with_one_data_point_a_rise_stays_on_the_straight_path',
     ),
     'the same noise in every round of RePaint': (

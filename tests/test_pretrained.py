@@ -4,6 +4,7 @@ import json
 import math
 import re
 import sys
+import warnings
 
 import pytest
 import torch
@@ -179,6 +180,45 @@ def test_times_of_a_plan():
     assert times['linspace'] == [1000, 889, 778, 667, 556, 445, 334, 223, 112, 1, 0]
     assert NoisePlan(table, offset=1, last=1.0).times(4).tolist() == [752, 502, 252, 2, 1]
     assert NoisePlan(table, last=1.0).times(4).tolist() == [751, 501, 251, 1]  # the step from 1 to 1 is none
+
+
+PLANS = {  # a plan, steps, times by hand
+    'Euler between rows': (dict(spacing='linspace', whole=False), 3, [1000, 500.5, 1, 0]),
+    'DPM-Solver, linspace': (dict(spacing='linspace', spare=1), 2, [1000, 501, 0]),
+    'DPM-Solver, leading': (dict(spare=1, offset=1, last=1.0), 3, [752, 502, 252, 1]),
+    'Runge and Kutta begin': (dict(halves=3), 4, [751, 626, 501, 376, 251, 126, 1, 0]),
+    'an exact half goes to the even row': (dict(spacing='trailing'), 16, [1000, 938, 875, 812, 750, 688, 625, 562, 500, 438, 375, 312, 250, 188, 125, 62, 0]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', PLANS)
+def test_times_of_other_plans(case):
+    said, n, want = PLANS[case]
+    assert NoisePlan(DiscreteSchedule(linear_betas()), **said).times(n).tolist() == want
+
+
+@pytest.mark.parametrize('levels, curve', (('use_karras_sigmas', lambda r: r ** (1 / 7)), ('use_exponential_sigmas', math.log)))
+def test_levels_of_a_plan_are_even_on_their_curve(levels, curve):
+    plan = NoisePlan(DiscreteSchedule(scaled_linear_betas()), spacing='trailing', levels=levels)
+    times = plan.times(7)
+    heights = [curve(float(plan.schedule.sigma(t) / plan.schedule.alpha(t))) for t in times[:-1]]
+    assert times[0] == 1000 and times[-2] == 143 and len(times) == 8  # the ends are those of trailing spacing
+    torch.testing.assert_close(torch.tensor(heights).diff(), torch.full((6,), (heights[-1] - heights[0]) / 6))
+
+
+@pytest.mark.parametrize('spacing, n, first', (('leading', 1, 2), ('leading', 2, 502), ('linspace', 1, 1)))
+def test_a_start_far_from_noise_is_said(spacing, n, first):
+    plan = NoisePlan(DiscreteSchedule(scaled_linear_betas()), spacing=spacing, offset=1 if spacing == 'leading' else 0)
+    share = float(torch.prod(1 - scaled_linear_betas()[:first]))
+    with pytest.warns(UserWarning, match=f'n is {n}, and with {spacing} spacing sampling begins with pure noise at t = {first} of 1000, where {share:.1%} of the variance is data.*trailing'):
+        assert plan.times(n)[0] == first
+
+
+def test_a_start_near_noise_is_silent():
+    for spacing, n in (('trailing', 1), ('trailing', 2), ('leading', 10), ('linspace', 2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            NoisePlan(DiscreteSchedule(scaled_linear_betas()), spacing=spacing, offset=1).times(n)
 
 
 def test_the_denoiser_of_a_plan_tells_the_published_time():
@@ -358,6 +398,11 @@ CALLS = {  # a call, words of the message
     'weights that are not finite': (lambda f: save_published(f, _broken()), 'not finite; nothing was written'),
     'no steps': (lambda f: NoisePlan(DiscreteSchedule(linear_betas())).times(0), 'n is 0, expected a positive whole number'),
     'too many steps': (lambda f: NoisePlan(DiscreteSchedule(linear_betas())).times(1001), 'n is 1001, expected at most 1000 steps'),
+    'no room for the halves': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), halves=3).times(3), 'n is 3, expected more than 3 and at most 1000 steps'),
+    'a step from the end to the end': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), last=1.0).times(1), 'the only step begins where sampling ends: take more steps'),
+    'levels without a rule': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), levels='some'), "levels is 'some', expected one of None, use_karras_sigmas"),
+    'a variance without a rule': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), variance='some'), "variance is 'some', expected one of fixed_small"),
+    'a plan that no class means': (lambda f: save_published(f, NoisePlan(DiscreteSchedule(linear_betas()), clip=1.0, spare=1)), 'no scheduler of diffusers means'),
     'steps beyond the table': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), offset=1).times(1000), 'with offset 1 the first time is 1001, beyond the table of 1000'),
 }  # fmt: skip
 
@@ -378,25 +423,38 @@ def test_bad_calls(folder, case):
     assert {p: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
 
 
-SCHEDULES = {
-    'another class': ({'_class_name': 'FlowMatchEulerDiscreteScheduler'}, "_class_name is 'FlowMatchEulerDiscreteScheduler'; supported here: DDIMScheduler"),
-    'another table': ({'beta_schedule': 'sigmoid'}, "beta_schedule is 'sigmoid'; supported here: linear, scaled_linear"),
-    'another prediction': ({'prediction_type': 'flow'}, "prediction_type is 'flow'; supported here: epsilon, sample, v_prediction"),
-    'another spacing': ({'timestep_spacing': 'random'}, "spacing is 'random'.*expected one of leading"),
-    'thresholding': ({'thresholding': True}, 'thresholding is True, expected False'),
-    'other levels': ({'use_karras_sigmas': True}, 'use_karras_sigmas is True, expected False'),
-    'a learned variance': ({'variance_type': 'learned_range'}, "variance_type is 'learned_range', expected one that is not learned"),
-    'bad betas': ({'trained_betas': [0.1, 2.0]}, r'trained_betas is \[0.1, 2.0\], expected .* from 0 to 1'),
-    'no steps': ({'num_train_timesteps': 0}, 'num_train_timesteps is 0, expected a whole number from 1'),
-    'an offset that is no number': ({'steps_offset': 'one'}, "'one'"),
-}
+SCHEDULES = {  # the class, what it is told, words of the refusal
+    'another class': ('FlowMatchEulerDiscrete', {}, "_class_name is 'FlowMatchEulerDiscreteScheduler'; supported here: DDIMScheduler.*for flows"),
+    'a class that nobody has': ('Turbo', {}, "_class_name is 'TurboScheduler'; supported here: DDIMScheduler"),
+    'another table': ('DDIM', {'beta_schedule': 'sigmoid'}, "beta_schedule is 'sigmoid'; supported here: linear, scaled_linear"),
+    'another prediction': ('DDIM', {'prediction_type': 'flow'}, "prediction_type is 'flow'; supported here: epsilon, sample, v_prediction"),
+    'a prediction its class has not': ('PNDM', {'prediction_type': 'sample'}, "prediction_type is 'sample'; supported here: epsilon, v_prediction"),
+    'another spacing': ('DDIM', {'timestep_spacing': 'random'}, "spacing is 'random'.*expected one of leading"),
+    'thresholding': ('DDIM', {'thresholding': True}, 'thresholding is True, expected False'),
+    'other levels': ('DPMSolverMultistep', {'use_karras_sigmas': True}, 'use_karras_sigmas is True, expected False'),
+    'two kinds of levels': ('EulerDiscrete', {'use_karras_sigmas': True, 'use_exponential_sigmas': True}, 'use_karras_sigmas and use_exponential_sigmas are both true'),
+    'levels of a beta law': ('EulerDiscrete', {'use_beta_sigmas': True}, 'use_beta_sigmas is True, expected False'),
+    'levels beyond the table': ('EulerDiscrete', {'sigma_max': 700.0}, 'sigma_max is 700.0, expected None'),
+    'times that are levels': ('EulerDiscrete', {'timestep_type': 'continuous'}, "timestep_type is 'continuous', expected 'discrete'"),
+    'another end': ('EulerDiscrete', {'final_sigmas_type': 'one'}, "final_sigmas_type is 'one'; supported here: zero, sigma_min"),
+    'a table that is cut': ('DPMSolverMultistep', {'lambda_min_clipped': -2.0}, 'lambda_min_clipped is -2.0, expected at most -5.06'),
+    'the root of a logarithm': ('DDPM', {'variance_type': 'fixed_large_log'}, 'variance_type is fixed_large_log.*expected fixed_large'),
+    'another variance': ('DDPM', {'variance_type': 'small'}, "variance_type is 'small', expected one of fixed_small"),
+    'a signal that rises at the end': ('EulerDiscrete', {'rescale_betas_zero_snr': True}, 'rescale_betas_zero_snr is true.* 6.0e-08 of the signal at the last row.* 4.* at the row before'),
+    'bad betas': ('DDIM', {'trained_betas': [0.1, 2.0]}, r'trained_betas is \[0.1, 2.0\], expected .* from 0 to 1'),
+    'fewer betas than steps': ('DDIM', {'trained_betas': [0.1, 0.2]}, 'trained_betas holds 2 betas and num_train_timesteps is 1000, expected the same number'),
+    'no steps': ('DDIM', {'num_train_timesteps': 0}, 'num_train_timesteps is 0, expected a whole number from 1'),
+    'an offset that is no number': ('DDIM', {'steps_offset': 'one'}, "'one'"),
+    'a key that nobody has': ('DDIM', {'use_magic': True}, 'use_magic is True: no scheduler that is read here has this setting'),
+    'the old name of x0': ('DDPM', {'predict_epsilon': False}, 'predict_epsilon is False, expected True .*prediction_type'),
+}  # fmt: skip
 
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize('case', SCHEDULES)
 def test_schedules_that_are_not_followed(tmp_path, case):
-    said, words = SCHEDULES[case]
-    (tmp_path / 'scheduler_config.json').write_text(json.dumps({'_class_name': 'DDIMScheduler', 'beta_schedule': 'linear'} | said))
+    name, said, words = SCHEDULES[case]
+    (tmp_path / 'scheduler_config.json').write_text(json.dumps({'_class_name': f'{name}Scheduler', 'beta_schedule': 'linear'} | said))
     with pytest.raises(ValueError, match=words) as info:
         load_schedule(tmp_path)
     assert 'scheduler_config.json' in str(info.value)

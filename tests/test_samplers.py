@@ -1,5 +1,6 @@
 """Samplers: grids on every schedule, errors at the edge, and conformance functions that reject what is broken."""
 
+from fractions import Fraction
 from functools import partial, wraps
 
 import helpers
@@ -54,10 +55,10 @@ def test_grids_fall_from_t_max_to_t_min(name, n):
         assert (times.diff() < -1e-9 * (schedule.t_max - schedule.t_min)).all(), f'{grid.__name__}: {times}'
 
 
-@pytest.mark.parametrize('n', (1, 2, 3, 7, 13, 50, 999, 1000))
+@pytest.mark.parametrize('n', (1, 2, 3, 7, 13, 48, 50, 240, 464, 976, 999, 1000))
 def test_trailing_is_the_published_formula(n):
-    "Lin et al. 2024 count a table from 0: round(arange(T, 0, -T / n)) - 1."
-    published = [round(1000 - i * 1000 / n) - 1 for i in range(n)]
+    "Lin et al. 2024 count a table from 0: round(arange(T, 0, -T / n)) - 1, in exact fractions; an exact half goes to the even number."
+    published = [round(1000 - Fraction(1000 * i, n)) - 1 for i in range(n)]
     assert trailing_times(TABLE, n).tolist() == [t + 1.0 for t in published] + [0.0]
 
 
@@ -81,11 +82,27 @@ def test_the_last_level_before_the_end_is_the_least(least):
 @pytest.mark.parametrize('rho', (1.0, 3.0, 7.0))
 def test_karras_is_the_published_formula_on_every_schedule(rho):
     "Karras et al. 2022, equation 5, for the ratio of noise to signal; a schedule that never reaches `least` ends at its own level."
-    for schedule, low, high, last in ((KarrasSchedule(), 0.002, 80.0, 9), (TABLE, 0.002, None, 9), (ExponentialSchedule(), 0.01, 50.0, 10)):
+    first_row = (1e-4 / (1 - 1e-4)) ** 0.5  # the least level of a table that a network was trained at
+    for schedule, low, high, last in ((KarrasSchedule(), 0.002, 80.0, 9), (TABLE, first_row, None, 9), (ExponentialSchedule(), 0.01, 50.0, 10)):
         got = torch.exp(-schedule.log_snr(karras_times(schedule, 10, rho)) / 2)
         high = high or got[0].item()
         want = [(high ** (1 / rho) + i / last * (low ** (1 / rho) - high ** (1 / rho))) ** rho for i in range(last + 1)]
         assert_close(got[: last + 1], torch.tensor(want, dtype=torch.float64), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize('n', (1, 2, 3, 7, 10, 30, 49, 50))
+@pytest.mark.parametrize('grid', (uniform_times, trailing_times, karras_times))
+@pytest.mark.parametrize('name', [name for name, schedule in SCHEDULES.items() if isinstance(schedule, DiscreteSchedule)])
+def test_no_grid_asks_below_the_first_row_of_a_table(name, grid, n):
+    "A network was trained at t = 1, ..., T; only the end, where nobody is asked, is 0."
+    asked = grid(SCHEDULES[name], n)[:-1]
+    assert asked.min() >= 1 and asked[0] == SCHEDULES[name].t_max
+
+
+def test_more_steps_than_rows_are_refused():
+    for grid in (uniform_times, trailing_times):
+        with pytest.raises(ValueError, match='n is 1001, expected at most 1000 steps'):
+            grid(TABLE, 1001)
 
 
 # Steps
@@ -110,7 +127,12 @@ def test_one_example_ends_while_others_go_on(schedule, name):
         solver = partial(solver, noise=lambda x, s: torch.ones_like(x))
     u = torch.tensor([[0.9, 0.6, 0.3], [0.5, 0.0, 0.2]], dtype=torch.float64)
     t, s = schedule.t_min + u * (schedule.t_max - schedule.t_min)
-    x, denoise = noise(0, 'x', 0, range(3), (1,)), LAW.denoise(schedule)
+    x, exact = noise(0, 'x', 0, range(3), (1,)), LAW.denoise(schedule)
+
+    def denoise(x, t, cond=None):
+        assert (schedule.sigma(t) > 0).all(), 'nobody is asked where there is no noise'
+        return exact(x, t)
+
     for f in (denoise, clip_x0(denoise)):
         together = solver(schedule, f, x, t, s)
         alone = torch.cat([solver(schedule, f, x[i : i + 1], t[i], s[i]) for i in range(3)])

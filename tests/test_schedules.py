@@ -87,6 +87,54 @@ def test_tables_equal_diffusers(kind, name):
     close(alpha**2, theirs.alphas_cumprod.double(), rtol=2e-5, atol=1e-12)
 
 
+@pytest.mark.parametrize('make, options', [
+    (linear_betas, {'T': 20, 'start': 0.01, 'end': 0.3}),
+    (scaled_linear_betas, {'T': 20, 'start': 0.01, 'end': 0.3}),
+], ids=['linear', 'scaled-linear'])  # fmt: skip
+def test_tables_begin_and_end_where_they_are_told(make, options):
+    "Straight in beta, or in its root, from the first entry to the last, both included."
+    power = 1.0 if make is linear_betas else 0.5
+    root = make(**options) ** power
+    close(root, torch.tensor([0.01**power + i / 19 * (0.3**power - 0.01**power) for i in range(20)]).double(), rtol=1e-6, atol=0)
+    close(root[[0, -1]], torch.tensor([0.01, 0.3]).double() ** power)
+    assert make(1).tolist() == pytest.approx(make().tolist()[:1])
+
+
+def test_the_cosine_table_keeps_its_offset_and_its_largest():
+    "Where the cap does not reach, alpha_bar is the published ratio of squared cosines; the cap holds the last steps, both in betas."
+    for offset, largest in ((0.008, 0.999), (0.2, 0.999), (0.008, 0.1)):
+        betas = cosine_betas(50, offset, largest)
+        f = [math.cos((i / 50 + offset) / (1 + offset) * math.pi / 2) ** 2 for i in range(51)]
+        want = [min(1 - b / a, largest) for a, b in zip(f, f[1:])]
+        assert betas.tolist() == pytest.approx(want, rel=1e-9)
+        assert betas.max() == largest
+
+
+MIDDLE = {'cosine': CosineSchedule(), 'karras': KarrasSchedule(), 'table': DiscreteSchedule(linear_betas()), 'line': RectifiedFlowSchedule()}
+
+
+@pytest.mark.parametrize('name', MIDDLE)
+def test_a_range_need_not_begin_at_zero_and_its_ends_belong_to_it(name):
+    "A stretch of a schedule: the same scales, both ends taken, one step beyond refused; searching and shifting keep to it."
+    whole, part = MIDDLE[name], copy.copy(MIDDLE[name])
+    part.t_min, part.t_max = whole.t_max * 0.25, whole.t_max * 0.75
+    low, high = (torch.tensor(v, dtype=torch.float64) for v in (part.t_min, part.t_max))
+    inside = torch.linspace(part.t_min, part.t_max, 9, dtype=torch.float64)
+    assert torch.equal(part.alpha(inside), whole.alpha(inside)) and torch.equal(part.sigma(inside), whole.sigma(inside))
+    for t in (torch.nextafter(low, low - 1), torch.nextafter(high, high + 1)):
+        with pytest.raises(ValueError, match='expected a time in'):
+            part.alpha(t)
+    assert part.time_at(1e9) == low and part.time_at(-1e9) == high
+    close(part.time_at(whole.log_snr(inside)), inside, rtol=1e-9, atol=0)
+    a, b, std = part.posterior(high, low)
+    assert all(torch.equal(v, w) for v, w in zip((a, b, std), whole.posterior(high, low)))
+    for shift in (0.5, 3.0):
+        shifted = ShiftedSchedule(part, shift)
+        assert torch.equal(shifted.alpha(low), part.alpha(low)) and torch.equal(shifted.alpha(high), part.alpha(high))
+        u = (inside - low) / (high - low)
+        close(shifted.sigma(inside), part.sigma(low + (high - low) * shift * u / (1 + (shift - 1) * u)), rtol=1e-9, atol=0)
+
+
 def test_zero_terminal_equals_diffusers():
     schedulers = pytest.importorskip('diffusers.schedulers')
     theirs = schedulers.DDPMScheduler(

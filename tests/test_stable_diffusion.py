@@ -1,5 +1,6 @@
 """The class against closed forms: a network that knows its one point of data, a codec that is exactly invertible."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy
@@ -10,7 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from diffbook.conditioning import ClassConditioner, Conditioner, TextConditioner
-from diffbook.core import Cond, generator, match_dims, noise
+from diffbook.core import Cond, generator, match_dims, noise, seeded_noise
 from diffbook.exact import reference_mixture
 from diffbook.guidance import langevin
 from diffbook.losses import Denoiser, table_index
@@ -19,7 +20,7 @@ from diffbook.nets.unet import UNet
 from diffbook.nets.vae import Codec
 from diffbook.predictions import predict_eps, predict_v, target
 from diffbook.pretrained import NoisePlan
-from diffbook.samplers import ancestral, check_manners, check_straight, ddim, euler, heun, sample
+from diffbook.samplers import ancestral, check_manners, check_straight, clip_x0, ddim, equip, euler, heun, sample
 from diffbook.schedules import (
     DiscreteSchedule,
     KarrasSchedule,
@@ -27,7 +28,15 @@ from diffbook.schedules import (
     scaled_linear_betas,
     zero_terminal_betas,
 )
-from diffbook.stable_diffusion import Pixels, Recipe, StableDiffusion, in_ratio, published_recipe
+from diffbook.stable_diffusion import (
+    Pixels,
+    Recipe,
+    StableDiffusion,
+    ancestral_large,
+    ancestral_learned,
+    in_ratio,
+    published_recipe,
+)
 from diffbook.text import Tokenizer
 
 F64 = torch.float64
@@ -138,12 +147,71 @@ def test_where_the_walk_begins(name, spacing, unit):
 
 
 def test_recipes_name_the_rules():
-    plan = NoisePlan(TABLE, clip=2.0)
+    plan = NoisePlan(TABLE)
     rules = {name: published_recipe(plan, name).solver for name in ('DDIMScheduler', 'DDPMScheduler', 'EulerDiscreteScheduler')}
     assert rules == {'DDIMScheduler': ddim, 'DDPMScheduler': ancestral, 'EulerDiscreteScheduler': ddim}
-    assert published_recipe(plan).clip == 2.0
+    variances = {v: published_recipe(replace(plan, variance=v), 'DDPMScheduler').solver for v in ('fixed_small_log', 'fixed_large', 'learned', 'learned_range')}
+    assert list(variances.values()) == [ancestral, ancestral_large, ancestral_learned, ancestral_learned]
+    assert published_recipe(replace(plan, clip=2.0)).clip == 2.0
     with pytest.warns(UserWarning, match='the step rule of PNDMScheduler is not in this book; DDIM on its times'):
         assert published_recipe(plan, 'PNDMScheduler').solver is ddim
+
+
+@pytest.mark.parametrize('name, again', (({}, False), ({'last': 1.0, 'offset': 1}, False), ({'last': 1.0}, True)))
+def test_clipped_ddim_keeps_the_noise_of_the_estimate_before(name, again):
+    "By hand; a walk whose published one stays on its first row clips there once more. A solver of one's own has its noise worked out anew."
+    plan = NoisePlan(TABLE, clip=0.3, **name)
+    recipe = published_recipe(plan, 'DDIMScheduler')
+    denoise = lambda x, t, cond=None: 2 * x  # noqa: E731
+    x, s = torch.tensor([[0.1, -0.4, 2.0]]).double(), plan.times(5)
+    t, s = (s[-2], s[-1]) if name else (s[1], s[2])
+    at, st, as_, ss = (float(f(u)) for u in (t, s) for f in (TABLE.alpha, TABLE.sigma))
+    want = as_ * (2 * x).clamp(-0.3, 0.3) + ss * (x - at * 2 * x) / st
+    if again:
+        want = want + as_ * ((2 * want).clamp(-0.3, 0.3) - 2 * want)
+    assert_close(recipe.solver(TABLE, denoise, x, t, s), want, rtol=1e-12, atol=0)
+    drawer, net = make(plan=plan, name='DDIMScheduler')
+    theirs, own = (quiet(drawer, 'a' * 20, steps=5, scale=1.0, solver=solver) for solver in (None, ddim))
+    start = drawer._noise((1, 12, 8, 8), None, 0, 0)
+    for got, solver, f in ((theirs, recipe.solver, drawer.denoiser), (own, ddim, clip_x0(drawer.denoiser, -0.3, 0.3))):
+        *_, want = sample(f, TABLE, start, plan.times(5), solver, net.asked[0][2])
+        assert_close(got, want, rtol=0, atol=1e-12)
+    assert (theirs - own).abs().max() > 1e-3 or plan.last == 0
+
+
+@pytest.mark.parametrize('t, s, adds', ((800.0, 600.0, True), (600.0, 0.0, True), (1.0, 0.0, False)))
+def test_the_large_variance_is_that_of_the_way_forward(t, s, adds):
+    "x_t = (alpha_t / alpha_s) x_s + noise of this variance; the step from t = 1 adds none."
+    t, s = torch.tensor([t, s]).double()
+    x, zero = torch.zeros(1, 1).double(), lambda *_: torch.zeros(1, 1).double()
+    got = ancestral_large(TABLE, zero, x, t, s, noise=lambda x, s: torch.ones_like(x))
+    table = torch.cat([torch.ones(1).double(), torch.cumprod(1 - TABLE.betas, 0)])
+    assert_close(got[0, 0] ** 2, adds * (1 - table[int(t)] / table[int(s)]), rtol=1e-12, atol=0)
+
+
+def test_a_learned_variance_is_read_where_it_is_said():
+    "From the denoiser itself, or handed where it is wrapped; without it the step refuses. A pipeline hands it on."
+    class Two(nn.Module):
+        def forward(self, x, row, cond=None):
+            return torch.cat([0.5 * x, torch.full_like(x, 0.25)], 1)
+
+    plan = NoisePlan(TABLE, variance='learned')
+    denoiser, one = plan.denoiser(Two()), lambda x, s: torch.ones_like(x)
+    x, (t, s) = noise(0, 'x', 0, range(2), (3,)), torch.tensor([800.0, 600.0]).double()
+    step = partial(published_recipe(plan, 'DDPMScheduler').solver, noise=one)
+    a, b, _ = TABLE.posterior(t, s)
+    want = a * x + b * denoiser(x, t) + 0.5
+    assert_close(step(TABLE, denoiser, x, t, s), want, rtol=1e-12, atol=0)
+    wrapped = lambda *a: denoiser(*a)  # noqa: E731
+    assert_close(step(TABLE, wrapped, x, t, s, variance=denoiser.step_variance), want, rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match='give the solver variance=denoiser.step_variance'):
+        step(TABLE, wrapped, x, t, s)
+    drawer = StableDiffusion(denoiser, Letters(), Fold(), recipe=published_recipe(plan, 'DDPMScheduler'), size=16)
+    drawer.denoiser.net.one = nn.Parameter(torch.ones(1, dtype=F64))
+    start = noise(0, 'given', 0, range(1), (12, 8, 8))
+    z = quiet(drawer, 'a', steps=3, scale=2.0, latents=start)
+    *_, want = sample(drawer.denoiser, TABLE, start, plan.times(3), equip(ancestral, noise=seeded_noise(0, 'sample'), variance=denoiser.step_variance))
+    assert_close(z, want, rtol=0, atol=1e-12)
 
 
 def test_a_clip_holds_the_estimates():

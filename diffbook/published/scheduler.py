@@ -1,0 +1,235 @@
+"""Judge the settings of diffusers' schedulers by class, and say in the book's words what they mean.
+
+Every key has a verdict in `settings.py`; what a class means when it is silent stands here, for classes differ in it.
+Keys that a class does not have are left over from another class, as in many published files: diffusers ignores them, and
+so do we. Keys that no class has are refused.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffbook.core import register
+from diffbook.elbo import learned, learned_range
+from diffbook.predictions import predict_eps, predict_v, predict_x0
+from diffbook.published.settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
+from diffbook.schedules import DiscreteSchedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
+
+# Tables of betas
+
+
+def falling_betas(signal: Callable[[float], float]) -> Callable[..., Tensor]:
+    "A maker of betas (T, start, end) under which alpha_bar falls as `signal(i / T)`; no beta is above 0.999."
+
+    def betas(T: int, start: float, end: float) -> Tensor:
+        return torch.tensor([min(1 - signal((i + 1) / T) / signal(i / T), 0.999) for i in range(T)], dtype=torch.float64)
+
+    return betas
+
+
+def laplace_signal(u: float) -> float:
+    "The root of the signal's share when the log signal-to-noise ratio is Laplace's, as diffusers has it."
+    snr = math.exp(-0.5 * math.copysign(1, 0.5 - u) * math.log(1 - 2 * abs(0.5 - u) + 1e-6))
+    return math.sqrt(snr / (1 + snr))
+
+
+def sigmoid_betas(T: int, start: float, end: float) -> Tensor:
+    "Rise from `start` to `end` as a sigmoid between -6 and 6."
+    return torch.sigmoid(torch.linspace(-6, 6, T, dtype=torch.float64)) * (end - start) + start
+
+
+TABLES = {'linear': linear_betas, 'scaled_linear': scaled_linear_betas, 'squaredcos_cap_v2': lambda T, start, end: cosine_betas(T)}
+PREDICTIONS = {'epsilon': predict_eps, 'sample': predict_x0, 'v_prediction': predict_v}
+NO_SAMPLE = {name: f for name, f in PREDICTIONS.items() if name != 'sample'}  # these classes answer a network that says x0 with an error
+
+
+@register
+class RatioTable(DiscreteSchedule):
+    "A table of betas between whose rows sigma / alpha is linear, as in diffusers' Euler and its kin."
+
+    def angle(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        t = self.time(t)
+        i = t.floor().long().clamp(0, len(self.betas) - 1)
+        angles = self.tables(t.device)[1]
+        low, high, u = torch.tan(angles[i]), torch.tan(angles[i + 1]), t - i
+        ratio, slope = self.between(low, high, u)
+        return torch.where(u == 1, angles[i + 1], torch.atan(ratio)), slope / (1 + ratio**2)
+
+    def between(self, low: Tensor, high: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        "The ratio at the share u of the way from one row to the next, and its derivative."
+        return low + u * (high - low), high - low
+
+
+@register
+class LogRatioTable(RatioTable):
+    "A table of betas between whose rows log(sigma / alpha) is linear, as where diffusers looks for the time of a level."
+
+    def between(self, low: Tensor, high: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        straight, slope = super().between(low, high, u)  # below the first row, where the logarithm has no end
+        speed = torch.log(high / low.clamp(min=1e-300))
+        curved = low * torch.exp(u * speed)
+        return torch.where(low > 0, curved, straight), torch.where(low > 0, curved * speed, slope)
+
+
+# Classes
+
+VARIANCES = dict.fromkeys(('fixed_small', 'fixed_small_log', 'fixed_large')) | {'learned': learned, 'learned_range': learned_range}  # of DDPM's step -> who reads it
+RHO = 7.0
+LEVELS = {  # setting -> noise-to-signal levels between two
+    'use_karras_sigmas': lambda top, low, u: torch.lerp(top ** (1 / RHO), low ** (1 / RHO), u) ** RHO,
+    'use_exponential_sigmas': lambda top, low, u: torch.exp(torch.lerp(torch.log(top), torch.log(low), u)),
+}
+BASE = {'num_train_timesteps': 1000, 'beta_start': 1e-4, 'beta_end': 0.02, 'beta_schedule': 'linear', 'trained_betas': None,
+        'prediction_type': 'epsilon', 'timestep_spacing': 'linspace', 'steps_offset': 0}  # fmt: skip
+LEADING = BASE | {'timestep_spacing': 'leading'}
+CLIPPED = {'clip_sample': True, 'clip_sample_range': 1.0}
+THRESHOLD = {'thresholding': False, 'dynamic_thresholding_ratio': 0.995, 'sample_max_value': 1.0}
+OTHER_LEVELS = dict.fromkeys(('use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'), False)
+FLOWS = {'use_flow_sigmas': False, 'flow_shift': 1.0, 'use_dynamic_shifting': False, 'time_shift_type': 'exponential'}
+ZERO_SNR = {'rescale_betas_zero_snr': False}
+ENDS = {'final_sigmas_type': 'zero'}
+
+
+@dataclass(frozen=True)
+class Family:
+    "What a class of schedulers means when it is silent, and where it differs from the others."
+
+    silent: Mapping[str, object]  # key -> value
+    tables: Mapping[str, Callable] = None  # of betas, by name
+    predictions: Mapping[str, Callable] = None  # by name
+    whole: bool = True  # times of 'linspace' are rounded to rows
+    spare: int = 0  # times that are placed beyond the last one, and left out
+    rest: float = 0.0  # alpha_bar at the end of a table that is rescaled to end without signal
+    last: float = 0.0  # where sampling ends, if no setting says
+
+
+DDIM = Family(LEADING | CLIPPED | THRESHOLD | ZERO_SNR | {'set_alpha_to_one': True})
+DDPM = Family(LEADING | CLIPPED | THRESHOLD | ZERO_SNR | {'variance_type': 'fixed_small'},
+              TABLES | {'sigmoid': sigmoid_betas, 'laplace': falling_betas(laplace_signal)})  # fmt: skip
+SMALL = 2.0**-24
+SOLVER = BASE | THRESHOLD | OTHER_LEVELS | FLOWS | {'solver_order': 2, 'lower_order_final': True}
+FAMILIES = {
+    'DDIMScheduler': DDIM,
+    'DDIMParallelScheduler': DDIM,
+    'DDPMScheduler': DDPM,
+    'DDPMParallelScheduler': DDPM,
+    'PNDMScheduler': Family(LEADING | {'skip_prk_steps': False, 'set_alpha_to_one': False}, predictions=NO_SAMPLE),
+    'EulerDiscreteScheduler': Family(
+        BASE | ZERO_SNR | OTHER_LEVELS | ENDS | {'interpolation_type': 'linear', 'timestep_type': 'discrete', 'sigma_min': None, 'sigma_max': None},
+        predictions=PREDICTIONS | {'original_sample': predict_x0}, whole=False, rest=SMALL),
+    'EulerAncestralDiscreteScheduler': Family(BASE | ZERO_SNR, predictions=NO_SAMPLE, whole=False, rest=SMALL),
+    'HeunDiscreteScheduler': Family(
+        BASE | OTHER_LEVELS | CLIPPED | {'beta_start': 0.00085, 'beta_end': 0.012, 'clip_sample': False},
+        TABLES | {'exp': falling_betas(lambda u: math.exp(-12 * u))}, whole=False),
+    'KDPM2DiscreteScheduler': Family(BASE | OTHER_LEVELS | {'beta_start': 0.00085, 'beta_end': 0.012}, whole=False),
+    'LMSDiscreteScheduler': Family(BASE | OTHER_LEVELS, whole=False),
+    'DPMSolverMultistepScheduler': Family(
+        SOLVER | ZERO_SNR | ENDS | {'algorithm_type': 'dpmsolver++', 'solver_type': 'midpoint', 'euler_at_final': False, 'use_lu_lambdas': False,
+                                    'lambda_min_clipped': -math.inf, 'variance_type': None}, spare=1, rest=SMALL),
+    'UniPCMultistepScheduler': Family(
+        SOLVER | ZERO_SNR | ENDS | {'predict_x0': True, 'solver_type': 'bh2', 'disable_corrector': [], 'solver_p': None, 'sigma_min': None,
+                                    'sigma_max': None, 'shift_terminal': None}, spare=1, rest=SMALL),
+    'DEISMultistepScheduler': Family(SOLVER | {'algorithm_type': 'deis', 'solver_type': 'logrho'}, spare=1, last=1.0),
+}  # fmt: skip
+
+
+# Judging
+
+
+def judged(config: Mapping[str, object]) -> dict[str, object]:
+    "All settings of a class, those that its file does not say as the class means them; refuse by name what is not followed."
+    name = config.get('_class_name', 'DDIMScheduler')
+    if name not in FAMILIES:
+        why = f' ({name} is {UNREAD[name]})' if name in UNREAD else ''
+        raise ValueError(f'_class_name is {name!r}; supported here: {", ".join(FAMILIES)}{why}')
+    verdicts, silent = SCHEDULERS[name], FAMILIES[name].silent
+    for key, value in config.items():
+        verdict = verdicts.get(key) or OLD.get(key, '')
+        if verdict.startswith('refused') and value is not None and value != silent.get(key, True):
+            raise ValueError(f'{key} is {value!r}, expected {silent.get(key, True)!r} ({verdict.removeprefix("refused: ")})')
+        if not (verdict or value is None or key.startswith('_') or key in ELSEWHERE):
+            raise ValueError(f'{key} is {value!r}: no scheduler that is read here has this setting; take it out if it means nothing')
+    return dict(silent) | {key: value for key, value in config.items() if key in silent}
+
+
+def one_of(c: Mapping[str, object], key: str, known: Mapping):
+    "What the value of a setting stands for, or a ValueError with those that are known."
+    if not isinstance(c[key], str) or c[key] not in known:
+        raise ValueError(f'{key} is {c[key]!r}; supported here: {", ".join(known)}')
+    return known[c[key]]
+
+
+def table(c: Mapping[str, object], family: Family) -> Tensor:
+    "The betas that the settings describe."
+    T, rows = c['num_train_timesteps'], c['trained_betas']
+    betas = one_of(c, 'beta_schedule', family.tables or TABLES)(T, c['beta_start'], c['beta_end']) if rows is None else checked_betas(rows)
+    if len(betas) != T:
+        raise ValueError(f'trained_betas holds {len(betas)} betas and num_train_timesteps is {T}, expected the same number')
+    if not c.get('rescale_betas_zero_snr'):
+        return betas
+    betas = zero_terminal_betas(betas)
+    before = float(torch.prod(1 - betas[:-1]))
+    if family.rest and before <= family.rest:
+        raise ValueError(f'rescale_betas_zero_snr is true, and this class leaves {family.rest:.1e} of the signal at the last row, where only {before:.1e} is left at the row before; expected another table')
+    if family.rest:  # who divides by alpha ends just before zero
+        betas[-1] = 1 - family.rest / before
+    return betas
+
+
+def variance(said: str | None) -> str:
+    "The variance of DDPM's step, if it is one of those that are followed."
+    if said == 'fixed_large_log':
+        raise ValueError('variance_type is fixed_large_log, for which the step of diffusers takes the root of a negative logarithm; expected fixed_large, which is meant')
+    if said not in (None, *VARIANCES):
+        raise ValueError(f'variance_type is {said!r}, expected one of {", ".join(VARIANCES)}')
+    return said or 'fixed_small'
+
+
+def plan_arguments(config: Mapping[str, object]) -> dict[str, object]:
+    "What `NoisePlan` is made of, from the settings of a published scheduler."
+    c = judged(config)
+    family = FAMILIES[config.get('_class_name', 'DDIMScheduler')]
+    last = {'zero': 0.0, 'sigma_min': 1.0}
+    levels = [key for key in LEVELS if c.get(key)]
+    if len(levels) > 1:
+        raise ValueError(f'{" and ".join(levels)} are both true, expected one of them')
+    between = c['timestep_spacing'] == 'linspace' and not family.whole
+    kind = LogRatioTable if levels else RatioTable if between else DiscreteSchedule
+    plan = {
+        'schedule': kind(table(c, family)), 'prediction': one_of(c, 'prediction_type', family.predictions or PREDICTIONS),
+        'spacing': c['timestep_spacing'], 'offset': c['steps_offset'], 'whole': family.whole, 'spare': family.spare,
+        'halves': 3 if c.get('skip_prk_steps') is False else 0, 'levels': levels[0] if levels else None, 'clip': c['clip_sample_range'] if c.get('clip_sample') else None,
+        'variance': variance(c.get('variance_type')),
+    }  # fmt: skip
+    plan['last'] = one_of(c, 'final_sigmas_type', last) if 'final_sigmas_type' in c else float(not c['set_alpha_to_one']) if 'set_alpha_to_one' in c else family.last
+    least = float(plan['schedule'].log_snr(plan['schedule'].t_max)) / 2
+    if c.get('lambda_min_clipped', -math.inf) > least:
+        raise ValueError(f'lambda_min_clipped is {c["lambda_min_clipped"]}, expected at most {least:.3g}, half the least log signal-to-noise ratio of this table: a table that is cut is not followed')
+    return plan
+
+
+WRITTEN = ('DDIMScheduler', 'DDPMScheduler', 'PNDMScheduler', 'EulerDiscreteScheduler', 'HeunDiscreteScheduler', 'DPMSolverMultistepScheduler', 'DEISMultistepScheduler')
+
+
+def plan_settings(plan: Mapping[str, object]) -> dict[str, object]:
+    "The settings of the first class that mean this plan: they are read back, and must say the same."
+    clip, last, levels = plan['clip'], plan['last'], plan['levels']
+    betas = plan['schedule'].betas.tolist()
+    said = {
+        'num_train_timesteps': len(betas), 'trained_betas': betas, 'timestep_spacing': plan['spacing'], 'steps_offset': plan['offset'],
+        'prediction_type': next(name for name, f in PREDICTIONS.items() if f is plan['prediction']), 'clip_sample': clip is not None,
+        'clip_sample_range': clip or 1.0, 'set_alpha_to_one': last == 0, 'final_sigmas_type': 'sigma_min' if last else 'zero',
+        'skip_prk_steps': plan['halves'] == 0,
+    } | dict.fromkeys(filter(None, [levels]), True) | ({} if plan['variance'] == 'fixed_small' else {'variance_type': plan['variance']})  # fmt: skip
+    for name in WRITTEN:
+        c = {'_class_name': name} | {key: value for key, value in said.items() if key in FAMILIES[name].silent}
+        try:
+            if {k: v for k, v in plan_arguments(c).items() if k != 'schedule'} == {k: v for k, v in plan.items() if k != 'schedule'}:
+                return c
+        except ValueError:
+            continue
+    wanted = ', '.join(f'{key} {value!r}' for key, value in plan.items() if key not in ('schedule', 'prediction'))
+    raise ValueError(f'no scheduler of diffusers means {wanted}; expected a plan as load_schedule reads it')

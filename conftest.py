@@ -4,6 +4,8 @@ import io
 import os
 import random
 import re
+import signal
+import threading
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -39,6 +41,8 @@ def pytest_configure(config):
         install_import_hook('diffbook', 'beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))')
 
     torch.set_num_threads(1)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
 
 
 def pytest_collection_modifyitems(config, items):

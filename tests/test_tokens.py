@@ -85,10 +85,10 @@ SETTINGS = {  # files of a folder; all of these transformers reads, and so do we
     'specials found in capitals': {'tokenizer_config': {k: {'__type': 'AddedToken', **FLAG, 'content': c, 'normalized': True} for k, c in (('bos_token', SPECIAL[0]), ('eos_token', SPECIAL[1]))}, 'special_tokens_map': {}},
     'specials of the map': {'special_tokens_map': {'bos_token': {k: v for k, v in FLAG.items() if k != 'special'} | {'content': SPECIAL[0], 'normalized': True}}}, 'more specials': {'tokenizer_config': {'additional_special_tokens': ['<x>', '<y>']}},
     'more specials of the map': {'special_tokens_map': {'additional_special_tokens': ['<x>']}}, 'extra specials': {'tokenizer_config': {'extra_special_tokens': ['<x>']}}, 'an unknown token': {'tokenizer_config': {'unk_token': '<unk>'}, 'special_tokens_map': {'unk_token': '<unk>'}},
-    'a word that strips': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'lstrip': True, 'rstrip': True}}}}, 'a word alone': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'single_word': True, 'normalized': True}}}},
+    'a word that strips': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'lstrip': True, 'rstrip': True}}}}, 'a space that goes with a word': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'lstrip': True, 'rstrip': True}, str(TOY + 1): FLAG | {'content': ' pad ', 'normalized': True}}}}, 'a word alone': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'single_word': True, 'normalized': True}}}},
     'a flag that is not said': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): {'content': '<X>'}, str(TOY + 1): {'content': '<Y>', 'special': True}}}}, 'a piece as a word': {'tokenizer_config': {'added_tokens_decoder': {'64': FLAG | {'content': PLAIN.pieces[64]}}}},
 }  # fmt: skip
-SAID = ['a <cat-toy>, <CAT-TOY>!', '<x>', 'a <x> b', 'a<x>b', '  <X>  <x> <y><Y>', '<a><b> <A>', '!', 'red! a !', 'a <|startoftext|> b<|ENDOFTEXT|><|STARTOFTEXT|>', '<pad> <other> <unk>', 'a pad <x>', '<x> pad b', 'a pad b', 'aé', '']
+SAID = ['a <cat-toy>, <CAT-TOY>!', '<x>', 'a <x> b', 'a<x>b', '  <X>  <x> <y><Y>', '<a><b> <A>', '!', 'red! a !', 'a <|startoftext|> b<|ENDOFTEXT|><|STARTOFTEXT|>', '<pad> <other> <unk>', 'a pad <x>', '<x> pad b', 'a pad b', 'a pad <x>', '<x> pad b', 'a pad b', 'aé', '']
 
 
 @pytest.mark.parametrize('case', SETTINGS)

@@ -1,158 +1,408 @@
-"""Change the library at random, one place at a time, and see whether the tests notice.
+"""Change every module at random, one place at a time, and see whether its tests and its chapter notice.
 
-    python -m benchmarks.mutants                             # 60 mutants of each module
-    python -m benchmarks.mutants --module samplers --n 200
-    python -m benchmarks.mutants --n 0                       # all there are, as in the nightly run
+    python -m benchmarks.mutants --module samplers --n 60        # sixty changes of one module, in the order of seed 0
+    python -m benchmarks.mutants --all --n 15                    # fifteen of each; a run that was stopped goes on
+    python -m benchmarks.mutants --all --part 2/6 --seed 7       # the second sixth of the modules, other changes
+    python -m benchmarks.mutants --again                         # judge the survivors once more
+    python -m benchmarks.mutants --show                          # the shares, and who survived
 
-The operators are those of cosmic-ray (`pip install cosmic-ray`) that keep a program plausible: one arithmetic operator for
-another, one comparison for another, a number one more or less, and/or, True/False, a sign, a `not`, a loop that does not
-run. Changes of annotations and of texts are no mutants. The killers are the tests of the module and those of truth; a test
-that hangs for longer than the limit counts as red. The seeded mistakes of tests/test_mutants.py are apart from these.
+What a change may be stands in benchmarks/changes.py. The judges of a module are its tests (JUDGES) and the chapters that it
+comes from, whose cells are changed as the module is. They run in a mirror of the repository, in a child that shares the
+libraries loaded here: tests that never call the changed function are left out, quick ones come first, and the first
+that fails ends it. A change that hangs counts as noticed. The result file keeps the digest of the module that was
+judged, so that results of an older version are told apart. Why a survivor changes nothing that anybody could notice is
+written by hand in benchmarks/equivalent.json; it counts neither way. The mistakes of tests/test_mutants.py are apart from these.
 """
 
 import argparse
-import ast
-import difflib
+import contextlib
+import hashlib
+import importlib
 import json
-import random
+import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
+from benchmarks.changes import Change, draw, functions
 from benchmarks.reliability import count_tests, row
-from diffbook.training import write_file
-from tests.test_mutants import verdict
 
 ROOT = Path(__file__).parent.parent
-KILLERS = {  # module -> the tests that have to notice, the quick ones first
-    'schedules': ('test_schedules.py', 'test_truth.py', 'test_bad_input.py', 'test_samplers.py'),
-    'samplers': ('test_samplers.py', 'test_truth.py', 'test_bad_input.py', 'test_cli.py'),
-    'losses': ('test_losses.py', 'test_truth.py', 'test_bad_input.py', 'test_conditioning.py'),
-    'training': ('test_training.py', 'test_reliability.py', 'test_bad_input.py'),
-}
-ARITHMETIC = ('Add', 'Sub', 'Mul', 'Div', 'Pow')
-PLAIN = ('AddNot', 'ReplaceTrueWithFalse', 'ReplaceFalseWithTrue', 'ReplaceAndWithOr', 'ReplaceOrWithAnd', 'NumberReplacer', 'ZeroIterationForLoop')
+RESULTS = ROOT / 'benchmarks' / 'results' / 'mutants.json'
+EQUIVALENT = ROOT / 'benchmarks' / 'equivalent.json'
+APART = ('__init__.py', '_modidx.py')  # no code of ours; the graders in exercises/ have judges of another kind
+JUDGES = {  # module -> tests beside test_<module>.py, which always judges
+    'cli': ('test_readme.py',),
+    'conditioning': ('test_clip.py',),
+    'convert': ('test_pretrained.py', 'test_bad_input.py'),
+    'core': ('test_truth.py', 'test_bad_input.py'),
+    'demo': ('test_cli.py', 'test_readme.py'),
+    'elbo': ('test_truth.py', 'test_bad_input.py'),
+    'exact': ('test_truth.py',),
+    'exercise': ('test_ledger.py', 'ranks.py'),
+    'gaussian': ('test_truth.py',),
+    'guidance': ('test_truth.py',),
+    'losses': ('test_truth.py', 'test_bad_input.py'),
+    'markov': ('test_truth.py',),
+    'nets.clip': ('parity/test_clip_parity.py',),
+    'nets.unet': ('parity/test_unet_parity.py',),
+    'nets.vae': ('test_latents.py', 'parity/test_vae_parity.py'),
+    'predictions': ('test_truth.py',),
+    'pretrained': ('test_folders.py', 'test_bad_input.py', 'parity/test_pretrained_parity.py'),
+    'published.folders': ('test_pretrained.py', 'test_stable_diffusion.py'),
+    'published.foreign': ('test_folders.py', 'test_pretrained.py'),
+    'published.networks': ('test_published.py', 'test_stable_diffusion.py', 'parity/test_settings_parity.py'),
+    'published.scheduler': ('test_published.py', 'test_pretrained.py', 'test_folders.py', 'parity/test_schedulers_parity.py'),
+    'published.settings': ('test_published.py', 'parity/test_settings_parity.py', 'parity/test_schedulers_parity.py'),
+    'published.single': ('test_stable_diffusion.py', 'test_folders.py'),
+    'published.tokens': ('test_clip.py',),
+    'runs': ('test_training.py', 'test_cli.py'),
+    'samplers': ('test_truth.py', 'test_bad_input.py'),
+    'schedules': ('test_truth.py', 'test_bad_input.py', 'test_samplers.py'),
+    'stable_diffusion': ('parity/test_schedulers_parity.py', 'parity/test_pipeline_parity.py'),
+    'text': ('test_tokens.py',),
+    'training': ('test_bad_input.py',),
+}  # fmt: skip
 
 
-def operators() -> list:
-    "The operators of cosmic-ray that keep a program plausible."
-    from cosmic_ray.operators.provider import _OPERATORS
-
-    binary = {f'ReplaceBinaryOperator_{a}_{b}' for a in ARITHMETIC for b in ARITHMETIC}
-    wanted = lambda name: name in binary or name in PLAIN or name.startswith(('ReplaceComparisonOperator', 'ReplaceUnaryOperator'))  # noqa: E731
-    return [operator() for name, operator in sorted(_OPERATORS.items()) if wanted(name)]
+def modules() -> dict[str, Path]:
+    "Every module with code of ours by its name within the package."
+    package = ROOT / 'diffbook'
+    files = [p for folder in ('.', 'nets', 'store', 'published') for p in sorted((package / folder).glob('*.py')) if p.name not in APART]
+    return {'.'.join(p.relative_to(package).with_suffix('').parts): p for p in files}
 
 
-class Bare(ast.NodeTransformer):
-    "Take away what is no part of the computation: annotations, and texts but for single words."
-
-    def visit_arg(self, node: ast.arg) -> ast.arg:
-        node.annotation = None
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        node.returns = None
-        return self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AnnAssign:
-        node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
-
-    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
-        return ast.Raise(ast.Name(node.exc.func.id) if isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name) else node.exc)
+def judges(module: str) -> list[str]:
+    "The tests of a module, those named after it first."
+    own = (f'test_{module.rpartition(".")[2]}.py',)
+    return [f'tests/{name}' for name in dict.fromkeys(own + JUDGES.get(module, ())) if (ROOT / 'tests' / name).exists()]
 
 
-def bare(source: str) -> str:
-    return ast.dump(Bare().visit(ast.parse(source)))
+def digest(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
-def mutants(source: str, seed: object) -> Iterator[str]:
-    "Sources that differ from this one in one place, in an order drawn at random."
-    from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import MutationVisitor
+def cells(source: str) -> list[tuple[int, int, str, str]]:
+    "Start and end of each piece of a module in bytes, and the chapter and the cell that it comes from; none if written by hand."
+    marks = [*re.finditer(rb'^# %% (?:\.\./)+nbs/(\S+) #(\S+)\n', source.encode(), re.M)]
+    ends = [m.start() for m in marks[1:]] + [len(source.encode())][: len(marks)]
+    return [(m.end(), end, m[1].decode(), m[2].decode()) for m, end in zip(marks, ends, strict=True)]
 
-    nodes, own = list(ast_nodes(get_ast(source))), bare(source)
-    places = [(op, k) for op in operators() for k in range(sum(len(list(op.mutation_positions(node))) for node in nodes))]
-    random.Random(seed).shuffle(places)
-    for operator, occurrence in places:
+
+@dataclass
+class Mirror:
+    "A copy of the repository in which one module at a time is changed."
+
+    module: str
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix='mutants-')))
+
+    def __post_init__(self):
+        ignored = shutil.ignore_patterns('.*', '__pycache__', 'out', '_docs', '_proc', 'data', 'zoo')
+        shutil.copytree(ROOT, self.folder, ignore=ignored, symlinks=True, dirs_exist_ok=True)
+        (self.folder / 'diffbook' / 'zoo').symlink_to(ROOT / 'diffbook' / 'zoo')
+        self.path = self.folder / modules()[self.module].relative_to(ROOT)
+        self.source = self.path.read_text(encoding='utf-8')
+        self.chapters = list(dict.fromkeys(chapter for *_, chapter, _ in cells(self.source)))
+
+    def judges(self, change: Change | None) -> list[str]:
+        "The tests, then the chapter whose cell is changed."
+        own = [chapter for a, b, chapter, _ in cells(self.source) if change is None or a <= change.start < b]
+        return judges(self.module) + [f'nbs/{chapter}' for chapter in dict.fromkeys(own)]
+
+    @contextlib.contextmanager
+    def changed(self, change: Change):
+        "The module with the change, and its chapter too; both are put back with their times, so that what was compiled stays valid."
+        edits = {self.path: change.apply(self.source)}
+        for a, b, chapter, cell in cells(self.source):
+            if a <= change.start < b:
+                path = self.folder / 'nbs' / chapter
+                notebook = json.loads(path.read_text(encoding='utf-8'))
+                (found,) = [c for c in notebook['cells'] if c.get('id') == cell]
+                found['source'] = changed_cell(''.join(found['source']), self.source, a, b, change)
+                edits[path] = json.dumps(notebook)
+        kept = {path: (path.read_bytes(), path.stat()) for path in edits}
         try:
-            mutant = MutationVisitor.mutate_code(source, operator, occurrence)
-            if bare(mutant) != own:
-                yield mutant
-        except SyntaxError:
-            pass
+            for path, text in edits.items():
+                path.write_text(text, encoding='utf-8')
+            yield
+        finally:
+            for path, (content, stat) in kept.items():
+                path.write_bytes(content)
+                os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def change(source: str, mutant: str) -> str:
-    "The lines that differ."
-    lines = difflib.unified_diff(source.splitlines(), mutant.splitlines(), n=0, lineterm='')
-    return '\n'.join(line for line in lines if not line.startswith(('---', '+++')))
+def changed_cell(cell: str, source: str, a: int, b: int, change: Change) -> str:
+    "A cell with the change that is made in its piece of the module, which runs from byte a to byte b."
+    grown = len(change.new.encode()) - (change.end - change.start)
+    old = source.encode()[a:b].decode().strip('\n')
+    new = change.apply(source).encode()[a : b + grown].decode().strip('\n')
+    if cell.count(old) != 1:
+        raise ValueError(f'a cell does not hold its piece of the module, {old[:60]!r}; run nbdev_export')
+    return cell.replace(old, new)
 
 
-def judge(module: str, n: int, seed: int, limit: float) -> dict:
-    "Try mutants of one module."
+class Watch:
+    "A plugin of pytest: note who calls which functions of the module, how long it takes, and who fails first."
+
+    def __init__(self, path: Path, known: dict | None = None, reach: tuple[int, int] | None = None):
+        self.path, self.known, self.reach = str(path), known, reach
+        self.seconds, self.lines, self.failed, self.who = {}, {}, None, ''
+
+    def trace(self, frame, event, arg):
+        if frame.f_code.co_filename == self.path:
+            self.lines.setdefault(self.who, set()).add(frame.f_code.co_firstlineno)
+
+    def pytest_pycollect_makemodule(self, module_path):
+        self.who = str(module_path.relative_to(Path.cwd()))
+
+    def pytest_runtest_logstart(self, nodeid):
+        self.who = nodeid.partition('::')[0]  # what a fixture calls may be asked for by every test of the file
+
+    def pytest_runtest_call(self, item):
+        self.who = item.nodeid
+
+    def pytest_runtest_teardown(self, item):
+        self.who = item.nodeid.partition('::')[0]
+
+    def pytest_collection_modifyitems(self, config, items):
+        if self.known is None:
+            return
+        wanted = [item for item in items if self.reaches(item.nodeid)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+        items[:] = sorted(wanted, key=lambda item: self.known['seconds'].get(item.nodeid, 0))
+
+    def reaches(self, node: str) -> bool:
+        "Whether a test called the changed function; all do if it is no function, and those not seen before."
+        if self.reach is None or node not in self.known['seconds'] or node.startswith('nbs/'):
+            return True
+        lines = {*self.known['lines'].get(node, ()), *self.known['lines'].get(node.partition('::')[0], ())}
+        return node in self.known['apart'] or any(self.reach[0] <= line <= self.reach[1] for line in lines)
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+
+    def pytest_collectreport(self, report):
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+
+
+def run_judges(folder: Path, names: list[str], watch: Watch, fresh: bool) -> None:
+    "Run judges in this process, a child, until one fails; leave what was seen in the mirror."
+    import pytest
+
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, '__file__', None) or '/')
+        if name != '__main__' and (ROOT in file.parents or name.split('.')[0] in ('diffbook', 'benchmarks', 'tests', 'tools')):
+            del sys.modules[name]
+    sys.dont_write_bytecode = not fresh
+    sys.path[:] = [str(folder), *(p for p in sys.path if Path(p or '.').resolve() != ROOT)]
+    os.environ['PYTHONPATH'] = str(folder)
+    os.environ['PYTHONDONTWRITEBYTECODE'] = '1'
+    os.chdir(folder)
+    with open(folder / 'log', 'wb') as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    apart = set()  # who starts processes, in which nothing is seen
+    if fresh:
+        sys.addaudithook(lambda event, _: apart.add(watch.who) if event in ('subprocess.Popen', 'os.fork', 'os.posix_spawn') else None)
+    code = 0
+    for name in names:
+        if watch.known and not any(watch.reaches(node) for node in watch.known['seconds'] if node.partition('::')[0] == name):
+            continue
+        if fresh and name.endswith('.py'):
+            sys.settrace(watch.trace)
+        code = int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '--tb=short', name], plugins=[watch]))
+        sys.settrace(None)
+        if code not in (0, 5):  # 5: none was chosen
+            break
+    said = {'code': 0 if code == 5 else code, 'failed': watch.failed, 'seconds': watch.seconds}
+    said |= {'lines': {who: sorted(lines) for who, lines in watch.lines.items()}, 'apart': sorted(apart)}
+    (folder / 'seen.json').write_text(json.dumps(said))
+
+
+def in_child(limit: float, folder: Path, *args) -> dict:
+    "Run judges in a child that shares our loaded libraries; what it saw, or how it ended."
+    (folder / 'seen.json').unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setpgid(0, 0)
+            run_judges(folder, *args)
+        finally:
+            os._exit(0)
+    end = time.monotonic() + limit
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > end:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return {'code': -1, 'failed': f'longer than {limit:.0f} s'}
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):  # what a test left running
+        os.killpg(child, signal.SIGKILL)
+    if (folder / 'seen.json').exists():
+        return json.loads((folder / 'seen.json').read_text())
+    return {'code': 70, 'failed': f'ended with {os.waitstatus_to_exitcode(done[1])}'}
+
+
+def warm(names: list[str]) -> None:
+    "Load what judges load, once."
+    slow = ['diffusers', 'transformers', 'torchmetrics'] if any('parity' in name for name in names) else []
+    for name in ('pytest', 'torch', 'torchvision', 'torch.testing', 'numpy', 'scipy.stats', 'scipy.integrate', 'hypothesis', 'mpmath', 'matplotlib.pyplot',
+                 'PIL.Image', 'safetensors.torch', 'typer.testing', 'einops', 'jaxtyping', 'fastcore.test', 'execnb.shell', 'nbdev.test', *slow):  # fmt: skip
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    sys.modules['torch'].set_num_threads(1)
+
+
+@cache
+def reasons() -> dict[tuple[str, str, str], str]:
+    "Why some changes cannot be noticed, by module and lines before and after."
+    listed = json.loads(EQUIVALENT.read_text(encoding='utf-8')) if EQUIVALENT.exists() else []
+    return {(one['module'], one['old'], one['new']): one['why'] for one in listed}
+
+
+def summary(module: str, part: dict) -> dict:
+    "Count the verdicts of one module; a survivor with a reason is equivalent."
+    said = lambda m: 'equivalent' if m['verdict'] == 'survived' and (module, m['old'], m['new']) in reasons() else m['verdict']  # noqa: E731
+    counts = Counter(said(m) for m in part['mutants'])
+    red, tried = counts['killed'] + counts['hung'], len(part['mutants']) - counts['equivalent']
+    return {'tried': tried, 'noticed': red, 'share': round(red / tried, 4) if tried else None, 'equivalent': counts['equivalent'], 'hung': counts['hung']}
+
+
+def survivors(module: str, part: dict) -> list[dict]:
+    return [m for m in part['mutants'] if m['verdict'] == 'survived' and (module, m['old'], m['new']) not in reasons()]
+
+
+def read_results(path: Path = RESULTS) -> dict:
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+
+
+def write_results(report: dict, path: Path) -> None:
+    part = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    part.write_text(json.dumps(dict(sorted(report.items())), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+    os.replace(part, path)
+
+
+def judge(module: str, n: int, seed: int, limit: float, before: dict | None = None, again: bool = False, keep=lambda part: None) -> dict:
+    "Try changes of one module, those of an earlier run of this seed and source left out; `keep` is called after each."
     from tqdm import tqdm
 
-    folder = Path(tempfile.mkdtemp())
-    shutil.copytree(ROOT / 'diffbook', folder / 'diffbook', ignore=shutil.ignore_patterns('__pycache__'))
-    path = folder / 'diffbook' / f'{module}.py'
-    source = path.read_text(encoding='utf-8')
-    tests = tuple(t for t in KILLERS[module] if (ROOT / 'tests' / t).exists())
-    begun = time.monotonic()
-    if verdict(folder, tests, folder / 'log', 20 * limit):
-        raise RuntimeError(f'the tests of {module} fail without a mutant:\n' + (folder / 'log').read_text(errors='replace')[-2000:])
-    limit = max(limit, 5 * (time.monotonic() - begun))
-    some = list(islice(mutants(source, f'{seed} {module}'), n or None))
-    counts, alive = {'killed': 0, 'survived': 0, 'hung': 0}, []
-    for mutant in (bar := tqdm(some, desc=module, unit='mutant', disable=False)):
-        path.write_text(mutant, encoding='utf-8')
-        code = verdict(folder, tests, folder / 'log', limit)
-        counts[said := {0: 'survived', -signal.SIGKILL: 'hung'}.get(code, 'killed')] += 1
-        if said == 'survived':
-            alive.append(change(source, mutant))
-        bar.set_postfix(counts)
-    shutil.rmtree(folder)
-    red = counts['killed'] + counts['hung']
-    return {'tried': len(some), **counts, 'share killed': round(red / len(some), 4), 'tests': list(tests), 'survivors': alive}
+    mirror = Mirror(module)
+    try:
+        if before and before['digest'] != digest(mirror.source):
+            before = None  # of an older version
+        if again and before is None:
+            return {}
+        same = before and (again or before['seed'] == seed)
+        part = {'digest': digest(mirror.source), 'seed': before['seed'] if again else seed, 'judges': mirror.judges(None), 'mutants': before['mutants'] if same else []}
+        wanted = list(draw(mirror.source, f'{part["seed"]} {module}') if n == 0 else islice(draw(mirror.source, f'{part["seed"]} {module}'), max(n, again * len(part['mutants']))))
+        known = {(m['line'], m['operator'], m['old'], m['new']): m for m in part['mutants']}
+        todo = []
+        for change in wanted:
+            old, new = change.lines(mirror.source)
+            seen = known.get((change.line, change.operator, old, new))
+            if (seen is None and not again) or (seen is not None and again and seen['verdict'] == 'survived'):
+                todo.append((change, old, new))
+        if not todo:
+            return part
+        names = mirror.judges(None)
+        warm(names)
+        begun = time.monotonic()
+        base = in_child(40 * limit, mirror.folder, names, Watch(mirror.path), True)
+        if base['code']:
+            log = (mirror.folder / 'log').read_text(errors='replace')[-3000:]
+            raise RuntimeError(f'a judge of {module} fails without a change ({base["failed"]}):\n{log}')
+        limit = max(limit, 3 * (time.monotonic() - begun))
+        bar = tqdm(todo, desc=module, unit='change', disable=False)
+        for change, old, new in bar:
+            reach = next((f for f in functions(mirror.source) if f[0] <= change.line <= f[1]), None)
+            with mirror.changed(change):
+                seen = in_child(limit, mirror.folder, mirror.judges(change), Watch(mirror.path, base, reach), False)
+            verdict = 'hung' if seen['code'] == -1 else 'killed' if seen['code'] else 'survived'
+            one = {'line': change.line, 'operator': change.operator, 'old': old, 'new': new, 'verdict': verdict, 'by': seen['failed']}
+            part['mutants'] = [m for m in part['mutants'] if (m['line'], m['operator'], m['old'], m['new']) != (change.line, change.operator, old, new)] + [one]
+            bar.set_postfix({k: v for k, v in summary(module, part).items() if k in ('tried', 'noticed')})
+            keep(part)
+        return part
+    finally:
+        shutil.rmtree(mirror.folder)
+
+
+def overall(report: dict) -> dict:
+    "The share by module and of all; modules that changed since are named."
+    there, parts = modules(), {module: summary(module, part) for module, part in report.items()}
+    tried, noticed = (sum(part[k] for part in parts.values()) for k in ('tried', 'noticed'))
+    older = [m for m, part in report.items() if m not in there or digest(there[m].read_text(encoding='utf-8')) != part['digest']]
+    return {'tried': tried, 'noticed': noticed, 'share': round(noticed / tried, 4) if tried else None, 'of an older version': older,
+            'not judged': [m for m in there if m not in report], 'modules': parts}  # fmt: skip
+
+
+def show(report: dict) -> None:
+    total = overall(report)
+    for module, part in total['modules'].items():
+        print(f'{module:20} {part["noticed"]:4} of {part["tried"]:4} noticed, {part["equivalent"]} equivalent' + ', of an older version' * (module in total['of an older version']))
+        for m in survivors(module, report[module]):
+            print(f'    line {m["line"]}, {m["operator"]}\n      - {m["old"]}\n      + {m["new"]}')
+    print(f'{total["noticed"]} of {total["tried"]} noticed; not judged: {", ".join(total["not judged"]) or "none"}')
 
 
 @row('G13', 'the tests can fail', goal='60 of 60 seeded mistakes and 90 % of random changes noticed')
 def g13(short: bool, seed: int) -> dict:
-    "Make each mistake of the museum in a copy of the library and run the test that is named beside it; then change schedules, samplers, losses and checkpoints at random, ten times each, one place at a time, and run their tests (the nightly run: 300 times each)."
+    "Make each mistake of the museum in a copy of the library and run the test that is named beside it. For random changes of every module, one place at a time, read the result file of `python -m benchmarks.mutants --all` (the nightly run: other changes every night); the short form judges two of the ledger."
     seeded = count_tests('tests/test_mutants.py', 'killed and (noise or sign)' if short else 'test_mutant_is_killed')
-    parts = {module: judge(module, 2 if short else 10, seed, 60) for module in (('losses',) if short else KILLERS)}
-    tried, noticed = (sum(sum(part[k] for k in keys) for part in parts.values()) for keys in (('tried',), ('killed', 'hung')))
+    total = overall({'ledger': judge('ledger', 2, seed, 60)} if short else read_results())
     return {
-        'figure': f'{seeded["figure"]} seeded, {noticed} of {tried} drawn', 'met': seeded['met'] and noticed >= 0.9 * tried, 'n': seeded['n'] + tried,
-        'seeded': seeded, 'parts': parts,
+        'figure': f'{seeded["figure"]} seeded, {total["noticed"]} of {total["tried"]} drawn', 'met': seeded['met'] and total['noticed'] >= 0.9 * total['tried'] > 0,
+        'n': seeded['n'] + total['tried'], 'seeded': seeded, 'drawn': total,
     }  # fmt: skip
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--module', nargs='+', choices=KILLERS, default=list(KILLERS))
-    parser.add_argument('--n', type=int, default=60, help='mutants of each module; 0: all')
+    parser.add_argument('--module', nargs='+', choices=modules(), metavar='NAME', help='such as samplers or nets.unet')
+    parser.add_argument('--all', action='store_true', help='every module of the package')
+    parser.add_argument('--part', default='1/1', help='of the modules, such as 2/6: the second of six shares')
+    parser.add_argument('--n', type=int, default=15, help='changes of each module; 0: all there are')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--least', type=float, help='end with 1 if a smaller share is noticed')
-    parser.add_argument('--limit', type=float, default=60, help='seconds until a test counts as hanging, at least')
-    parser.add_argument('--out', type=Path, default=ROOT / 'benchmarks' / 'results' / 'mutants.json')
-    a = parser.parse_args()
-    import hypothesis  # noqa: F401  loaded once, before the forks
-    import scipy.stats  # noqa: F401
-    import torch
+    parser.add_argument('--again', action='store_true', help='judge the survivors of the result file once more')
+    parser.add_argument('--least', type=float, help='end with 1 if a smaller share of all is noticed')
+    parser.add_argument('--limit', type=float, default=60, help='seconds until a change counts as hanging, at least')
+    parser.add_argument('--out', type=Path, default=RESULTS, help='the result file, which is read and gone on with')
+    parser.add_argument('--show', action='store_true', help='print the result file and run nothing')
+    a = parser.parse_args(argv)
+    report = read_results(a.out)
+    if a.show:
+        show(report)
+        return 0
+    k, parts = map(int, a.part.split('/'))
+    chosen = a.module or (list(report) if a.again else list(modules()) if a.all else parser.error('name modules with --module, or say --all, --again or --show'))
+    chosen, wrong = chosen[k - 1 :: parts], []
+    import conftest  # noqa: F401  the quiet surroundings of the tests, and where data lies
 
-    torch.set_num_threads(1)
-    report = json.loads(a.out.read_text()) if a.out.exists() else {}
-    for module in a.module:
-        report[module] = {'command': f'python -m benchmarks.mutants --module {module} --n {a.n} --seed {a.seed}', **judge(module, a.n, a.seed, a.limit)}
-        print(module, {k: v for k, v in report[module].items() if k not in ('survivors', 'tests', 'command')}, flush=True)
-        write_file(a.out, (json.dumps(report, indent=1) + '\n').encode())
-    return int(a.least is not None and any(report[module]['share killed'] < a.least for module in a.module))
+    for module in chosen:
+        keep = lambda part, module=module: write_results(report | {module: part}, a.out)  # noqa: E731
+        try:
+            if part := judge(module, a.n, a.seed, a.limit, report.get(module), a.again, keep):
+                report[module] = part
+                write_results(report, a.out)
+        except (RuntimeError, ValueError) as error:  # the other modules are judged all the same
+            wrong.append(module)
+            print(error, file=sys.stderr)
+    found = {module: report[module] for module in chosen if module in report}
+    show(found)
+    total = overall(found)
+    return int(bool(wrong) or (a.least is not None and (total['share'] or 0) < a.least))
 
 
 if __name__ == '__main__':

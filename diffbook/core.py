@@ -103,7 +103,7 @@ def match_dims(
     x: Tensor,  # shape (b, ...)
 ) -> Tensor:  # t with trailing axes, in the dtype and on the device of x
     "Give `t` the axes it needs to multiply the batch `x`."
-    t = torch.as_tensor(t)
+    t = t if isinstance(t, Tensor) else torch.as_tensor(t, dtype=x.dtype)  # a number is not rounded to float32 on its way
     if t.ndim > 1 or (t.ndim == 1 and (x.ndim == 0 or t.shape[0] != x.shape[0])):
         raise ValueError(f't has shape {tuple(t.shape)}, expected () or ({x.shape[0] if x.ndim else 1},) for x of shape {tuple(x.shape)}')
     return t.to(device=x.device, dtype=x.dtype).reshape(t.shape + (1,) * (x.ndim - t.ndim if t.ndim else 0))

@@ -330,5 +330,5 @@ def slerp(
     length = lambda v: v.flatten(1).norm(dim=1)
     cosine = (x * y).flatten(1).sum(1) / (length(x) * length(y))
     angle = match_dims(torch.acos(cosine.clamp(-1, 1)).clamp_min(1e-6), x)  # at 0 the arc is the line
-    weight = match_dims(weight, x)
+    weight = match_dims(as_time(weight), x)
     return (torch.sin((1 - weight) * angle) * x + torch.sin(weight * angle) * y) / torch.sin(angle)

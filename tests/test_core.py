@@ -209,3 +209,8 @@ def test_a_name_of_the_library_stays_the_librarys():
         pass
 
     assert REGISTRY['RectifiedFlowSchedule'] is library
+
+
+def test_a_plain_number_keeps_its_digits():
+    x = torch.ones(2, 3, dtype=torch.float64)
+    assert match_dims(0.3, x).item() == 0.3 and match_dims(2**53 - 1, x).item() == 2**53 - 1

@@ -169,6 +169,14 @@ def test_condition_on_nothing_on_the_unrelated_and_twice_on_the_same():
     close(condition(copy @ mean[:2], two, [1, 2], [0.7, 0.7]), once, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize('unit', [1e-12, 1.0, 1e12])
+def test_symmetry_is_asked_for_to_nine_digits_in_any_unit(unit):
+    cov = lambda other: [[unit, 0.5 * unit], [other * unit, unit]]
+    close(condition([0.0, 0.0], cov(0.5 + 1e-13), [0], [2.0])[0], torch.tensor([1.0]).double(), rtol=1e-9, atol=0)
+    with pytest.raises(ValueError, match='not symmetric'):
+        condition([0.0, 0.0], cov(0.5 + 1e-7), [0], [2.0])
+
+
 def test_condition_holds_posterior():
     m, v, alpha, sigma, x = 0.2, 1.4, 0.6, 0.5, -1.1
     cov = [[v, alpha * v], [alpha * v, alpha**2 * v + sigma**2]]

@@ -334,6 +334,8 @@ def test_every_option_of_training_a_judge_changes_what_it_promises():
         assert apart(losses(epochs=3, **options), base), options
     assert not apart(losses(epochs=1, mirror=False, seed=1), losses(epochs=1, mirror=False)), 'one batch of all has no order'
     assert apart(losses(epochs=1, mirror=False, batch_size=5, seed=1), losses(epochs=1, mirror=False, batch_size=5))
+    data = metrics.Dataset(data.images[:1].repeat(20, 1, 1, 1), torch.zeros(20, dtype=torch.long))  # one image: what differs is how many are mirrored
+    assert apart(losses(epochs=3, seed=1), losses(epochs=3))
 
 
 def test_judge_is_built_from_its_description():

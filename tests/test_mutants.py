@@ -195,12 +195,12 @@ MUTANTS = {
     # training
     'decay of the average exchanged': (
         'ai2cm/ace#349', 'training.py',
-        'theirs, 1 - ema_decay(', 'theirs, ema_decay(',
+        'named_parameters()), 1 - ema_decay(', 'named_parameters()), ema_decay(',
         'test_training.py::test_average_equals_torch_swa_with_buffers',
     ),
     'buffers of the average forgotten': (
         'pytorch#84053, ignite#2590', 'training.py',
-        'kept.copy_(new)', 'pass',
+        'kept.copy_(value)', 'pass',
         'test_training.py::test_average_equals_torch_swa_with_buffers',
     ),
     'a lock that two may hold': (
@@ -247,17 +247,17 @@ MUTANTS = {
     ),
     'DDIM that ends at alpha_bar_1': (
         'latent-diffusion util.py, Stability#345', 'samplers.py',
-        'return torch.round(uniform_times(schedule, n))', 'return torch.round(uniform_times(schedule, n)).clamp_min(1)',
+        'dtype=torch.float64) * span / n)', 'dtype=torch.float64) * span / n).clamp_min(1)',
         'test_samplers.py::test_trailing_is_the_published_formula[7]',
     ),
     'levels cut off, not rounded': (
         'diffusers#13768', 'samplers.py',
-        'return torch.round(uniform_times(schedule, n))', 'return torch.floor(uniform_times(schedule, n))',
+        'return torch.round(schedule.t_max - torch.arange(', 'return torch.floor(schedule.t_max - torch.arange(',
         'test_samplers.py::test_trailing_is_the_published_formula[7]',
     ),
     'the last level twice': (
         'diffusers PR#6477', 'samplers.py',
-        'inner = positive(n) - 1 if low < least else n', 'inner = positive(n) - 1',
+        'inner = positive(n) - 1 if end < low else n', 'inner = positive(n) - 1',
         'test_samplers.py::test_grids_fall_from_t_max_to_t_min[exponential-7]',
     ),
     'previous level by subtraction': (
@@ -527,16 +527,16 @@ MUTANTS = {
     # pretrained
     'an offset of the steps forgotten': (
         'diffusers: steps_offset', 'pretrained.py',
-        '(step * (T // n)).flip(0) + offset + 1', '(step * (T // n)).flip(0) + 1',
+        '* (T // m) + plan.offset + 1', '* (T // m) + 1',
         'test_pretrained.py::test_times_of_a_plan',
     ),
     'a published net told the time from 1': (
         'labml, CompVis: timesteps count from 0', 'pretrained.py',
-        'noise_input=table_index)', 'noise_input=lambda s, t: table_index(s, t) + 1)',
+        'noise_input=table_index, ', 'noise_input=lambda s, t: table_index(s, t) + 1, ',
         'test_pretrained.py::test_the_denoiser_of_a_plan_tells_the_published_time',
     ),
     'an index that leads out of its folder': (
-        'path traversal in a weight map', 'pretrained.py',
+        'path traversal in a weight map', 'published/folders.py',
         "if PurePosixPath(name).name != name or '\\\\' in name or not", 'if not',
         'test_pretrained.py::test_damaged_folders_are_refused',
     ),
@@ -640,7 +640,7 @@ MUTANTS = {
         'test_bad_input.py::test_case[ours is a key twice]',
     ),
     'an index that leaves its folder': (
-        'shards named ../', 'pretrained.py',
+        'shards named ../', 'published/folders.py',
         'if PurePosixPath(name).name != name or', 'if',
         "test_bad_input.py::test_case[index names '../x.safetensors']",
     ),

@@ -55,6 +55,8 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
     assert '`first-run.json`): one object was right in {}, a new kind in {} and two objects in {}.'.format(*shares) in text
     before = json.loads((ROOT / 'diffbook/zoo/shapes/before-near-misses.json').read_text(encoding='utf-8'))['rows'][1]['all']
     assert f'the same network had {before:.1%} of the pictures of two objects right' in text
+    longer = json.loads((ROOT / 'diffbook/zoo/shapes/first-tower-longer.json').read_text(encoding='utf-8'))['rows'][1]
+    assert f'with that first tower it had {longer["all"]:.1%} ({longer["low"]:.1%} to {longer["high"]:.1%}; `first-tower-longer.json`)' in text
     for row in json.loads((ROOT / 'diffbook/zoo/emoji/report.json').read_text(encoding='utf-8'))['rows']:
         copied = '' if row['copy_rate'] is None else f'{row["copy_rate"]:.0%}'
         assert f'| {row["frechet"]:.4f} | {row["retrieval, seen"]:.1%} | {row["retrieval, unseen"]:.1%} | {row["detail"]:.3f} | {copied} |' in text

@@ -734,6 +734,7 @@ CHAPTER_RULES = [
     equations_have_ids,
     equations_are_checked,
     claims_are_measured,
+    summaries_are_measured,
     references_resolve,
     links_resolve,
     formulas_parse,

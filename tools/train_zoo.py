@@ -111,6 +111,7 @@ RECIPES = {
         garment_model, lambda model, root, seed: load_data('fashion-mnist', 'train', root).images, garment_loss, 'fashion-mnist', (1, 28, 28), 20_000
     ),
     'shapes': Recipe(lambda: text_model('clip-near-misses'), shapes_data, text_loss, 'shapes', (3, 32, 32), 5400, 32, lr=1.5e-3, ema=0.999, bf16=True),
+    'shapes-first-tower': Recipe(lambda: text_model('clip-shapes'), shapes_data, text_loss, 'shapes', (3, 32, 32), 13_000, 32, lr=1.3e-3, ema=0.999, bf16=True),  # chapter 44's control
     'emoji-latent': Recipe(lambda: emoji_model(4, 1, CosineSchedule()), emoji_latents, latent_loss, 'emoji', (4, 16, 16), 6500, 32, lr=1.5e-3, ema=0.999, bf16=True, codec='emoji-vae'),
     'emoji-64': Recipe(lambda: emoji_model(3, 4, ShiftedSchedule(CosineSchedule(), 2.0)), emoji_pixels, text_loss, 'emoji', (3, 64, 64), 8000, 32, lr=1.5e-3, ema=0.999, bf16=True),
 }

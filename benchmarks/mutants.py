@@ -64,7 +64,7 @@ JUDGES = {  # module -> tests beside test_<module>.py, which always judges
     'published.scheduler': ('test_published.py', 'test_pretrained.py', 'test_folders.py', 'parity/test_schedulers_parity.py'),
     'published.settings': ('test_published.py', 'parity/test_settings_parity.py', 'parity/test_schedulers_parity.py'),
     'published.single': ('test_stable_diffusion.py', 'test_folders.py'),
-    'published.tokens': ('test_clip.py',),
+    'published.tokens': ('test_pretrained.py', 'test_clip.py'),
     'runs': ('test_training.py', 'test_cli.py'),
     'samplers': ('test_truth.py', 'test_bad_input.py'),
     'schedules': ('test_truth.py', 'test_bad_input.py', 'test_samplers.py'),

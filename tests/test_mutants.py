@@ -247,17 +247,18 @@ MUTANTS = {
     ),
     'DDIM that ends at alpha_bar_1': (
         'latent-diffusion util.py, Stability#345', 'samplers.py',
-        'return torch.round(uniform_times(schedule, n))', 'return torch.round(uniform_times(schedule, n)).clamp_min(1)',
+        'return torch.round(schedule.t_max - torch.arange(n + 1, dtype=torch.float64) * span / n)',
+        'return torch.round(schedule.t_max - torch.arange(n + 1, dtype=torch.float64) * span / n).clamp_min(1)',
         'test_samplers.py::test_trailing_is_the_published_formula[7]',
     ),
     'levels cut off, not rounded': (
         'diffusers#13768', 'samplers.py',
-        'return torch.round(uniform_times(schedule, n))', 'return torch.floor(uniform_times(schedule, n))',
+        'return torch.round(schedule.t_max - torch.arange(n + 1, dtype=torch.float64) * span / n)', 'return torch.floor(schedule.t_max - torch.arange(n + 1, dtype=torch.float64) * span / n)',
         'test_samplers.py::test_trailing_is_the_published_formula[7]',
     ),
     'the last level twice': (
         'diffusers PR#6477', 'samplers.py',
-        'inner = positive(n) - 1 if low < least else n', 'inner = positive(n) - 1',
+        'inner = positive(n) - 1 if end < low else n', 'inner = positive(n) - 1',
         'test_samplers.py::test_grids_fall_from_t_max_to_t_min[exponential-7]',
     ),
     'previous level by subtraction': (
@@ -527,16 +528,16 @@ MUTANTS = {
     # pretrained
     'an offset of the steps forgotten': (
         'diffusers: steps_offset', 'pretrained.py',
-        '(step * (T // n)).flip(0) + offset + 1', '(step * (T // n)).flip(0) + 1',
+        '* (T // m) + plan.offset + 1', '* (T // m) + 1',
         'test_pretrained.py::test_times_of_a_plan',
     ),
     'a published net told the time from 1': (
         'labml, CompVis: timesteps count from 0', 'pretrained.py',
-        'noise_input=table_index)', 'noise_input=lambda s, t: table_index(s, t) + 1)',
+        'noise_input=table_index, variance', 'noise_input=lambda s, t: table_index(s, t) + 1, variance',
         'test_pretrained.py::test_the_denoiser_of_a_plan_tells_the_published_time',
     ),
     'an index that leads out of its folder': (
-        'path traversal in a weight map', 'pretrained.py',
+        'path traversal in a weight map', 'published/folders.py',
         "if PurePosixPath(name).name != name or '\\\\' in name or not", 'if not',
         'test_pretrained.py::test_damaged_folders_are_refused',
     ),
@@ -640,7 +641,7 @@ MUTANTS = {
         'test_bad_input.py::test_case[ours is a key twice]',
     ),
     'an index that leaves its folder': (
-        'shards named ../', 'pretrained.py',
+        'shards named ../', 'published/folders.py',
         'if PurePosixPath(name).name != name or', 'if',
         "test_bad_input.py::test_case[index names '../x.safetensors']",
     ),

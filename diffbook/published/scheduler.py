@@ -165,7 +165,8 @@ def one_of(c: Mapping[str, object], key: str, known: Mapping):
 def table(c: Mapping[str, object], family: Family) -> Tensor:
     "The betas that the settings describe."
     T, rows = c['num_train_timesteps'], c['trained_betas']
-    betas = one_of(c, 'beta_schedule', family.tables or TABLES)(T, c['beta_start'], c['beta_end']) if rows is None else checked_betas(rows)
+    make = one_of(c, 'beta_schedule', family.tables or TABLES)
+    betas = make(T, c['beta_start'], c['beta_end']) if rows is None else checked_betas(rows)
     if len(betas) != T:
         raise ValueError(f'trained_betas holds {len(betas)} betas and num_train_timesteps is {T}, expected the same number')
     if not c.get('rescale_betas_zero_snr'):

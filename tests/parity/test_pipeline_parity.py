@@ -173,6 +173,7 @@ def test_one_prompt_without_a_negative(scale, both):
     assert numpy.array_equal(numpy.array(got), numpy.array(pixels))
 
 
+@pytest.mark.filterwarnings('ignore:n is 2, .* sampling begins with pure noise')
 @pytest.mark.parametrize('height, width', ((72, 40), (8, 120)))
 def test_sizes_that_halve_to_odd_numbers(height, width, both):
     theirs, ours = both('', 'DDIMScheduler', V15)
@@ -285,6 +286,7 @@ def test_inpainting_with_nine_channels(case, both):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('ignore:n is 2, .* sampling begins with pure noise')
 def test_version_1_5_at_its_full_size(tmp_path):
     "The whole graph with random weights in float32, two guided steps at 256 x 256 and the decoder: about 10 GB of memory."
     torch.manual_seed(0)

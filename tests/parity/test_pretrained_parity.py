@@ -205,6 +205,7 @@ def scheduler_configs(draw):
     return kind, config
 
 
+@pytest.mark.filterwarnings('ignore:n is .* sampling begins with pure noise')
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(scheduler_configs(), st.integers(2, 10))
 def test_schedules(tmp_path_factory, drawn, n):

@@ -39,6 +39,8 @@ from diffbook.stable_diffusion import (
 )
 from diffbook.text import Tokenizer
 
+# few steps are taken here, from pure noise at times that are not quite noise: that is what the warning says
+pytestmark = pytest.mark.filterwarnings('ignore:n is .* sampling begins with pure noise')
 F64 = torch.float64
 TABLE = DiscreteSchedule(scaled_linear_betas())
 ZERO = DiscreteSchedule(zero_terminal_betas(scaled_linear_betas()))

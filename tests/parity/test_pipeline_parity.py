@@ -29,6 +29,7 @@ from diffbook.text import Tokenizer, train_merges
 
 diffusers = pytest.importorskip('diffusers')
 transformers = pytest.importorskip('transformers')
+pytestmark = pytest.mark.filterwarnings('ignore:n is .* sampling begins with pure noise')  # few steps, on purpose
 
 F64 = torch.float64
 TABLE = {'num_train_timesteps': 1000, 'beta_start': 0.00085, 'beta_end': 0.012, 'beta_schedule': 'scaled_linear'}

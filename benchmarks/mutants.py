@@ -26,6 +26,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
@@ -63,7 +64,7 @@ JUDGES = {  # module -> tests beside test_<module>.py, which always judges
     'published.scheduler': ('test_published.py', 'test_pretrained.py', 'test_folders.py', 'parity/test_schedulers_parity.py'),
     'published.settings': ('test_published.py', 'parity/test_settings_parity.py', 'parity/test_schedulers_parity.py'),
     'published.single': ('test_stable_diffusion.py', 'test_folders.py'),
-    'published.tokens': ('test_clip.py',),
+    'published.tokens': ('test_pretrained.py', 'test_clip.py'),
     'runs': ('test_training.py', 'test_cli.py'),
     'samplers': ('test_truth.py', 'test_bad_input.py'),
     'schedules': ('test_truth.py', 'test_bad_input.py', 'test_samplers.py'),
@@ -221,7 +222,7 @@ def run_judges(folder: Path, names: list[str], watch: Watch, fresh: bool) -> Non
             continue
         if fresh and name.endswith('.py'):
             sys.settrace(watch.trace)
-        code = int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '--tb=short', name], plugins=[watch]))
+        code = int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-W', 'ignore::pytest.PytestAssertRewriteWarning', '--tb=short', name], plugins=[watch]))
         sys.settrace(None)
         if code not in (0, 5):  # 5: none was chosen
             break
@@ -238,7 +239,10 @@ def in_child(limit: float, folder: Path, *args) -> dict:
         try:
             os.setpgid(0, 0)
             run_judges(folder, *args)
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(0)
     end = time.monotonic() + limit
     while not (done := os.waitpid(child, os.WNOHANG))[0]:

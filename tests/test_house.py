@@ -340,7 +340,7 @@ def test_directives_and_surroundings(tmp_path):
 def test_a_warning_in_a_cell_fails(tmp_path, kind):
     path = notebook(tmp_path / '12_loud.ipynb', f"import warnings\nwarnings.warn('careful', {kind})")
     with warnings.catch_warnings(), pytest.raises(conftest.CellError, match=f'12_loud.ipynb, cell cell-0 .*{kind}: careful'):
-        warnings.simplefilter('error')  # as pyproject.toml says, and a command line may not
+        warnings.filterwarnings('error', 'careful')  # as pyproject.toml says, and a command line may not
         conftest.run_notebook(path)
 
 

@@ -463,6 +463,7 @@ def test_schedules_that_are_not_followed(tmp_path, case):
 TOKENIZERS = {  # what happens to a written tokenizer, words
     'no JSON': (lambda f: (f / 'tokenizer.json').write_text('{'), 'tokenizer.json is not JSON'),
     'another model': (lambda f: (f / 'tokenizer.json').write_text('{"model": {"type": "WordPiece"}}'), "the model is 'WordPiece', expected BPE"),
+    'a model in words': (lambda f: (f / 'tokenizer.json').write_text('{"model": "WordPiece"}'), "the model is 'WordPiece', expected BPE"),
     'another numbering': (lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {'a': 7}, 'merges': []}})), "'a' is token 7, expected 64 by its merges"),
     'an impossible merge': (lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {}, 'merges': [['ab', 'c']]}})), "merge 0 is 'ab c', expected two known pieces"),
     'another class': (lambda f: (f / 'tokenizer_config.json').write_text('{"tokenizer_class": "T5Tokenizer"}'), 'describes a T5Tokenizer; supported here: CLIPTokenizer'),

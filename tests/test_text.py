@@ -16,8 +16,10 @@ import helpers
 import pytest
 import regex
 import torch
+import transformers
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from tokenizers import normalizers
 from transformers import CLIPTokenizerFast
 
@@ -116,11 +118,12 @@ def test_ids_are_transformers_with_the_published_vocabulary(published, tmp_path)
     assert ours.encode('a photograph of an astronaut riding a horse') == [320, 8853, 539, 550, 18376, 6765, 320, 4558]
     texts = hostile(10_000, seed=1)
     same_ids(ours, theirs, texts)
-    # with its own configuration the start token is also found in capitals; nothing else changes
+    # with its own configuration the start token is also found in capitals, in older versions the end token is not; nothing else changes
+    found = ('<|startoftext|',) if Version(transformers.__version__) >= Version('5.20') else ('<|startoftext|', '<|endoftext|')
     same_ids(
         ours,
         CLIPTokenizerFast.from_pretrained(published),
-        [t for t in texts[:2000] if '<|startoftext|' not in t.lower()],
+        [t for t in texts[:2000] if not any(token in t.lower() for token in found)],
     )
 
 

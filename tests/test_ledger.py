@@ -173,6 +173,11 @@ def test_a_right_answer_is_right(root):
     assert verdict and repr(verdict).startswith('Right')
 
 
+@pytest.mark.parametrize(('off', 'right'), [(8e-7, True), (-8e-7, True), (1.2e-6, False), (-1.2e-6, False)])
+def test_an_answer_may_be_off_by_a_millionth(root, off, right):
+    assert bool(exercise.grade('99-1', lambda x: x.sqrt() * (1 + off))) is right
+
+
 def test_a_mistake_is_named_only_if_it_explains_every_case(root):
     calls = []
     answer = lambda x: calls.append(x) or (x**2 if len(calls) < 5 else x)  # noqa: E731
@@ -206,6 +211,15 @@ def test_every_grader_tells_its_mistakes_from_the_truth():
 def test_an_answer_is_a_function(root, answer):
     with pytest.raises(ValueError, match='expected a function'):
         exercise.grade('99-1', answer)
+
+
+@pytest.mark.parametrize(('value', 'shown'), [
+    (tuple(range(8)), '(0, 1, 2, 3, 4, 5, 6, 7)'), (tuple(range(9)), '9 values'),
+    (torch.zeros(12), str([0.0] * 12)), (torch.zeros(13), 'tensor of shape (13,)'), (torch.zeros(1, 2), '[0.0, 0.0].reshape(1, 2)'),
+    ('x' * 57, repr('x' * 57)), ('x' * 58, repr('x' * 58)[:57] + '...'), (abs, 'abs'), (torch.tensor(0.1234567), '0.123457'),
+])  # fmt: skip
+def test_an_argument_is_shown_as_long_as_it_is_short(value, shown):
+    assert exercise._shown(value) == shown
 
 
 def test_an_unknown_exercise_is_told_of_all_chapters():

@@ -396,7 +396,8 @@ def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, 
 
 def test_the_picture_is_a_grid(trained, tmp_path):
     run('sample', trained, '--n', 5, '--steps', 2, '--columns', 4, '--zoom', 3, '--out', tmp_path / 'x.png')
-    assert Image.open(tmp_path / 'x.png').size == (3 * (4 * 10 - 2), 3 * (2 * 10 - 2))
+    with Image.open(tmp_path / 'x.png') as picture:
+        assert picture.size == (3 * (4 * 10 - 2), 3 * (2 * 10 - 2))
 
 
 def test_a_model_that_does_not_say_its_size(trained, tmp_path, capsys):
@@ -788,6 +789,7 @@ def test_data_says_what_is_here_and_what_is_not(tmp_path, capsys):
     assert 'train-labels' in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings('ignore:n is .* sampling begins with pure noise')
 def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
     "The command line adds nothing: one image after the other, image i by its number, and the picture and mask as files say."
     made = parts()

@@ -191,16 +191,17 @@ def grade(
     exercise = _find(id)
     if not callable(f):
         raise ValueError(f'the answer is {_shown(f)}, expected a function: grade({id!r}, f), without calling f')
-    draw, runs = generator(0, f'exercise/{id}'), []
-    for args in [*exercise.edges, *(exercise.cases(draw) for _ in range(cases))]:
-        want = _parts(exercise.truth(*copy.deepcopy(args)))
-        try:
-            runs.append((args, _parts(f(*copy.deepcopy(args))), want))
-        except Exception as error:  # a reader's function may fail in any way; the answer says how
-            return Verdict(False, f'Your function raised {type(error).__name__}: {error}')
+    draw = generator(0, f'exercise/{id}')
+    asked = [*exercise.edges, *(exercise.cases(draw) for _ in range(cases))]
+    wants = [_parts(exercise.truth(*copy.deepcopy(args))) for args in asked]
+    try:
+        *answers, again = (_parts(f(*copy.deepcopy(args))) for args in [*asked, asked[-1]])
+    except Exception as error:  # a reader's function may fail in any way; the answer says how
+        return Verdict(False, f'Your function raised {type(error).__name__}: {error}')
+    runs = list(zip(asked, answers, wants))
     if all(_agree(got, want, exercise.rtol) for _, got, want in runs):
         return Verdict(True, f'{exercise.id}: {len(runs)} cases agree.')
-    if not _agree(_parts(f(*copy.deepcopy(args))), runs[-1][1], exercise.rtol):
+    if not _agree(again, answers[-1], exercise.rtol):
         return Verdict(False, 'Your function answers the same question in two ways: it draws numbers of its own. Use those that it is given.')
     return Verdict(False, _diagnose(exercise, runs))
 

@@ -283,7 +283,7 @@ def _kind(name: str) -> tuple[str | None, str | None]:
     ours = kind and kind.lower() in KINDS and not any(is_hidden(part) for part in name.split('/') if part not in ('.', '..'))
     return (key, kind.lower()) if ours else (None, None)
 
-
+# %% ../nbs/25_scale.ipynb #archive-names
 def _check_names(names: Sequence[str], path: str | Path, keys: Mapping[str, int]) -> None:
     "Refuse pictures that a dot in their name would hide, and count those of formats that are not read."
     from webdataset.tariterators import base_plus_ext
@@ -296,7 +296,7 @@ def _check_names(names: Sequence[str], path: str | Path, keys: Mapping[str, int]
     if unread:
         warnings.warn(f'{path}: {unread:,} pictures of formats that are not read are skipped', stacklevel=3)
 
-
+# %% ../nbs/25_scale.ipynb #archive-count
 def count_samples(path: str | Path) -> int:
     "Count the samples of a WebDataset archive by its headers alone, and refuse links, sparse files, compression and giants."
     need('webdataset')

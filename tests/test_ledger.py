@@ -299,7 +299,7 @@ SLIPS = [  # exercise, what readers handed in, words of the sentence that they s
     ('22-1', lambda t, d: ladder(t, d, torch.float32), 'single precision'),
     ('42-1', lambda q, k, v, m: ((q @ k.T / q.shape[1] ** 0.5).masked_fill(~m, -torch.inf)).softmax(0) @ v, 'over the queries'),
     ('50-3', lambda e, w: ((e / (w / 2)).log().sum() / 2, len(e) * w / 2), 'negative rate'),
-    ('52-2', lambda table, n, offset: torch.linspace(0, table - 1, n, dtype=torch.float64).round().flip(0), 'linspace'),
+    ('53-2', lambda table, n, offset: torch.linspace(0, table - 1, n, dtype=torch.float64).round().flip(0), 'linspace'),
     ('41-2', lambda states, tokens, end: states[torch.arange(len(states)), (tokens == end).long().cumsum(1).argmax(1)], 'padded with end tokens'),
     ('42-4', lambda mc, vc, mn, vn, s: (mn + s * (mc - mn), vc), 'extrapolated'),
 ]

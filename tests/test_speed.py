@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import diffbook.exercises.c24  # noqa: F401  registers the exercises
+import diffbook.exercises.c25  # noqa: F401  registers the exercises
 from diffbook.core import generator
 from diffbook.exercise import EXERCISES
 from diffbook.nets.layers import ResBlock
@@ -20,16 +20,16 @@ def cases(id, n=20):
 
 
 def test_convolution_as_torch_counts_it():
-    for b, c_in, c_out, h, w, k, stride, groups in cases('24-1'):
+    for b, c_in, c_out, h, w, k, stride, groups in cases('25-1'):
         conv = nn.Conv2d(c_in, c_out, k, stride, k // 2, groups=groups, device='meta')
         with FlopCounterMode(display=False) as counter:
             conv(torch.zeros(b, c_in, h, w, device='meta'))
-        assert EXERCISES['24-1'].truth(b, c_in, c_out, h, w, k, stride, groups) == counter.get_total_flops()
+        assert EXERCISES['25-1'].truth(b, c_in, c_out, h, w, k, stride, groups) == counter.get_total_flops()
 
 
 def test_makespan_as_a_queue_plays_it_out():
     "Small steps of time instead of a formula: the host issues, the device runs, whoever is not ready waits."
-    for n, k, h, d, r in cases('24-3', 5):
+    for n, k, h, d, r in cases('25-3', 5):
         host = device = 0.0
         issued, finished = [], []
         for i in range(n):
@@ -40,17 +40,17 @@ def test_makespan_as_a_queue_plays_it_out():
             if (i + 1) % k == 0:
                 host = device + r
         assert all(f >= i + d - 1e-9 for i, f in zip(issued, finished))
-        assert EXERCISES['24-3'].truth(n, k, h, d, r) == pytest.approx(host, rel=1e-12)
+        assert EXERCISES['25-3'].truth(n, k, h, d, r) == pytest.approx(host, rel=1e-12)
 
 
 def test_kept_bytes_as_torch_packs_them():
-    for b, c, h, w, groups, m in cases('24-4', 5):
+    for b, c, h, w, groups, m in cases('25-4', 5):
         net = nn.Sequential(*[ResBlock(c, c, groups=groups) for _ in range(m)])
         x, own, kept = torch.zeros(b, c, h, w, requires_grad=True), {p.data_ptr() for p in net.parameters()}, {}
         with torch.autograd.graph.saved_tensors_hooks(lambda v: kept.setdefault(v.data_ptr(), v), lambda v: v):
             out = net(x)
         size = sum(v.untyped_storage().nbytes() for address, v in kept.items() if address not in own)
-        assert out.shape == x.shape and EXERCISES['24-4'].truth(b, c, h, w, groups, m) == size
+        assert out.shape == x.shape and EXERCISES['25-4'].truth(b, c, h, w, groups, m) == size
 
 
 def test_what_was_measured_is_whole():

@@ -22,7 +22,7 @@ from diffbook import core
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / 'diffbook' / 'zoo' / 'seeds.json'
-MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditioning', '43_guidance': 'diffbook.guidance', '45_editing': 'diffbook.editing', '50_vae': 'diffbook.nets.vae', '52_stable_diffusion': 'diffbook.stable_diffusion'}
+MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditioning', '43_guidance': 'diffbook.guidance', '45_editing': 'diffbook.editing', '50_vae': 'diffbook.nets.vae', '54_stable_diffusion': 'diffbook.stable_diffusion'}
 EXPERIMENTS = {}  # name -> function of (), which gives {'repetitions': [...], 'values': {...}}
 
 
@@ -136,7 +136,7 @@ def latent_live():
         return {name: space['one_object'](x) for name, x in space['drawn'].items()}
 
     names = 'imports codec live-scale-code live-recon shards shards-written loss latent-loss twins live-train live-train-both draw live-draw live-count'
-    return repeated('51_latent_diffusion', names, keep, 6)
+    return repeated('52_latent_diffusion', names, keep, 6)
 
 
 @experiment('editing-methods')
@@ -151,16 +151,16 @@ def editing_methods():
 @experiment('stable-negative')
 def negative_prompt():
     "64 drawings with and without the negative prompt: how many hold a thing of each colour."
-    space = run('52_stable_diffusion', 'tools-own tools-more', {'__name__': 'chapter'}, 0)
+    space = run('54_stable_diffusion', 'tools-own tools-more', {'__name__': 'chapter'}, 0)
     space['small'] = space['load']('shapes')
-    run('52_stable_diffusion', 'negative-count', space, 0)
+    run('54_stable_diffusion', 'negative-count', space, 0)
     pipe = space['StableDiffusion'](space['small'].denoiser, space['small'].conditioner, space['Pixels'](), recipe=space['Recipe'](clip=1.0), size=32)
     plain, counts = 'a big {}circle at the centre on a black background', {}
     for name, away in (('prompt', ''), ('negative', plain.format('red '))):
         batches = [pipe([plain.format('')] * 8, away, scale=3.0, steps=20, output='tensor', progress=False, first=first) for first in range(0, 64, 8)]
         counts[name] = space['count'](torch.cat(batches))
         print(name, counts[name], flush=True)
-    return {'chapter': '52_stable_diffusion', 'drawings': 64, 'values': counts}
+    return {'chapter': '54_stable_diffusion', 'drawings': 64, 'values': counts}
 
 
 @experiment('editing-inversion')

@@ -1,4 +1,4 @@
-"""Graders of the chapter on training."""
+"""Graders of the chapter on the U-Net."""
 
 import math
 
@@ -7,73 +7,54 @@ import torch
 from diffbook.exercise import add
 
 
-def _number(low: float, high: float, g: torch.Generator) -> float:
-    return low + (high - low) * torch.rand((), generator=g, dtype=torch.float64).item()
+def _receptive_field(kernels, strides, *, skip_first=1, use_strides=True):
+    field, jump = 1, 1
+    for k, s in zip(kernels, strides):
+        jump_now = jump * s if skip_first == 0 else jump
+        field, jump = field + (k - 1) * (jump_now if use_strides else 1), jump * s
+    return field
 
 
-def _whole(low: int, high: int, g: torch.Generator) -> int:
-    return int(torch.randint(low, high, (), generator=g))
-
-
-def _share_case(g: torch.Generator) -> tuple[int, int, float]:
-    n = _whole(5, 30, g)
-    return _whole(1, n, g), n, _number(0.6, 0.95, g)
+def _kernels(g):
+    n = int(torch.randint(3, 7, (), generator=g))
+    kernels = [1 + 2 * int(k) for k in torch.randint(1, 4, (n,), generator=g)]
+    strides = [int(s) for s in torch.randint(1, 4, (n,), generator=g)]
+    strides[0], strides[-1] = 2, 3
+    return kernels, strides
 
 
 add(
     '23-1',
-    'Give the share of the weights after update i in the average after n updates with constant decay d.',
-    cases=_share_case,
-    truth=lambda i, n, d: (1 - d) * d ** (n - i),
+    'Give the width of the receptive field of a stack of convolutions.',
+    cases=_kernels,
+    truth=_receptive_field,
     mistakes={
-        'You left out the factor 1 - d with which new weights enter.': lambda i, n, d: d ** (n - i),
-        'That is the share counted from the start: recent updates weigh most, so the power is n - i.': lambda i, n, d: (1 - d) * d**i,
-        'One power too many: the newest weights (i = n) have the share 1 - d.': lambda i, n, d: (1 - d) * d ** (n - i + 1),
-        'You exchanged d and 1 - d: d is what the old average keeps.': lambda i, n, d: d * (1 - d) ** (n - i),
+        'You left out the strides: after a stride of two, each kernel spans twice the distance.': lambda k, s: _receptive_field(k, s, use_strides=False),
+        'A stride widens the layers after it, not its own kernel: multiply by the strides of the layers before.': lambda k, s: _receptive_field(k, s, skip_first=0),
+        'Each kernel adds its width less one: a kernel of one pixel adds nothing.': lambda k, s: 1 + sum(a * math.prod(s[:i]) for i, a in enumerate(k)),
+        'You forgot the pixel itself: begin with 1.': lambda k, s: _receptive_field(k, s) - 1,
     },
 )
 
 
-def _clip_case(g: torch.Generator) -> tuple[torch.Tensor, float]:
-    gradient = torch.randn(6, generator=g, dtype=torch.float64)
-    return gradient, gradient.norm().item() * _number(0.3, 1.9, g)
+def _conv_flops(c_in, c_out, kernel, height, width, stride):
+    return 2 * kernel**2 * c_in * c_out * (height // stride) * (width // stride)
 
 
 add(
     '23-2',
-    'Clip the gradient g to norm c.',
-    cases=_clip_case,
-    truth=lambda g, c: g * min(1.0, c / g.norm().item()),
+    'Count the floating-point operations of a convolution, an addition and a multiplication being two.',
+    cases=lambda g: (
+        *(int(c) for c in torch.randint(3, 40, (2,), generator=g)),
+        1 + 2 * int(torch.randint(1, 4, (), generator=g)),
+        *(6 * int(n) for n in torch.randint(2, 9, (2,), generator=g)),
+        int(torch.randint(2, 4, (), generator=g)),
+    ),
+    truth=_conv_flops,
     mistakes={
-        'You rescale short gradients too: clipping never lengthens.': lambda g, c: g * c / g.norm(),
-        'You clip each number by itself, which turns the gradient; the norm is that of all of it.': lambda g, c: g.clamp(-c, c),
-        'You divide by the squared norm.': lambda g, c: g * min(1.0, c / g.square().sum().item()),
-    },
-    rtol=1e-5,
-)
-
-
-def _rate_case(g: torch.Generator) -> tuple[int, float, int, int]:
-    warmup = _whole(5, 15, g)
-    total = warmup + _whole(20, 60, g)
-    return _whole(0, total, g), _number(1e-3, 1e-2, g), warmup, total
-
-
-def _rate(n: int, peak: float, warmup: int, total: int, rise: float, u: float) -> float:
-    return peak * rise * (1 + math.cos(math.pi * min(max(u, 0.0), 1.0))) / 2
-
-
-add(
-    '23-3',
-    'Give the learning rate of update n: a linear rise over `warmup` updates, then half a cosine down to 0 at `total`.',
-    cases=_rate_case,
-    truth=lambda n, p, w, N: _rate(n, p, w, N, min(1.0, (n + 1) / (w + 1)), (n - w) / (N - w)),
-    mistakes={
-        'Your first update has rate 0 and is wasted: the rise is (n + 1) / (warmup + 1).': lambda n, p, w, N: _rate(
-            n, p, w, N, min(1.0, n / w), (n - w) / (N - w)
-        ),
-        'Your cosine starts at update 0; it starts where the rise ends.': lambda n, p, w, N: _rate(n, p, w, N, min(1.0, (n + 1) / (w + 1)), n / N),
-        'You forgot the rise.': lambda n, p, w, N: _rate(n, p, w, N, 1.0, (n - w) / (N - w)),
-        'You forgot the fall.': lambda n, p, w, N: p * min(1.0, (n + 1) / (w + 1)),
+        'You counted multiplications only: each comes with an addition, so it is twice as much.': lambda i, o, k, h, w, s: _conv_flops(i, o, k, h, w, s) / 2,
+        'The kernel is a square: k times k products for each pair of channels.': lambda i, o, k, h, w, s: _conv_flops(i, o, k, h, w, s) / k,
+        'Work is done at each output pixel: with a stride there are fewer of them.': lambda i, o, k, h, w, s: _conv_flops(i, o, k, h, w, 1),
+        'That is the number of weights, twice: multiply by the number of output pixels.': lambda i, o, k, h, w, s: 2 * k**2 * i * o,
     },
 )

@@ -1,4 +1,6 @@
-"""Graders of the chapter on speed."""
+"""Graders of the chapter on training."""
+
+import math
 
 import torch
 
@@ -13,125 +15,65 @@ def _whole(low: int, high: int, g: torch.Generator) -> int:
     return int(torch.randint(low, high, (), generator=g))
 
 
-def _conv_case(g: torch.Generator) -> tuple[int, ...]:
-    groups, stride, k = 2 * _whole(1, 4, g), _whole(2, 5, g), 2 * _whole(1, 4, g) + 1
-    c_in, c_out = groups * _whole(2, 9, g), groups * _whole(2, 9, g)
-    h, w = stride * _whole(3, 9, g) + 1, stride * _whole(3, 9, g) + 1
-    return _whole(2, 9, g), c_in, c_out, h, w, k, stride, groups
-
-
-def _up(n: int, s: int) -> int:
-    return -(-n // s)
+def _share_case(g: torch.Generator) -> tuple[int, int, float]:
+    n = _whole(5, 30, g)
+    return _whole(1, n, g), n, _number(0.6, 0.95, g)
 
 
 add(
     '24-1',
-    'Give the FLOPs of a convolution, forward, with odd kernel k, padding k // 2, a stride and groups.',
-    cases=_conv_case,
-    truth=lambda b, ci, co, h, w, k, s, g: 2 * b * _up(h, s) * _up(w, s) * co * (ci // g) * k * k,
+    'Give the share of the weights after update i in the average after n updates with constant decay d.',
+    cases=_share_case,
+    truth=lambda i, n, d: (1 - d) * d ** (n - i),
     mistakes={
-        'Those are multiply-adds: a multiplication and an addition are two FLOPs.': lambda b, ci, co, h, w, k, s, g: b * _up(h, s) * _up(w, s) * co * (ci // g) * k * k,
-        'You took the area of the input: a convolution works once for each place of its output, and the stride skips the others.': lambda b, ci, co, h, w, k, s, g: 2 * b * h * w * co * (ci // g) * k * k,
-        'You rounded h / stride down; with padding k // 2 the output has ceil(h / stride) rows.': lambda b, ci, co, h, w, k, s, g: 2 * b * (h // s) * (w // s) * co * (ci // g) * k * k,
-        'You forgot the groups: each output channel reads only c_in / groups channels.': lambda b, ci, co, h, w, k, s, g: 2 * b * _up(h, s) * _up(w, s) * co * ci * k * k,
-        'You divided by the groups twice: a group has c_out / groups outputs, but there are as many groups.': lambda b, ci, co, h, w, k, s, g: 2 * b * _up(h, s) * _up(w, s) * (co // g) * (ci // g) * k * k,
-        'Your kernel has k numbers; it has k * k.': lambda b, ci, co, h, w, k, s, g: 2 * b * _up(h, s) * _up(w, s) * co * (ci // g) * k,
-        'Those are the FLOPs of one picture: multiply by the batch.': lambda b, ci, co, h, w, k, s, g: 2 * _up(h, s) * _up(w, s) * co * (ci // g) * k * k,
-        'You counted the backward pass, too: asked is the forward.': lambda b, ci, co, h, w, k, s, g: 6 * b * _up(h, s) * _up(w, s) * co * (ci // g) * k * k,
+        'You left out the factor 1 - d with which new weights enter.': lambda i, n, d: d ** (n - i),
+        'That is the share counted from the start: recent updates weigh most, so the power is n - i.': lambda i, n, d: (1 - d) * d**i,
+        'One power too many: the newest weights (i = n) have the share 1 - d.': lambda i, n, d: (1 - d) * d ** (n - i + 1),
+        'You exchanged d and 1 - d: d is what the old average keeps.': lambda i, n, d: d * (1 - d) ** (n - i),
     },
-)  # fmt: skip
+)
 
 
-def _chain_case(g: torch.Generator) -> tuple[float, float, int]:
-    return _number(4.0, 9.0, g), _number(3.0, 6.0, g), 8 * _whole(2, 9, g)
+def _clip_case(g: torch.Generator) -> tuple[torch.Tensor, float]:
+    gradient = torch.randn(6, generator=g, dtype=torch.float64)
+    return gradient, gradient.norm().item() * _number(0.3, 1.9, g)
 
 
 add(
     '24-2',
-    'Give the arithmetic intensity of norm and SiLU as two kernels and as one.',
-    cases=_chain_case,
-    truth=lambda n, s, bits: ((n + s) / (5 * bits / 8), (n + s) / (3 * bits / 8)),
+    'Clip the gradient g to norm c.',
+    cases=_clip_case,
+    truth=lambda g, c: g * min(1.0, c / g.norm().item()),
     mistakes={
-        'You took bits for bytes: a byte has 8 bits.': lambda n, s, bits: ((n + s) / (5 * bits), (n + s) / (3 * bits)),
-        'Your fused kernel reads once; but no number can be normalised before all have been read for the mean.': lambda n, s, bits: ((n + s) / (4 * bits / 8), (n + s) / (2 * bits / 8)),
-        'As one kernel it still reads twice: once for mean and variance, and again to normalise.': lambda n, s, bits: ((n + s) / (5 * bits / 8), (n + s) / (2 * bits / 8)),
-        'In two kernels the result in between is written and read again: three passes and two.': lambda n, s, bits: ((n + s) / (4 * bits / 8), (n + s) / (3 * bits / 8)),
-        'You exchanged the two: fused is the larger, for the same FLOPs move fewer bytes.': lambda n, s, bits: ((n + s) / (3 * bits / 8), (n + s) / (5 * bits / 8)),
-        'Those are bytes for each FLOP: intensity is FLOPs for each byte.': lambda n, s, bits: (5 * bits / 8 / (n + s), 3 * bits / 8 / (n + s)),
-        'Intensities do not add: divide all FLOPs by all bytes.': lambda n, s, bits: (n / (3 * bits / 8) + s / (2 * bits / 8), (n + s) / (3 * bits / 8)),
-        'You left SiLU out of the FLOPs.': lambda n, s, bits: (n / (5 * bits / 8), n / (3 * bits / 8)),
+        'You rescale short gradients too: clipping never lengthens.': lambda g, c: g * c / g.norm(),
+        'You clip each number by itself, which turns the gradient; the norm is that of all of it.': lambda g, c: g.clamp(-c, c),
+        'You divide by the squared norm.': lambda g, c: g * min(1.0, c / g.square().sum().item()),
     },
-)  # fmt: skip
+    rtol=1e-5,
+)
 
 
-def _queue_case(g: torch.Generator) -> tuple[int, int, float, float, float]:
-    k = _whole(2, 9, g)
-    return k * _whole(2, 9, g), k, _number(2.0, 9.0, g), _number(2.0, 9.0, g), _number(10.0, 30.0, g)
+def _rate_case(g: torch.Generator) -> tuple[int, float, int, int]:
+    warmup = _whole(5, 15, g)
+    total = warmup + _whole(20, 60, g)
+    return _whole(0, total, g), _number(1e-3, 1e-2, g), warmup, total
 
 
-def _makespan(n: int, k: int, h: float, d: float, r: float) -> float:
-    return n / k * (h + (k - 1) * max(h, d) + d + r)
+def _rate(n: int, peak: float, warmup: int, total: int, rise: float, u: float) -> float:
+    return peak * rise * (1 + math.cos(math.pi * min(max(u, 0.0), 1.0))) / 2
 
 
 add(
     '24-3',
-    'Give the time of n operations when the host waits after every k of them.',
-    cases=_queue_case,
-    truth=_makespan,
+    'Give the learning rate of update n: a linear rise over `warmup` updates, then half a cosine down to 0 at `total`.',
+    cases=_rate_case,
+    truth=lambda n, p, w, N: _rate(n, p, w, N, min(1.0, (n + 1) / (w + 1)), (n - w) / (N - w)),
     mistakes={
-        'You never wait: after every k operations the queue runs empty and must fill again.': lambda n, k, h, d, r: h + (n - 1) * max(h, d) + d,
-        'You wait only once, at the end: it happens n / k times.': lambda n, k, h, d, r: h + (n - 1) * max(h, d) + d + r,
-        'You left the round trip r out.': lambda n, k, h, d, r: _makespan(n, k, h, d, 0.0),
-        'Host and device work at the same time: between two waits the slower of the two sets the pace, not their sum.': lambda n, k, h, d, r: n * (h + d) + n / k * r,
-        'The faster of the two does not set the pace: it waits for the other.': lambda n, k, h, d, r: n / k * (h + (k - 1) * min(h, d) + d + r),
-        'The host has no empty queue after it issued the last operation: that one must still run.': lambda n, k, h, d, r: n / k * (h + (k - 1) * max(h, d) + r),
-        'The device cannot begin before the first operation was issued.': lambda n, k, h, d, r: n / k * ((k - 1) * max(h, d) + d + r),
-        'One operation too many: k operations have k - 1 gaps.': lambda n, k, h, d, r: n / k * (h + k * max(h, d) + d + r),
-        'You wait after every operation: it happens after every k of them.': lambda n, k, h, d, r: n * (h + d + r),
+        'Your first update has rate 0 and is wasted: the rise is (n + 1) / (warmup + 1).': lambda n, p, w, N: _rate(
+            n, p, w, N, min(1.0, n / w), (n - w) / (N - w)
+        ),
+        'Your cosine starts at update 0; it starts where the rise ends.': lambda n, p, w, N: _rate(n, p, w, N, min(1.0, (n + 1) / (w + 1)), n / N),
+        'You forgot the rise.': lambda n, p, w, N: _rate(n, p, w, N, 1.0, (n - w) / (N - w)),
+        'You forgot the fall.': lambda n, p, w, N: p * min(1.0, (n + 1) / (w + 1)),
     },
-)  # fmt: skip
-
-
-def _kept_case(g: torch.Generator) -> tuple[int, ...]:
-    groups = 2 * _whole(1, 5, g)
-    return _whole(2, 9, g), groups * _whole(2, 9, g), _whole(3, 9, g), _whole(3, 9, g), groups, _whole(2, 6, g)
-
-
-add(
-    '24-4',
-    'Give the bytes that a stack of residual blocks keeps for the backward pass, in float32.',
-    cases=_kept_case,
-    truth=lambda b, c, h, w, g, m: 4 * m * (6 * b * c * h * w + 4 * b * g),
-    mistakes={
-        'That is how many numbers; each takes 4 bytes.': lambda b, c, h, w, g, m: m * (6 * b * c * h * w + 4 * b * g),
-        'You took bits for bytes: float32 has 32 bits, which are 4 bytes.': lambda b, c, h, w, g, m: 32 * m * (6 * b * c * h * w + 4 * b * g),
-        'Each norm also keeps a mean and an inverse deviation for each picture and group.': lambda b, c, h, w, g, m: 24 * m * b * c * h * w,
-        'Each norm keeps two numbers a group, and a block has two norms.': lambda b, c, h, w, g, m: 4 * m * (6 * b * c * h * w + 2 * b * g),
-        'The statistics belong to each picture: multiply them by the batch.': lambda b, c, h, w, g, m: 4 * m * (6 * b * c * h * w + 4 * g),
-        'A sum keeps nothing: the gradient of x + y needs neither. And the input of the next block is counted there.': lambda b, c, h, w, g, m: 4 * m * (7 * b * c * h * w + 4 * b * g),
-        'Not only convolutions: norm and SiLU need their inputs, too.': lambda b, c, h, w, g, m: 4 * m * (2 * b * c * h * w + 4 * b * g),
-        'You counted one round: a block has two of norm, SiLU and convolution.': lambda b, c, h, w, g, m: 4 * m * (3 * b * c * h * w + 2 * b * g),
-        'Every block keeps its own tensors until the backward pass comes by: multiply by their number.': lambda b, c, h, w, g, m: 4 * (6 * b * c * h * w + 4 * b * g),
-    },
-)  # fmt: skip
-
-
-def _mfu_case(g: torch.Generator) -> tuple[float, float, float]:
-    return 1e9 * _number(0.2, 20.0, g), _number(500.0, 3000.0, g), _number(100.0, 900.0, g)
-
-
-add(
-    '24-5',
-    'Give the model FLOP utilisation of training from the forward FLOPs of a picture, pictures a second and the peak in TFLOP/s.',
-    cases=_mfu_case,
-    truth=lambda flops, rate, peak: 3 * flops * rate / (peak * 1e12),
-    mistakes={
-        'You forgot the backward pass: training costs about three forward passes.': lambda flops, rate, peak: flops * rate / (peak * 1e12),
-        'That is two forward passes: the backward pass alone makes two products for each of the forward, three in all.': lambda flops, rate, peak: 2 * flops * rate / (peak * 1e12),
-        'You multiplied by two once more: the FLOPs given count both the multiplication and the addition.': lambda flops, rate, peak: 6 * flops * rate / (peak * 1e12),
-        'You halved: peaks, too, count a multiplication and an addition as two.': lambda flops, rate, peak: 1.5 * flops * rate / (peak * 1e12),
-        'Your peak is in GFLOP/s: a TFLOP is 1e12.': lambda flops, rate, peak: 3 * flops * rate / (peak * 1e9),
-        'That is in percent; asked is the share.': lambda flops, rate, peak: 300 * flops * rate / (peak * 1e12),
-        'You have it upside down: what is used, over what there is.': lambda flops, rate, peak: peak * 1e12 / (3 * flops * rate),
-    },
-)  # fmt: skip
+)

@@ -1,213 +1,97 @@
-"""Graders of the chapters on published weights and on Stable Diffusion."""
+"""The graders of the chapter on latent diffusion."""
 
-import json
 import math
 
 import torch
-from safetensors.torch import save
-from torch import Tensor
 
 from diffbook.exercise import add
 
 
-def _file(g: torch.Generator) -> tuple[bytes, str]:
-    "A file of a few matrices of float32, and the name of one that does not come first."
-    shapes = torch.randint(2, 5, (4, 2), generator=g).tolist()
-    tensors = {name: torch.randn(shape, generator=g) for name, shape in zip(('b', 'd', 'a', 'c'), shapes)}
-    return save(tensors), 'bcd'[int(torch.randint(3, (1,), generator=g))]
+def _latent_cases(g):
+    mean, log_var, eta, eps = torch.randn(4, 2, 4, 3, 3, generator=g, dtype=torch.float64)
+    scale, angle = torch.rand(2, generator=g, dtype=torch.float64).tolist()
+    angle = 0.3 + angle
+    return mean, 0.6 * log_var - 1.2, 0.25 + 0.5 * scale, math.cos(angle), math.sin(angle), eta, eps
 
 
-def _table(data: bytes) -> tuple[int, dict]:
-    size = int.from_bytes(data[:8], 'little')
-    return 8 + size, json.loads(data[8 : 8 + size])
-
-
-def _read(data: bytes, name: str, shift: int = 0, swap: bool = False, transpose: bool = False, first: bool = False):
-    start, table = _table(data)
-    entry = table[name]
-    begin = 0 if first else entry['data_offsets'][0]
-    numbers = bytearray(data[start + begin + shift :][: 4 * math.prod(entry['shape'])])
-    if swap:
-        numbers = bytearray(b''.join(numbers[i : i + 4][::-1] for i in range(0, len(numbers), 4)))
-    flat = torch.frombuffer(numbers, dtype=torch.float32)
-    rows, columns = entry['shape']
-    value = flat.reshape(columns, rows).T if transpose else flat.reshape(rows, columns)
-    return value.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _from(data: bytes, name: str, start: int) -> Tensor:
-    return _read(data, name, shift=start - _table(data)[0])
+def _noisy(mean, log_var, scale, alpha, sigma, eta, eps, std=None):
+    return alpha * scale * (mean + (torch.exp(log_var / 2) if std is None else std) * eta) + sigma * eps
 
 
 add(
     '52-1',
-    'Read one matrix of float32 from the bytes of a safetensors file.',
-    cases=_file,
-    truth=_read,
+    'Draw the latent, scale it, then add the noise.',
+    cases=_latent_cases,
+    truth=_noisy,
     mistakes={
-        'You count the offsets from the start of the file; they count from the end of the header.': (
-            lambda data, name: _from(data, name, 0)
-        ),
-        'You forget the eight bytes that say how long the header is: the numbers start at 8 + its length.': (
-            lambda data, name: _from(data, name, _table(data)[0] - 8)
-        ),
-        'You read the first tensor of the file; take the begin of data_offsets.': (
-            lambda data, name: _read(data, name, first=True)
-        ),
-        'The bytes of each number are in the wrong order: the lowest comes first.': (
-            lambda data, name: _read(data, name, swap=True)
-        ),
-        'Rows and columns are exchanged: the numbers of a row lie beside each other.': (
-            lambda data, name: _read(data, name, transpose=True)
-        ),
+        'You forgot the scale: the latents are not of unit variance, so the schedule means something else.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, 1.0, a, s, eta, eps),
+        'You took the mean where a draw is meant: the decoder was trained on draws, and the law of the means is narrower.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, a, s, 0 * eta, eps),
+        'You divided by the scale: encoding multiplies, decoding divides.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, 1 / c, a, s, eta, eps),
+        'You added the noise of diffusion before the scale: it must have unit variance beside a latent that is already scaled.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, a, c * s, eta, eps),
+        'You scaled the mean and not the draw around it.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, a, s, eta / c, eps),
+        'Your deviation is a variance: exp(log_var) is the variance, its root is exp(log_var / 2).': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, a, s, eta, eps, lv.exp()),
+        'You used log_var as if it were the deviation.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, a, s, eta, eps, lv),
+        'Both draws are the same noise: the one of the encoder and the one of diffusion are independent.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, a, s, eps, eps),
+        'You exchanged alpha and sigma.': lambda m, lv, c, a, s, eta, eps: _noisy(m, lv, c, s, a, eta, eps),
     },
-)
+)  # fmt: skip
 
 
-def _grid(g: torch.Generator) -> tuple[int, int, int]:
-    n = int(torch.randint(5, 60, (1,), generator=g))
-    table = n * int(torch.randint(8, 20, (1,), generator=g)) + int(torch.randint(2, n, (1,), generator=g))
-    return table, n, int(torch.randint(1, 4, (1,), generator=g))
+def _finer_cases(g):
+    u, k = torch.rand(2, generator=g, dtype=torch.float64).tolist()
+    return 0.3 + 2 * u, 1.5 + 3 * k
 
 
-def _leading(table: int, n: int, offset: int) -> Tensor:
-    return (torch.arange(n, dtype=torch.float64) * (table // n)).flip(0) + offset + 1
+def _pair(ratio):
+    alpha = (1 + ratio**2) ** -0.5
+    return alpha, ratio * alpha
 
 
 add(
     '52-2',
-    'Give the times of the leading spacing, in the units of this book, falling.',
-    cases=_grid,
-    truth=_leading,
+    'The finer grid needs the noise-to-signal ratio k r.',
+    cases=_finer_cases,
+    truth=lambda r, k: _pair(k * r),
     mistakes={
-        'That is the count of the published files, from 0; in this book the first beta belongs to t = 1.': (
-            lambda table, n, offset: _leading(table, n, offset) - 1
-        ),
-        'You left out steps_offset.': lambda table, n, offset: _leading(table, n, 0),
-        'The times should fall: sampling starts at the noise.': lambda table, n, offset: _leading(
-            table, n, offset
-        ).flip(0),
-        'The step is a whole number, rounded down: T // n.': lambda table, n, offset: (
-            (torch.arange(n, dtype=torch.float64) * (table / n)).flip(0) + offset + 1
-        ),
-        'The step is rounded down, not to the nearest whole number: T // n.': lambda table, n, offset: (
-            (torch.arange(n, dtype=torch.float64) * round(table / n)).flip(0) + offset + 1
-        ),
-        'That is trailing spacing, which starts at T. Leading starts at 1 and stops short of the end.': (
-            lambda table, n, offset: torch.round(table - torch.arange(n, dtype=torch.float64) * table / n)
-        ),
-        'That is trailing spacing, in the count of the published files. Leading starts at 1 and stops short of the end.': (
-            lambda table, n, offset: torch.round(table - torch.arange(n, dtype=torch.float64) * table / n) - 1
-        ),
-        'That is linspace in the count of the published files; it visits both ends, leading does not.': (
-            lambda table, n, offset: torch.round(torch.linspace(0, table - 1, n, dtype=torch.float64)).flip(0)
-        ),
-        'That is linspace, not rounded, which visits both ends.': (
-            lambda table, n, offset: torch.linspace(0, table - 1, n, dtype=torch.float64).flip(0) + 1
-        ),
-        'That is linspace, which visits both ends.': lambda table, n, offset: (
-            torch.round(torch.linspace(0, table - 1, n, dtype=torch.float64)).flip(0) + 1
-        ),
+        'You multiplied the ratio by k squared: it is the signal-to-noise ratio, a ratio of variances, that changes by k squared; sigma / alpha changes by k.': lambda r, k: _pair(k**2 * r),
+        'You multiplied the signal-to-noise ratio by k and not by k squared: a cell averages k times k pixels.': lambda r, k: _pair(k**0.5 * r),
+        'You went the wrong way: more pixels see through the same noise more easily, so the finer grid needs more noise.': lambda r, k: _pair(r / k),
+        'You left the ratio as it was.': lambda r, k: _pair(r),
+        'The ratio is right, but the squares of your pair do not add up to one.': lambda r, k: (_pair(r)[0], k * _pair(r)[1]),
+        'You exchanged alpha and sigma.': lambda r, k: _pair(k * r)[::-1],
     },
-)
+)  # fmt: skip
 
 
-def _guided_step(g: torch.Generator) -> tuple:
-    "A network that hears the row and the prompt, a state, two rows, a scale, a table."
-    u = torch.rand(5, generator=g, dtype=torch.float64)
-    table = torch.cumprod(1 - torch.linspace(0.005, 0.05 + 0.05 * u[0].item(), 40, dtype=torch.float64), 0)
-    f = lambda z, row, told: torch.tanh((1 + u[1]) * z + 0.05 * row) + (0.3 + u[2]) * z * told + u[3] * told
-    i = int(torch.randint(20, 39, (1,), generator=g))
-    return f, torch.randn(6, generator=g, dtype=torch.float64), i, i - 10, 2 + 5 * u[4].item(), table
+def _bound_cases(g):
+    x, m = torch.randn(2, generator=g, dtype=torch.float64).tolist()
+    s, b, u, v = (0.4 + 1.2 * torch.rand(4, generator=g, dtype=torch.float64)).tolist()
+    return x, m, s, b, u, v
 
 
-def _step(f, z, i, j, s, table, row=0, mix=None, power=0.5, keep=None, rows=(0, 0)):
-    away, eps = f(z, i + row, False), f(z, i + row, True)
-    eps = away + s * (eps - away) if mix is None else mix(away, eps, s)
-    a, b = table[i + rows[0]], table[j + rows[1]]
-    z0 = (z - (1 - a) ** power * eps) / a**power
-    return b**power * z0 + (1 - b if keep is None else 1 - keep(a, b)) ** power * eps
+def _bound(x, m, s, b, u, v, spread=1.0, kl=1.0):
+    reconstruction = -((x - b * m) ** 2 + spread * b**2 * s**2) / (2 * u) - math.log(2 * math.pi * u) / 2
+    return reconstruction - kl * (s**2 / v + m**2 / v - 1 + math.log(v / s**2)) / 2
+
+
+def _log_normal(x, mean, var):
+    return -((x - mean) ** 2) / (2 * var) - math.log(2 * math.pi * var) / 2
 
 
 add(
     '52-3',
-    'Take one guided DDIM step from row i to row j of a published table.',
-    cases=_guided_step,
-    truth=_step,
+    'Reconstruction, averaged over the draw, less the KL divergence.',
+    cases=_bound_cases,
+    truth=_bound,
     mistakes={
-        'The sign of guidance is wrong: you walk from the prompt to nothing. It is away + s (eps - away).': (
-            lambda *a: _step(*a, mix=lambda away, eps, s: eps + s * (away - eps))
-        ),
-        'You guide by 1 + s: that is the convention of the paper, w = s - 1. Here s = 1 is off.': (
-            lambda *a: _step(*a, mix=lambda away, eps, s: (1 + s) * eps - s * away)
-        ),
-        'You did not guide: only the answer with the prompt is used.': (
-            lambda *a: _step(*a, mix=lambda away, eps, s: eps)
-        ),
-        'You told the network i + 1. Published networks are told the row, counted from 0.': lambda *a: _step(*a, row=1),
-        'You told the network i - 1. The row that is told is the row whose alpha_bar is used: i.': (
-            lambda *a: _step(*a, row=-1)
-        ),
-        'You read the table one row too early: alpha_bar[i] already counts from 0.': (
-            lambda *a: _step(*a, rows=(-1, -1))
-        ),
-        'You used alpha_bar for the scale of the signal; the scale is its root, and so for the noise.': (
-            lambda *a: _step(*a, power=1.0)
-        ),
-        'You mixed the noise back with the level of row i. The step arrives at row j.': (
-            lambda *a: _step(*a, keep=lambda a, b: a)
-        ),
+        'You decoded the mean: the average is over draws of z, and their spread adds b^2 s^2 to the squared error.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, spread=0.0),
+        'You added the KL divergence: it is subtracted.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=-1.0),
+        'The KL divergence is missing.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0),
+        'You took the KL divergence to N(0, 1): the law of latents has the variance v.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (s**2 + m**2 - 1 - math.log(s**2)) / 2,
+        'Your KL divergence is the other way round: it is that of q from p.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (v / s**2 + m**2 / s**2 - 1 + math.log(s**2 / v)) / 2,
+        'The entropy of q is missing: you subtracted the cross term -E log p(z) alone.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (s**2 + m**2) / (2 * v) - math.log(2 * math.pi * v) / 2,
+        'This is log p(x) itself: with one Gaussian pixel it can be had, but the bound was asked.': lambda x, m, s, b, u, v: _log_normal(x, 0.0, b**2 * v + u),
+        'This is minus the bound, a loss.': lambda x, m, s, b, u, v: -_bound(x, m, s, b, u, v),
+        'You forgot the constant log(2 pi u) / 2 of the decoder.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v) + math.log(2 * math.pi * u) / 2,
     },
-)
-
-
-def _nine_parts(g: torch.Generator) -> tuple:
-    "Latents, a picture, a mask with a ragged edge, an encoder of eight by eight cells, a scale."
-    draw = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)
-    weights, k = draw(4, 3, 8, 8) / 8, 0.1 + torch.rand(1, generator=g, dtype=torch.float64).item() / 2
-    mask = torch.zeros(1, 24, 16, dtype=torch.float64)
-    top, left = (int(v) for v in torch.randint(3, 10, (2,), generator=g))
-    mask[:, top : top + 12, left:] = 1
-    encode = lambda x: torch.nn.functional.conv2d(x[None], weights, stride=8)[0] + 0.5
-    return draw(4, 3, 2), draw(3, 24, 16), mask, encode, k
-
-
-def _nine(z, picture, mask, encode, k, cells=None, order=(0, 1, 2)):
-    small = mask[:, ::8, ::8] if cells is None else cells(mask)
-    parts = [z, small, k * encode(picture * (1 - mask))]
-    return torch.cat([parts[n] for n in order])
-
-
-add(
-    '52-4',
-    'Lay beside the latents what a U-Net that fills holes sees.',
-    cases=_nine_parts,
-    truth=_nine,
-    mistakes={
-        'The mask is inverted in both places: it is 1 where the picture is to be painted.': (
-            lambda z, p, m, f, k: _nine(z, p, 1 - m, f, k)
-        ),
-        'You hid the known part and left the hole: encode picture * (1 - mask).': (
-            lambda z, p, m, f, k: torch.cat([z, m[:, ::8, ::8], k * f(p * m)])
-        ),
-        'The mask that the network sees is inverted: 1 means paint.': (
-            lambda z, p, m, f, k: torch.cat([z, 1 - m[:, ::8, ::8], k * f(p * (1 - m))])
-        ),
-        'You forgot the scale: latents enter the U-Net multiplied by k.': lambda z, p, m, f, k: _nine(z, p, m, f, 1.0),
-        'You divided by the scale; that is for the way out. Latents enter multiplied by k.': (
-            lambda z, p, m, f, k: _nine(z, p, m, f, 1 / k)
-        ),
-        'You did not hide the hole: the network would see what it is to paint.': (
-            lambda z, p, m, f, k: torch.cat([z, m[:, ::8, ::8], k * f(p)])
-        ),
-        'You masked the latents and not the picture. Encode the picture with the hole made grey.': (
-            lambda z, p, m, f, k: torch.cat([z, m[:, ::8, ::8], k * f(p) * (1 - m[:, ::8, ::8])])
-        ),
-        'The order is wrong: first the latents, then the mask, then the picture.': (
-            lambda *a: _nine(*a, order=(0, 2, 1))
-        ),
-        'Averaging blurs the mask; published networks saw the first pixel of each cell.': (
-            lambda *a: _nine(*a, cells=lambda m: torch.nn.functional.avg_pool2d(m, 8))
-        ),
-    },
-)
+)  # fmt: skip

@@ -635,7 +635,7 @@ MUTANTS = {
         'test_bad_input.py::test_case[tar: a link]',
     ),
     'a key that stands twice': (
-        'safetensors: the last one wins in many readers of JSON', 'core.py',
+        'safetensors: the last one wins in many readers of JSON', 'store/files.py',
         '    if len(found) < len(pairs):', '    if False:',
         'test_bad_input.py::test_case[ours is a key twice]',
     ),

@@ -238,7 +238,7 @@ def split_words(text: str) -> list[str]:
 
 def known_words(about: dict[str, Any]) -> set[str]:
     "The words that a text model was trained on; none if it does not say."
-    from diffbook.data import draw_split
+    from diffbook.shapes import draw_split
 
     name = str(about.get('data', ''))
     captions = draw_split(2000, 8, brief=0.2).captions if not about.get('words') and name.startswith('shapes') else ()
@@ -439,7 +439,7 @@ def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None
 
 def load_captioned(name: str, root: Path | None, size: int | None, **own: Any) -> 'Dataset':
     "Load images with captions: of shapes, those that no test asks for, and some captions that leave something out."
-    from diffbook.data import draw_split
+    from diffbook.shapes import draw_split
 
     if name == 'shapes':
         at_least('--size', size, 8)
@@ -605,7 +605,8 @@ def listen(
 
 def count_agreement(about: dict[str, Any], prompt: str, images: 'Tensor') -> None:
     "Read drawn shapes, and say in how many images all that the prompt states is true."
-    from diffbook.data import caption_agrees, from_model, read_shapes
+    from diffbook.recognise import caption_agrees, read_shapes
+    from diffbook.data import from_model
 
     if not str(about.get('data', '')).startswith('shapes') or images.shape[1] != 3:
         return
@@ -804,7 +805,9 @@ def evaluate(
 
 def count_captions(net: 'Conditional', shape: tuple[int, ...], n: int, steps: int, solver: str, guidance: float, seed: int) -> dict[str, Any]:
     "Draw n captions of each part that training never shows, read the images, and say in how many each claim holds."
-    from diffbook.data import SPLITS, caption_agrees, draw_split, from_model, read_shapes
+    from diffbook.shapes import SPLITS, draw_split
+    from diffbook.recognise import caption_agrees, read_shapes
+    from diffbook.data import from_model
 
     report: dict[str, Any] = {'n': n, 'guidance': guidance, 'parts': {}}
     for part in SPLITS[1:]:

@@ -398,13 +398,13 @@ def read_all_parts(folder: Path):
 
 
 def loaders() -> dict[str, Loader]:
-    import diffbook.core as core
     import diffbook.data as data
+    import diffbook.store.files as files
     from diffbook.text import clip_tokenizer
 
     weights = 'diffusion_pytorch_model.safetensors'
     return {
-        'header': Loader(make_model, {'model.safetensors': change_tensors}, lambda f: core.read_header(f / 'model.safetensors'), 20),
+        'header': Loader(make_model, {'model.safetensors': change_tensors}, lambda f: files.read_header(f / 'model.safetensors'), 20),
         'checkpoint': Loader(make_checkpoint, {'step-*.safetensors': change_tensors}, read_run, 6, named, same=True),
         'model': Loader(make_model, {'model.safetensors': change_tensors, 'config.json': change_json}, read_model, 4, signed, same=True),
         'text model': Loader(make_reader, {'model.safetensors': change_tensors}, read_model, 2, signed, same=True),

@@ -226,7 +226,7 @@ def headers() -> dict[str, bytes]:
 def s3(short: bool) -> dict:
     """Read files of at most 2 MB whose headers claim a terabyte, 2^80 numbers, a million lists: every one is refused; the
     processor time of the best of three tries, and the growth of the process over all of them. The short form judges no times."""
-    from diffbook.core import read_header
+    from diffbook.store.files import read_header
 
     slowest, which, refused, files = 0.0, '', 0, headers()
     with tempfile.TemporaryDirectory() as place:

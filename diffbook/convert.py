@@ -44,7 +44,7 @@ def convert(
     seconds: float = 600,  # to wait
 ) -> dict[str, Any]:  # tensors, bytes, what was left out, and what kept the network away
     "Read an old checkpoint in a process that may do nothing else, and write its tensors."
-    from diffbook.core import read_header
+    from diffbook.store.files import read_header
 
     source, out = Path(source), Path(out)
     if not source.is_file():

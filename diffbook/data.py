@@ -45,8 +45,9 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .core import generator, map_batch, read_header, read_json
+from .core import generator, map_batch
 from .moved import moved
+from .store.files import read_header, read_json
 from .store.pictures import choose, flatten, middle, opened, read_all, read_picture
 
 # %% ../nbs/03_data.ipynb #dataset

@@ -24,6 +24,6 @@ def moved(module: str, places: Mapping[str, str]) -> Callable[[str], Any]:
         home, new = homes[name]
         if not name.startswith('_'):
             warnings.warn(f'{module}.{name} is {home}.{new} now; the old name goes with the next release', DeprecationWarning, stacklevel=2)
-        return getattr(importlib.import_module(home), new)
+        return getattr(importlib.import_module(f'diffbook.{home.removeprefix("diffbook.")}'), new)  # nothing else is ever imported
 
     return find

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
-from .core import read_header, read_json
 from .losses import Denoiser, table_index
 from .nets import unet as unets
 from .nets import vae as vaes
@@ -37,6 +36,7 @@ from .predictions import Prediction, predict_eps
 from .samplers import positive
 from .schedules import DiscreteSchedule
 from .text import SPECIAL, Tokenizer
+from .store.files import read_header, read_json
 from .training import _fit_names, _make_folder, _refuse_nan, no_larger, write_file
 
 # %% ../nbs/53_pretrained.ipynb #imports-published

@@ -25,8 +25,9 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/26_scale.ipynb #imports-own
-from .core import generator, map_batch, parse_json
+from .core import generator, map_batch
 from .data import Column, Dataset, Shards, check_caption, read_image
+from .store.files import parse_json
 from .store.pictures import SUFFIXES, UNREAD, is_hidden
 from .training import LossFn, Team
 

@@ -26,7 +26,8 @@ from torch import Tensor
 
 # %% ../nbs/40_text.ipynb #imports-own
 from dataclasses import dataclass
-from .core import read_json, register
+from .core import register
+from .store.files import read_json
 
 # %% ../nbs/40_text.ipynb #clean
 SPACE = re.compile('[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+')  # Unicode's White_Space

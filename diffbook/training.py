@@ -36,7 +36,8 @@ from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
 # %% ../nbs/24_training.ipynb #imports-own
-from .core import Rows, build, describe, generator, map_batch, parse_json, read_header, read_json, take_apart
+from .core import Rows, build, describe, generator, map_batch, take_apart
+from .store.files import parse_json, read_header, read_json
 
 # %% ../nbs/24_training.ipynb #loss-fn
 LossFn = Callable[[nn.Module, Any, torch.Generator | Rows], Tensor]  # (model, batch, generator) -> () or (b,)

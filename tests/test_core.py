@@ -1,6 +1,7 @@
 """Words, shapes and randomness: against published vectors, exact distributions and round trips."""
 
 import math
+import re
 import subprocess
 import sys
 
@@ -15,13 +16,19 @@ from diffbook.core import (
     build,
     describe,
     draw_rows,
-    generator,
+    make_generator,
     match_dims,
+    merge,
     noise,
+    number,
+    one_of,
     philox,
+    positive,
     register,
+    same_shape,
     seeded_noise,
     uniform,
+    whole,
 )
 from diffbook.schedules import DiscreteSchedule, RectifiedFlowSchedule, ShiftedSchedule, linear_betas
 
@@ -39,7 +46,7 @@ def test_philox_gives_the_published_bits(counter, key, want):
 
 
 def test_philox_works_on_many_counters_as_on_one():
-    counters = torch.randint(2**32, (50, 4), generator=generator(0, 'test'))
+    counters = torch.randint(2**32, (50, 4), generator=make_generator(0, 'test'))
     many = torch.stack(philox(counters.unbind(1), (7, 9)), 1)
     for counter, bits in zip(counters, many):
         assert torch.equal(torch.stack(philox(counter.tolist(), (7, 9))), bits)
@@ -103,7 +110,7 @@ def test_each_example_draws_at_its_own_time():
 @pytest.mark.bad_input
 def test_a_seed_is_no_generator():
     for wrong in (0, 'train'):
-        with pytest.raises(ValueError, match='expected a torch.Generator, such as core.generator'):
+        with pytest.raises(ValueError, match='expected a torch.Generator, such as core.make_generator'):
             draw_rows(lambda n, g: torch.rand(n, generator=g), 3, wrong)
 
 
@@ -115,9 +122,9 @@ def test_a_type_is_known_once_its_module_is_imported():
 
 
 def test_generators_differ_by_every_argument():
-    draws = {torch.randint(2**62, (), generator=generator(*a)).item() for a in [(0, 'a', 0), (1, 'a', 0), (0, 'b', 0), (0, 'a', 1), (0, 'a/1', 0)]}
+    draws = {torch.randint(2**62, (), generator=make_generator(*a)).item() for a in [(0, 'a', 0), (1, 'a', 0), (0, 'b', 0), (0, 'a', 1), (0, 'a/1', 0)]}
     assert len(draws) == 5
-    assert torch.equal(torch.randn(3, generator=generator(5, 'x', 2)), torch.randn(3, generator=generator(5, 'x', 2)))
+    assert torch.equal(torch.randn(3, generator=make_generator(5, 'x', 2)), torch.randn(3, generator=make_generator(5, 'x', 2)))
 
 
 @pytest.mark.bad_input
@@ -149,6 +156,44 @@ def test_match_dims_takes_dtype_from_the_data():
 def test_cond_maps_what_is_there():
     cond = Cond(seq=torch.ones(2, 3, 4), mask=torch.ones(2, 3, dtype=torch.bool)).map(lambda v: v[:1])
     assert cond.vec is None and cond.img is None and cond.seq.shape == (1, 3, 4) and cond.mask.shape == (1, 3)
+
+
+def test_two_conditions_become_one():
+    a, b = Cond(vec=torch.ones(2, 3)), Cond(img=torch.zeros(2, 1, 4, 4), mask=torch.ones(2, 5, dtype=torch.bool))
+    both = merge(a, b)
+    assert both.vec is a.vec and both.img is b.img and both.mask is b.mask and both.seq is None
+    for x, y in ((a, both), (both, b)):
+        with pytest.raises(ValueError, match='(vec|img) stands in both conditions'):
+            merge(x, y)
+    assert merge(Cond(), Cond()) == Cond()
+
+
+REFUSED = [  # a check of an argument, and the words of its refusal
+    *((lambda v=v: whole('n', v), f'n is {v!r}, expected a positive whole number') for v in (0, -1, 1.0, True, '3', None, math.nan)),
+    (lambda: whole('first', -1, least=0), 'first is -1, expected a whole number, at least 0'),
+    (lambda: whole('k', 5000, 2, 4000), 'k is 5000, expected a whole number from 2 to 4,000'),
+    *((lambda v=v: positive('lr', v), f'lr is {v!r}, expected a positive number') for v in (0, -1.0, math.inf, math.nan, True, '1', None)),
+    *((lambda v=v: number('p', v, 0, 1), f'p is {v!r}, expected a number from 0 to 1') for v in (-0.1, 1.1, math.nan, False, '0')),
+    (lambda: number('shift', math.inf), 'shift is inf, expected a finite number'),
+    (lambda: number('decay', -1, least=0), 'decay is -1, expected a number, at least 0'),
+    (lambda: one_of('split', 'dev', {'train': 1, 'test': 2}), "split is 'dev', expected one of train, test"),
+    (lambda: one_of('split', ['train'], ('train',)), "split is ['train'], expected one of train"),
+    (lambda: same_shape(eps=torch.ones(2, 3), x0=torch.ones(2)), 'eps has shape (2, 3), expected that of x0, (2,)'),
+]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize('call, words', REFUSED)
+def test_a_wrong_argument_is_refused_by_name(call, words):
+    with pytest.raises(ValueError, match=f'^{re.escape(words)}$'):
+        call()
+
+
+def test_a_right_argument_comes_back():
+    assert [whole('n', 1), whole('n', 0, least=0), whole('n', 4000, 2, 4000)] == [1, 0, 4000]
+    assert [positive('lr', 3), positive('lr', 1e-300), number('p', 0, 0, 1), number('x', -1e300)] == [3, 1e-300, 0, -1e300]
+    assert one_of('split', 'test', ('train', 'test')) == 'test'
+    same_shape(a=torch.ones(3), b=torch.zeros(3), c=torch.ones(3))
 
 
 def test_nested_objects_come_back_from_their_description():

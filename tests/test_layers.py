@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from diffbook.core import Cond
 from diffbook.nets.layers import (
     CrossAttention,
     Downsample,
@@ -13,6 +14,8 @@ from diffbook.nets.layers import (
     SelfAttention,
     TransformerBlock,
     Upsample,
+    attend,
+    check_cond,
     sinusoids,
     zero,
 )
@@ -102,6 +105,32 @@ def test_attention_equals_torchs_own(heads):
     torch.testing.assert_close(layer(x), want, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize('heads', [1, 3])
+def test_attend_is_an_average_in_every_head(heads):
+    "One token at a time; a causal one reads itself and those before it."
+    q, k, v = torch.randn(3, 2, 5, 6, dtype=DOUBLE)
+    for causal in (False, True):
+        want = torch.empty_like(q)
+        for b, i, part in ((b, i, slice(n, n + 6 // heads)) for b in range(2) for i in range(5) for n in range(0, 6, 6 // heads)):
+            seen = slice(i + 1) if causal else slice(5)
+            want[b, i, part] = torch.softmax(k[b, seen, part] @ q[b, i, part] / (6 // heads) ** 0.5, 0) @ v[b, seen, part]
+        torch.testing.assert_close(attend(q, k, v, heads, causal=causal), want, atol=1e-12, rtol=0)
+
+
+def test_a_network_is_told_what_it_was_built_for():
+    x, cond = torch.zeros(2, 3, 4, 4), Cond(vec=torch.zeros(2, 5), seq=torch.zeros(2, 7, 6), mask=torch.ones(2, 7).bool(), img=torch.zeros(2, 1, 4, 4))
+    check_cond(cond, x, vec=5, seq=6, img=1)
+    check_cond(None, x)
+    check_cond(Cond(), x)
+    for built, message in (
+        ({'vec': 5, 'seq': 6}, 'cond holds vec, seq, img, mask, expected vec, seq and nothing else: the net was built for channels'),
+        ({'vec': 4, 'seq': 6, 'img': 1}, r'cond.vec has shape \(2, 5\), expected \(2, 4\)'),
+        ({'vec': 5, 'seq': 6, 'img': 2}, r'cond.img has shape \(2, 1, 4, 4\), expected \(2, 2, 4, 4\)'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_cond(cond, x, **built)
+
+
 def lookup(layer, x, other, mask):
     "One head, one token, one key at a time, from the layer's own weights."
     d, out = x.shape[2] // layer.heads, torch.zeros_like(x)
@@ -148,7 +177,7 @@ def test_weights_are_those_of_the_answer():
     layer, x, other = randomise(CrossAttention(8, 2, 6)), torch.randn(3, 4, 8, dtype=DOUBLE), torch.randn(3, 5, 6, dtype=DOUBLE)
     mask = torch.arange(5) < torch.tensor([[2], [5], [0]])
     w = layer.weights(x, other, mask)
-    mixed = torch.einsum('bgnl,bgld->bngd', w, layer.parts(x, other)[2]).flatten(2)
+    mixed = torch.einsum('bgnl,bgld->bngd', w, layer.kv(other).chunk(2, -1)[1].unflatten(-1, (2, -1)).transpose(1, 2)).flatten(2)
     torch.testing.assert_close(layer.out(mixed), layer(x, other, mask), atol=1e-12, rtol=0)
     torch.testing.assert_close(w.sum(-1), mask.any(1).double()[:, None, None].expand(3, 2, 4))
     assert not w[~mask[:, None, None].expand_as(w)].any()

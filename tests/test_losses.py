@@ -511,7 +511,7 @@ BAD = [
     (lambda: Denoiser(Recorder(), TABLE).both(torch.ones(2, 3), 5.0, 4.0), 'the variance is not learned: make the denoiser with variance=learned_range'),
     (lambda: Denoiser(nn.Linear(3, 3), TABLE)(torch.ones(2, 3).double(), 5.0), r'x is torch.float64 and the weights of the network are torch.float32.*x.float\(\)'),
     (lambda: Denoiser(Recorder(), CosineSchedule(), turned), 'the determinant of this prediction crosses zero before t = 0.6'),
-    (lambda: training_loss(Denoiser(Recorder(), TABLE), torch.ones(2, 3), 0), r"generator is 0, expected a torch.Generator, such as core.generator\(0, 'train'\)"),
+    (lambda: training_loss(Denoiser(Recorder(), TABLE), torch.ones(2, 3), 0), r"generator is 0, expected a torch.Generator, such as core.make_generator\(0, 'train'\)"),
     (lambda: training_loss(Denoiser(Recorder(), TABLE), torch.ones(2, 3).byte(), generator(0, 'x')), r'x0 is torch.uint8, expected floating point: scale images to \[-1, 1\]'),
     (lambda: unit_input(-1.0), 'sigma_data is -1.0, expected a positive number'),
     (lambda: weight_for(predict_x0, vdm_weight)(CosineSchedule(), torch.tensor(0.0)), 'the weight is not finite at t = 0'),

@@ -184,7 +184,7 @@ MUTANTS = {
     ),
     'heads cut across queries, keys and values': (
         'published attention weights read in another order', 'nets/layers.py',
-        "'b n (three g d) -> three b g n d'", "'b n (g three d) -> three b g n d'",
+        'self.qkv(tokens).chunk(3, dim=-1)', 'self.qkv(tokens).unflatten(-1, (self.heads, 3, -1)).transpose(2, 3).flatten(3).unbind(2)',
         'test_layers.py::test_attention_equals_torchs_own',
     ),
     'a scale that starts at nothing': (
@@ -485,7 +485,7 @@ MUTANTS = {
     ),
     'a text tower that sees ahead': (
         'the causal mask forgotten', 'nets/clip.py',
-        'is_causal=causal)', 'is_causal=False)',
+        'self.heads, causal=causal)', 'self.heads, causal=False)',
         'test_clip.py::test_a_state_sees_no_later_token',
     ),
     # vae
@@ -635,7 +635,7 @@ MUTANTS = {
         'test_bad_input.py::test_case[tar: a link]',
     ),
     'a key that stands twice': (
-        'safetensors: the last one wins in many readers of JSON', 'core.py',
+        'safetensors: the last one wins in many readers of JSON', 'store/files.py',
         '    if len(found) < len(pairs):', '    if False:',
         'test_bad_input.py::test_case[ours is a key twice]',
     ),

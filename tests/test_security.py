@@ -20,7 +20,8 @@ from packaging.version import Version
 
 from benchmarks import fuzz, security
 from benchmarks.reliability import load_parts, run_row
-from diffbook import convert, core, data
+from diffbook import convert, data
+from diffbook.store import files
 
 converts = pytest.mark.skipif(tuple(map(int, torch.__version__.split('.')[:2])) < convert.OLDEST, reason='convert asks for a newer torch, which cannot be tricked')
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits, forks and /proc as on Linux')
@@ -116,22 +117,22 @@ def test_the_reader_refuses_by_itself(what, tmp_path):
     path = tmp_path / 'a.safetensors'
     path.write_bytes(corpus.with_head(corpus.HEADS[what], fuzz_model()))
     with pytest.raises(ValueError, match='a.safetensors is damaged or cut short'):
-        core.read_header(path)
+        files.read_header(path)
 
 
 def test_limits_of_headers(tmp_path):
     "One byte more than is allowed is refused by name, though all is well with it otherwise."
     path, text = tmp_path / 'a.safetensors', b'{"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
-    for length, right in ((core.MAX_HEADER, True), (core.MAX_HEADER + 1, False)):
+    for length, right in ((files.MAX_HEADER, True), (files.MAX_HEADER + 1, False)):
         path.write_bytes(length.to_bytes(8, 'little') + text.ljust(length) + b'7')
         if right:
-            assert core.read_header(path)[1]['w'].shape == (1,)
+            assert files.read_header(path)[1]['w'].shape == (1,)
         else:
             with pytest.raises(ValueError, match='has a header of 100,000,001 bytes, expected at most 100,000,000: write it anew'):
-                core.read_header(path)
-    many = {str(k): {'dtype': 'U8', 'shape': [0], 'data_offsets': [0, 0]} for k in range(core.MAX_TENSORS + 1)}
+                files.read_header(path)
+    many = {str(k): {'dtype': 'U8', 'shape': [0], 'data_offsets': [0, 0]} for k in range(files.MAX_TENSORS + 1)}
     with pytest.raises(ValueError, match='more than 20,000 tensors'):
-        core._entries(json.dumps(many).encode(), 0)
+        files._entries(json.dumps(many).encode(), 0)
 
 
 TOLD = {  # what files say of themselves
@@ -149,7 +150,7 @@ def test_metadata_of_any_length(tmp_path, what):
     from diffbook.pretrained import read_tensors
 
     save_file({'w': torch.arange(3.0)}, path := tmp_path / 'a.safetensors', TOLD[what])
-    assert core.read_header(path)[0] == TOLD[what] == safe_open(path, 'pt').metadata()
+    assert files.read_header(path)[0] == TOLD[what] == safe_open(path, 'pt').metadata()
     assert read_tensors([path])['w'].tolist() == [0, 1, 2]
 
 
@@ -159,7 +160,7 @@ def test_long_headers_that_hold_too_much(tmp_path, head):
     (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head)
     before = security.peak()
     with pytest.raises(ValueError, match='more than 20,000 tensors'):
-        core.read_header(tmp_path / 'a.safetensors')
+        files.read_header(tmp_path / 'a.safetensors')
     assert security.peak() - before < 60e6
 
 
@@ -168,7 +169,7 @@ def test_headers_of_this_library_are_read(tmp_path):
     from safetensors.torch import save_file
 
     save_file({f'{k}': torch.zeros(1) for k in range(9000)}, tmp_path / 'a.safetensors', {'a': 'b'})
-    about, spans = core.read_header(tmp_path / 'a.safetensors')
+    about, spans = files.read_header(tmp_path / 'a.safetensors')
     assert about == {'a': 'b'} and len(spans) == 9000 and spans['7'].shape == (1,)
 
 
@@ -179,7 +180,7 @@ def test_a_header_agrees_with_the_library_that_wrote_it(tmp_path):
     newer = (torch.complex64,) if Version(safetensors.__version__) >= Version('0.7') else ()
     kinds = (*newer, torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float8_e5m2)
     save_file({str(k): torch.zeros(2, 0 if k is torch.int8 else 3).to(k) for k in kinds} | {'one': torch.tensor(1.0)}, tmp_path / 'a.safetensors')
-    _, spans = core.read_header(tmp_path / 'a.safetensors')
+    _, spans = files.read_header(tmp_path / 'a.safetensors')
     assert {k: s.shape for k, s in spans.items()} == {k: tuple(v.shape) for k, v in load_file(tmp_path / 'a.safetensors').items()}
 
 
@@ -244,9 +245,9 @@ def test_parts_and_names(tmp_path):
     old = {'model': {'a': torch.ones(2), 'b': [torch.zeros(1), {'c': torch.arange(3)}]}, 'ema': {'a': torch.zeros(2)}, 'step': 7}
     torch.save(old, tmp_path / 'old.pt')
     got = security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'a.safetensors', 'model'))
-    assert got['left'] == [] and set(core.read_header(tmp_path / 'a.safetensors')[1]) == {'a', 'b.0', 'b.1.c'}
+    assert got['left'] == [] and set(files.read_header(tmp_path / 'a.safetensors')[1]) == {'a', 'b.0', 'b.1.c'}
     got = security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'b.safetensors'))
-    assert got['left'] == ['step'] and 'ema.a' in core.read_header(tmp_path / 'b.safetensors')[1]
+    assert got['left'] == ['step'] and 'ema.a' in files.read_header(tmp_path / 'b.safetensors')[1]
     assert "no part 'optimizer'; it holds model, ema, step" in str(security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'c.safetensors', 'optimizer')))
 
 
@@ -280,7 +281,7 @@ def test_what_a_training_run_leaves_is_left_out(tmp_path, left_by_a_run, zipped)
     for part, held in (('state_dict', left_by_a_run), (None, left_by_a_run), ('model', {})):
         torch.save({**held, part or 'model': collections.OrderedDict(w=torch.arange(3.0))}, tmp_path / 'a.ckpt', _use_new_zipfile_serialization=zipped)
         got = security.in_a_child(lambda: convert.work(tmp_path / 'a.ckpt', tmp_path / 'a.safetensors', part))  # noqa: B023
-        assert set(core.read_header(tmp_path / 'a.safetensors')[1]) == {'w' if part else 'model.w'}, got
+        assert set(files.read_header(tmp_path / 'a.safetensors')[1]) == {'w' if part else 'model.w'}, got
         assert part or {'a class as a key.ModelCheckpoint.best', 'scalars.a', 'an object', 'a dictionary of its own.b', 'settings'} <= set(got['left'])
 
 

@@ -491,7 +491,7 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 
 
-DOORS = {'published': ('pretrained',), 'store': ('data', 'training', 'scale', 'metrics', 'pretrained')}  # written by hand -> the modules that may enter
+DOORS = {'published': ('pretrained',), 'store': ('data', 'text', 'training', 'scale', 'metrics', 'pretrained')}  # written by hand -> the modules that may enter
 
 
 def imports_look_back(ch, book):
@@ -507,7 +507,7 @@ def imports_look_back(ch, book):
                 if top in ('matplotlib', 'mpl_toolkits', 'seaborn', 'plotly') and 'plots' not in ch.modules:
                     yield f'{c.where}: imports {top}; figures are drawn by diffbook.plots'
                 if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
-                    if set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
+                    if module == 'moved' or set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
                         continue
                     if any(m.startswith(f'{module}.') for m in book.owner):
                         continue

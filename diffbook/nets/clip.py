@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../../nbs/41_clip.ipynb #imports-own
 from ..core import register
+from .layers import attend
 
 # %% ../../nbs/41_clip.ipynb #info-nce
 MAX_SCALE = 100.0  # Radford et al. 2021, section 2.5
@@ -61,10 +61,8 @@ class Attention(nn.Module):
             self.add_module(name, nn.Linear(width, width))
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:  # (b, n, d) -> (b, n, d)
-        project = (self.q_proj, self.k_proj, self.v_proj)
-        q, k, v = (rearrange(f(x), 'b n (h d) -> b h n d', h=self.heads) for f in project)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return self.out_proj(rearrange(mixed, 'b h n d -> b n (h d)'))
+        mixed = attend(self.q_proj(x), self.k_proj(x), self.v_proj(x), self.heads, causal=causal)
+        return self.out_proj(mixed)
 
 # %% ../../nbs/41_clip.ipynb #mlp
 class MLP(nn.Module):

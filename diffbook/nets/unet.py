@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/23_unet.ipynb #imports-own
 from ..core import Cond, register
-from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, sinusoids, zero
+from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, check_cond, sinusoids, zero
 
 # %% ../../nbs/23_unet.ipynb #stage
 class Stage(nn.Module):
@@ -172,25 +172,7 @@ def _refuse(self: UNet, x: Tensor, noise_level: Tensor, cond: Cond | None) -> No
         raise ValueError(f'x has shape {tuple(x.shape)}, expected (b, {self.in_channels}, h, w) with h and w multiples of {self.unit}')
     if noise_level.shape != x.shape[:1]:
         raise ValueError(f'noise_level has shape {tuple(noise_level.shape)}, expected ({len(x)},)')
-    self._refuse_cond(x, cond or Cond())
-
-# %% ../../nbs/23_unet.ipynb #refuse-cond
-@patch
-def _refuse_cond(self: UNet, x: Tensor, cond: Cond) -> None:
-    built = {'cond_dim': self.cond_dim, 'seq_dim': self.seq_dim, 'img_channels': self.img_channels}
-    want = [field for field, width in zip(('vec', 'seq', 'img'), built.values()) if width]
-    given = [field for field in ('vec', 'seq', 'img') if getattr(cond, field) is not None]
-    if given != want or (cond.mask is not None and not self.seq_dim):
-        said = ', '.join(given + ['mask'] * (cond.mask is not None)) or 'nothing'
-        raise ValueError(f'cond holds {said}, expected {", ".join(want) or "nothing"}{" and nothing else" * bool(want)}: the net was built with {built}')
-    length = cond.seq.shape[1] if self.seq_dim and cond.seq.ndim == 3 else 'l'
-    shapes = {'vec': (len(x), self.cond_dim), 'seq': (len(x), length, self.seq_dim), 'img': (len(x), self.img_channels, *x.shape[2:]), 'mask': (len(x), length)}
-    for field, shape in shapes.items():
-        value = getattr(cond, field)
-        if value is not None and value.shape != shape:
-            raise ValueError(f'cond.{field} has shape {tuple(value.shape)}, expected {shape}'.replace("'", ''))
-    if cond.mask is not None and cond.mask.dtype != torch.bool:
-        raise ValueError(f'cond.mask holds {cond.mask.dtype}, expected torch.bool: True where a token may be read')
+    check_cond(cond, x, vec=self.cond_dim, seq=self.seq_dim, img=self.img_channels)
 
 # %% ../../nbs/23_unet.ipynb #check-levels
 def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tuple[int, ...], groups: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ..core import read_json
+from ..store.files import read_json
 from .foreign import refuse_file, refuse_folder
 
 DIFFUSERS = 'diffusion_pytorch_model'

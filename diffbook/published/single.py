@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..core import read_header
+from ..store.files import read_header
 from .foreign import refuse_tensors
 
 BEGINS = {  # part -> how its names begin in a whole model, and the names of which one tells it where it lies alone

@@ -9,7 +9,7 @@ earlier. Merges that are written twice must be the same.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..core import read_json
+from ..store.files import read_json
 from ..text import SPECIAL, AddedWord, Tokenizer, clip_merges
 
 FOLLOWED = 'followed'

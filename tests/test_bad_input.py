@@ -15,6 +15,7 @@ import resource
 import corpus
 import pytest
 import torch
+from helpers import patch_cli
 from PIL import Image
 from torch import nn
 
@@ -491,14 +492,14 @@ def test_surroundings(name, folder, monkeypatch, capsys):
     root = folder.parent
     monkeypatch.chdir(root)
     monkeypatch.setenv('TQDM_DISABLE', '1')
-    real = cli.load_images
-    monkeypatch.setattr(cli, 'load_images', lambda name, *a: draw_shapes(4, 8) if name == 'shapes' else real(name, *a))
+    real = cli.app.load_images
+    patch_cli(monkeypatch, 'load_images', lambda name, *a: draw_shapes(4, 8) if name == 'shapes' else real(name, *a))
     (root / 'file').write_text('here')
     (root / 'old.ckpt').write_bytes(b'\x80\x02N.')
     context, argv, words = SURROUNDINGS[name]
     if 'READER' in argv:
         save(root / 'reader', text_model(), {'data': 'letters', 'shape': [1, 8, 8]})
-        monkeypatch.setattr(cli, 'count_captions', lambda *a: {})
+        patch_cli(monkeypatch, 'count_captions', lambda *a: {})
     if '--resume' in argv:
         with pytest.raises(SystemExit):
             cli.main([*TRAIN, '--steps', '9', '--batch-size', '2'])
@@ -546,7 +547,7 @@ def test_debug_shows_where(folder, capsys):
 
 
 def test_an_unexpected_error_is_one_line_too(capsys, monkeypatch):
-    monkeypatch.setattr(cli, 'open_model', lambda *a: 1 / 0)
+    patch_cli(monkeypatch, 'open_model', lambda *a: 1 / 0)
     assert 'division by zero' in refused(capsys, 'sample', 'x', '--out', 'x.png')
 
 

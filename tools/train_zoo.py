@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from runs import run, spent
 
-from diffbook.cli import split_words
+from diffbook.cli.sample import split_words
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
 from diffbook.data import batches, load_data, read_shards, to_model

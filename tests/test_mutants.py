@@ -372,14 +372,14 @@ MUTANTS = {
     ),
     # captioned data and the command line
     'any assignment of things to names': (
-        'counting alignment by the order of detection', 'data.py',
+        'counting alignment by the order of detection', 'recognise.py',
         'for things in permutations(padded, many)), key=sum)', 'for things in [tuple(padded[:many])]), key=sum)',
-        'test_data.py::test_captions_agree_with_their_scenes',
+        'test_recognise.py::test_captions_agree_with_their_scenes',
     ),
     'held-out scenes that training has seen': (
-        'test captions that differ in words alone', 'data.py',
+        'test captions that differ in words alone', 'shapes.py',
         'torch.where(third < 0, pair, 12 + free)', 'torch.where(third < 0, 9 * first + second, 12 + free)',
-        'test_data.py::test_no_caption_of_a_new_scene_is_one_of_training',
+        'test_shapes.py::test_no_caption_of_a_new_scene_is_one_of_training',
     ),
     'the negative prompt ignored': (
         'interfaces where it has no effect', 'cli/sample.py',

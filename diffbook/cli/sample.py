@@ -143,7 +143,7 @@ def revise(
     if edit.known is None:
         return samplers.sample(denoise, schedule, x, times, step)
     solver = getattr(step, 'func', step)  # RePaint gives the noise itself, another for each round
-    return repaint(denoise, schedule, x, times, edit.picture.to(device), edit.known.to(device), rounds=ROUNDS, solver=solver, noise=noises)
+    return repaint(denoise, schedule, x, times, edit.picture.to(device), edit.known.to(device), rounds=ROUNDS, solver=solver, noise=noises('sample'))
 
 
 def draw_published(

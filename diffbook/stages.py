@@ -43,13 +43,13 @@ def gather(
 ) -> Tensor:  # (n, ...)
     "Walk n samples, a batch at a time, and keep the last state of each; how they are cut changes no sample."
     every, ends = cond and cond.map(lambda v: v.expand(n, *v.shape[1:])), []
-    with tqdm(total=n, desc='sampling', unit='sample', disable=not progress) as bar, torch.inference_mode():
+    with tqdm(total=n * options['steps'] if 'steps' in options else None, desc='sampling', unit='step', disable=not progress) as bar, torch.inference_mode():
         for start in range(0, n, batch):
             k = min(batch, n - start)
             own = every and every.map(itemgetter(slice(start, start + k)))
-            *_, x = walk(k, own, first=first + start, **options)
+            for x in walk(k, own, first=first + start, **options):
+                bar.update(k)
             ends.append(x)
-            bar.update(k)
     return torch.cat(ends)
 
 # %% ../nbs/32_ddpm.ipynb #stage
@@ -81,10 +81,13 @@ class Stage:
         return sample(self.denoise, self.schedule, match_dims(self.schedule.sigma(times[0]), x).to(x) * x, times, solver, cond)
 
     @torch.inference_mode()
-    def draw(self, n: int, cond: Cond | None = None, *, batch: int = 64, **options: Any) -> Tensor:
+    def decode(self, z: Data, batch: int = 64) -> Tensor:
+        "Make pictures of the ends of walks, a batch at a time."
+        return z if self.codec is None else torch.cat([self.codec.decode(part) for part in z.split(batch)])
+
+    def draw(self, n: int, cond: Cond | None = None, *, steps: int = 20, batch: int = 64, **options: Any) -> Tensor:
         "Draw n pictures; `options` are those of `sample`, and `progress`."
-        x = gather(self.sample, n, cond, batch=batch, **options)
-        return x if self.codec is None else torch.cat([self.codec.decode(z) for z in x.split(batch)])
+        return self.decode(gather(self.sample, n, cond, steps=steps, batch=batch, **options), batch)
 
 # %% ../nbs/32_ddpm.ipynb #cascade
 def cascade(

@@ -23,22 +23,7 @@ import diffbook.schedules as schedules
 from diffbook import cli, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import Cond, build, describe, generator, match_dims, noise
-from diffbook.data import (
-    Dataset,
-    batches,
-    caption_agrees,
-    draw_shapes,
-    draw_split,
-    fetch_data,
-    from_model,
-    load_data,
-    read_caption,
-    read_folder,
-    read_idx,
-    read_shapes,
-    scene_split,
-    to_model,
-)
+from diffbook.data import Dataset, batches, fetch_data, from_model, load_data, read_folder, read_idx, to_model
 from diffbook.elbo import elbo_terms
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
 from diffbook.exercise import grade as check_exercise
@@ -50,7 +35,9 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet, published_arguments
 from diffbook.plots import montage
 from diffbook.predictions import predict_edm, predict_eps, predict_v
+from diffbook.recognise import caption_agrees, read_caption, read_shapes
 from diffbook.samplers import ddim, heun, sample, trailing_times, uniform_times
+from diffbook.shapes import draw_shapes, draw_split, scene_split
 from diffbook.text import Tokenizer
 from diffbook.training import EMA, Trainer, load, pick_device, save
 

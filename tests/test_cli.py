@@ -28,7 +28,7 @@ from test_pretrained import filled, parts
 from diffbook import cli, losses, samplers, scale, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import noise, seeded_noise, uniform
-from diffbook.data import Dataset, draw_shapes, draw_split, from_model, to_model
+from diffbook.data import Dataset, from_model, to_model
 from diffbook.editing import start_from
 from diffbook.guidance import guide
 from diffbook.losses import Denoiser
@@ -38,6 +38,7 @@ from diffbook.predictions import predict_x0
 from diffbook.pretrained import save_pipeline
 from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule
+from diffbook.shapes import draw_shapes, draw_split
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, checkpoints, learning_rate, load, read_checkpoint, read_model, save
@@ -48,7 +49,7 @@ TRAIN = ['train', '--data', 'shapes', '--size', '8', '--width', '8', '--batch-si
 @pytest.fixture(autouse=True)
 def few_shapes(monkeypatch):
     "Sixteen drawn images instead of 20,000."
-    monkeypatch.setattr('diffbook.data.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
+    monkeypatch.setattr('diffbook.shapes.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
 
 
 def run(*argv, code=0):
@@ -66,7 +67,7 @@ def trained(tmp_path_factory):
     "A run of 12 steps."
     out = tmp_path_factory.mktemp('trained') / 'run'
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr('diffbook.data.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
+        patches.setattr('diffbook.shapes.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
         run(*TRAIN, '--steps', 12, '--save-every', 5, '--out', out)
     return out
 
@@ -668,7 +669,7 @@ def test_models_without_text_take_pictures_too(trained, tmp_path):
 @pytest.fixture
 def few_captions(monkeypatch):
     "Sixteen captioned images instead of 50,000."
-    monkeypatch.setattr('diffbook.data.draw_split', lambda n, size=32, split='train', seed=0, **k: draw_split(min(n, 16), size, split, seed, **k))
+    monkeypatch.setattr('diffbook.shapes.draw_split', lambda n, size=32, split='train', seed=0, **k: draw_split(min(n, 16), size, split, seed, **k))
 
 
 def test_train_a_model_that_reads(tmp_path, few_captions, capsys):

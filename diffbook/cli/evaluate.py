@@ -96,13 +96,9 @@ def evaluate(
 
 def count_captions(opened: Opened, n: int, steps: int, guidance: float, seed: int) -> dict[str, Any]:
     "Draw n captions of each part that training never shows, read the images, and say in how many each claim holds."
-    from diffbook.data import (
-        SPLITS,
-        caption_agrees,
-        draw_split,
-        from_model,
-        read_shapes,
-    )
+    from diffbook.data import from_model
+    from diffbook.recognise import caption_agrees, read_shapes
+    from diffbook.shapes import SPLITS, draw_split
 
     report: dict[str, Any] = {'n': n, 'guidance': guidance, 'parts': {}}
     for part in SPLITS[1:]:

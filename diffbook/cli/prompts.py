@@ -32,7 +32,7 @@ def split_words(text: str) -> list[str]:
 
 def known_words(about: dict[str, Any]) -> set[str]:
     "The words that a text model was trained on; none if it does not say."
-    from diffbook.data import draw_split
+    from diffbook.shapes import draw_split
 
     name = str(about.get('data', ''))
     captions = draw_split(2000, 8, brief=0.2).captions if not about.get('words') and name.startswith('shapes') else ()
@@ -82,7 +82,8 @@ def tell(stage: 'Stage', model: 'Conditional', prompts: str | Sequence[str], neg
 
 def count_agreement(about: dict[str, Any], prompt: str, images: 'Tensor') -> None:
     "Read drawn shapes, and say in how many images all that the prompt states is true."
-    from diffbook.data import caption_agrees, from_model, read_shapes
+    from diffbook.data import from_model
+    from diffbook.recognise import caption_agrees, read_shapes
 
     if not str(about.get('data', '')).startswith('shapes') or images.shape[1] != 3:
         return

@@ -182,7 +182,7 @@ def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None
 
 def load_captioned(name: str, root: Path | None, size: int | None, **own: Any) -> 'Dataset':
     "Load images with captions: of shapes, those that no test asks for, and some captions that leave something out."
-    from diffbook.data import draw_split
+    from diffbook.shapes import draw_split
 
     if name == 'shapes':
         at_least('--size', size, 8)

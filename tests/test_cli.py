@@ -472,6 +472,13 @@ def test_a_prompt_draws_what_the_library_draws(reader, tmp_path):
     assert (got.int() - from_model(x).int()).abs().max() <= 1
 
 
+def test_the_words_of_shapes_are_those_of_its_captions():
+    "Of 5,000 captions, in which each wording is met many times."
+    said = draw_split(5000, 8, brief=0.2).captions
+    assert cli.prompts.known_words({'data': 'shapes'}) == {word for text in said for word in cli.prompts.split_words(text)}
+    assert cli.prompts.known_words({'data': 'shapes', 'words': ['one', 'two']}) == {'one', 'two'} and not cli.prompts.known_words({'data': 'mine'})
+
+
 def test_a_prompted_image_does_not_depend_on_its_neighbours(reader):
     opened = cli.sample.open_model(str(reader), 'cpu', None, 'ancestral')
     stage, cond = cli.prompts.tell(opened.stage, opened.model, PROMPT, '', 3.0)

@@ -65,16 +65,9 @@ class Stage:
     codec: Decoder | None = None  # none: what is drawn is the picture
 
     def sample(
-        self,
-        n: int,  # samples
-        cond: Cond | None = None,  # of n rows, or of one for all
-        *,
-        seed: int = 0,
-        first: int = 0,  # number of the first: sample i is the same in every batch
-        steps: int = 20,
-        device: torch.device | str | None = None,
+        self, n: int, cond: Cond | None = None, *, seed: int = 0, first: int = 0, steps: int = 20, device: torch.device | str | None = None
     ) -> Iterator[Data]:
-        "Yield every state on the way of samples first to first + n - 1."
+        "Yield every state on the way of samples first to first + n - 1; `cond` has a row for each, or one for all."
         times, rows = self.times(self.schedule, steps), range(first, first + n)
         x = noise(seed, 'start', 0, rows, self.shape).float().to(device)
         solver = equip(self.solver, noise=seeded_noise(seed, 'sample', first))

@@ -131,7 +131,8 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from diffbook.data import to_model
-    from diffbook.plots import lines, save, save_images
+    from diffbook.data import save_images
+    from diffbook.plots import lines, save
     from diffbook.training import save as save_model
     from diffbook.training import write_file
 

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 import diffbook.schedules as schedules
-from diffbook import cli, samplers
+from diffbook import cli, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import Cond, build, describe, generator, match_dims, noise
 from diffbook.data import Dataset, batches, fetch_data, from_model, load_data, read_folder, to_model
@@ -534,7 +534,7 @@ def test_weights_that_are_not_finite_are_not_published(folder):
 
 
 def test_a_broken_model_draws_nothing(folder, capsys, monkeypatch):
-    monkeypatch.setattr(samplers, 'sample', lambda model, schedule, x, times, solver: iter([x * NAN]))
+    monkeypatch.setattr(stages, 'sample', lambda model, schedule, x, times, solver, cond: iter([x * NAN]))
     before = digest(folder.parent)
     assert '1 of 1 samples are not finite' in refused(capsys, 'sample', str(folder), '--n', '1', '--out', str(folder.parent / 'x.png'))
     assert digest(folder.parent) == before
@@ -548,7 +548,7 @@ def test_debug_shows_where(folder, capsys):
 
 
 def test_an_unexpected_error_is_one_line_too(capsys, monkeypatch):
-    patch_cli(monkeypatch, 'open_model', lambda *a: 1 / 0)
+    patch_cli(monkeypatch, 'open_model', lambda *a, **k: 1 / 0)
     assert 'division by zero' in refused(capsys, 'sample', 'x', '--out', 'x.png')
 
 

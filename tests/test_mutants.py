@@ -382,12 +382,12 @@ MUTANTS = {
         'test_shapes.py::test_no_caption_of_a_new_scene_is_one_of_training',
     ),
     'the negative prompt ignored': (
-        'interfaces where it has no effect', 'cli/sample.py',
+        'interfaces where it has no effect', 'cli/prompts.py',
         'null = model.condition([negative]) if negative else model.null(1)', 'null = model.null(1)',
         'test_cli.py::test_a_prompt_draws_what_the_library_draws',
     ),
     'what the mask protects is redrawn': (
-        'white means keep in one tool and paint in another', 'cli/sample.py',
+        'white means keep in one tool and paint in another', 'cli/edits.py',
         '~read_mask(mask, image, given, side)', 'read_mask(mask, image, given, side)',
         'test_cli.py::test_what_the_mask_protects_stays',
     ),

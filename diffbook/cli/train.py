@@ -11,9 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import ONE_SIZE, DataRoot, Device, Ground, Seed, app, at_least, load_images, noted, quote, say
-from diffbook.cli.sample import split_words
-from diffbook.runs import CHANGES, OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
+from diffbook.cli.app import (
+    ONE_SIZE,
+    DataRoot,
+    Device,
+    Ground,
+    Seed,
+    app,
+    at_least,
+    load_images,
+    noted,
+    quote,
+    say,
+)
+from diffbook.cli.prompts import split_words
+from diffbook.runs import (
+    CHANGES,
+    OPTIONS,
+    Plan,
+    check_writable,
+    content_of,
+    option,
+    plan,
+    refuse_content,
+)
 
 if TYPE_CHECKING:
     import torch

@@ -95,7 +95,7 @@ def save_images(
     zoom: int = 2,  # pixels drawn for each pixel
 ) -> None:
     "Write a grid of images to a PNG file, pixel by pixel, whole or not at all."
-    grid = lay_out(from_model(x.detach(), low, high), columns, gap=2)
+    grid = lay_out(from_model(x.detach().float(), low, high), columns, gap=2)
     write_png(path, grid.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1))
 
 # %% ../nbs/03_data.ipynb #order

@@ -207,13 +207,6 @@ def lay_out(
     return grid.permute(1, 2, 0)
 
 
-def to_pil(
-    images: Tensor,  # (n, 3, h, w) uint8
-) -> list[Image.Image]:
-    "Turn bytes into pictures of Pillow."
-    return [Image.fromarray(v) for v in images.permute(0, 2, 3, 1).cpu().numpy()]
-
-
 def write_png(
     path: str | Path,
     picture: Tensor,  # (h, w, 3) uint8

@@ -43,6 +43,7 @@ APART = ('__init__.py', '_modidx.py')  # no code of ours; the graders in exercis
 JUDGES = {  # module -> tests beside test_<module>.py, which always judges
     'cli': ('test_readme.py',),
     'conditioning': ('test_clip.py',),
+    'convert': ('test_security.py',),
     'core': ('test_truth.py', 'test_bad_input.py'),
     'demo': ('test_cli.py', 'test_readme.py'),
     'elbo': ('test_truth.py', 'test_bad_input.py'),

@@ -28,9 +28,10 @@ from diffbook.store.downloads import fetch_small
 from diffbook.store.files import write_whole
 from diffbook.store.pictures import opened
 
-__all__ = ['EMOJI_STYLES', 'FILES', 'fetch_emoji', 'read_emoji']
+__all__ = ['EMOJI_STYLES', 'FILES', 'SIZES', 'fetch_emoji', 'read_emoji']
 
 EMOJI_STYLES = ('noto', 'fluent-3d')
+SIZES = (64, 32, 16, 8)
 FILES = tuple(f'{style}/{file}' for style in EMOJI_STYLES for file in ('images.npz', 'captions.json'))
 
 
@@ -103,11 +104,9 @@ def _emoji_is_here(style: str, folder: Path) -> bool:
 def read_emoji(
     folder: Path,  # holds FILES
     split: str,  # train or test
-    size: int,  # height and width to scale to
+    size: int,  # height and width to scale to, one of SIZES
 ) -> tuple[Tensor, Tensor, tuple[str, ...]]:  # images (n, 3, size, size) uint8; style, group and base (n, 3); captions
     "Read the emoji of a part; the two drawings of one emoji are in the same part."
-    if size not in (64, 32, 16, 8):
-        raise ValueError(f'size is {size}, expected 64, 32, 16 or 8 for emoji')
     bases = [row[0] for row in _emoji_list()['emoji']]
     images, labels, captions = [], [], []
     for style in EMOJI_STYLES:

@@ -14,7 +14,7 @@ from torch import Tensor
 from diffbook.core import one_of
 from diffbook.store.archives import read_members
 from diffbook.store.downloads import download
-from diffbook.store.emoji import EMOJI_STYLES, FILES, fetch_emoji, read_emoji
+from diffbook.store.emoji import EMOJI_STYLES, FILES, SIZES, fetch_emoji, read_emoji
 from diffbook.store.files import digest_of
 
 __all__ = ['Source', 'SOURCES', 'Held', 'data_root', 'fetch_data', 'load_set', 'read_idx']
@@ -153,8 +153,10 @@ def load_set(
 ) -> Held:
     "Read a published data set."
     if name == 'emoji':
+        if (size := size or 64) not in SIZES:
+            raise ValueError(f'size is {size}, expected 64, 32, 16 or 8 for emoji')
         folder = _locate(name, list(FILES), root)[0].parent.parent
-        images, labels, captions = read_emoji(folder, split, size or 64)
+        images, labels, captions = read_emoji(folder, split, size)
         return images, labels, captions, name, ('style', 'group', 'base')
     images, labels = (_load_cifar10 if name == 'cifar10' else _load_idx)(name, split, root)
     if len(labels) and labels.max() >= len(SOURCES[name].classes):

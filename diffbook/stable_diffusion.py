@@ -24,7 +24,7 @@ from torch.nn.functional import max_pool2d
 from .conditioning import Conditioner, TextConditioner
 from .core import Cond, Data, DenoiseFn, NoiseFn, match_dims, noise, seeded_noise
 from .data import as_bytes, from_model
-from .editing import inpaint, start_from, with_noise
+from .editing import inpaint, start_from
 from .elbo import VarianceFn
 from .guidance import Rule, extrapolate, guide
 from .losses import Denoiser
@@ -365,7 +365,7 @@ def _solver(self: StableDiffusion, solver: Solver, z: Tensor | None, hole: Tenso
     if self.denoiser.variance is not None:
         solver = equip(solver, variance=self.denoiser.step_variance)
     if not (isinstance(solver, partial) and 'noise' in solver.keywords):
-        solver = with_noise(solver, seeded_noise(seed, 'sample', first))
+        solver = equip(solver, noise=seeded_noise(seed, 'sample', first))
     return solver if hole is None or self.paints else _held(solver, z, ~self._cells(hole, eps), eps, end)
 
 # %% ../nbs/54_stable_diffusion.ipynb #held

@@ -34,9 +34,7 @@ def test_the_old_place_gives_the_same_and_says_so(module, old, home, new):
 
 
 def test_names_that_never_were_are_none():
-    for module in {m for m, *_ in MOVED}:
-        with pytest.raises(AttributeError, match="has no attribute 'nothing_of_the_kind'"):
-            importlib.import_module(module).nothing_of_the_kind
+    assert {module for module, *_ in MOVED if hasattr(importlib.import_module(module), 'nothing_of_the_kind')} == set()
 
 
 def test_what_has_moved_is_imported_only_when_it_is_asked_for():

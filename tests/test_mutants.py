@@ -584,14 +584,14 @@ MUTANTS = {
     ),
     # shards
     'a row from the shard before': (
-        'searchsorted on the wrong side', 'data.py',
+        'searchsorted on the wrong side', 'store/shards.py',
         'self.ends, right=True)', 'self.ends, right=False)',
-        'test_latents.py::test_rows_come_back_whatever_the_portions',
+        'test_shards.py::test_rows_come_back_whatever_the_portions',
     ),
     'a shard whose digest is not looked at': (
-        'damage that loads in silence', 'data.py',
+        'damage that loads in silence', 'store/shards.py',
         'if verify and (found :=', 'if not verify and (found :=',
-        'test_latents.py::test_what_is_damaged_is_refused',
+        'test_shards.py::test_what_is_damaged_is_refused',
     ),
     # several parts and processes, and files of strangers
     'the same rows for every part': (
@@ -625,13 +625,13 @@ MUTANTS = {
         'test_training.py::test_an_infinite_weight_that_a_nonlinearity_hides_is_found[1]',
     ),
     'an archive unpacked without end': (
-        'a zip of 204 KB inflates to 200 MB in torchvision', 'data.py',
+        'a zip of 204 KB inflates to 200 MB in torchvision', 'store/archives.py',
         'if self.left < 0:', 'if False:',
         'test_bad_input.py::test_case[tar: a bomb of 320 megabytes]',
     ),
     'a link in an archive': (
-        'CVE-2007-4559', 'data.py',
-        'if k >= _MEMBERS or not (member.isdir()', 'if False and not (member.isdir()',
+        'CVE-2007-4559', 'store/archives.py',
+        'if k >= MEMBERS or not (member.isdir()', 'if False and not (member.isdir()',
         'test_bad_input.py::test_case[tar: a link]',
     ),
     'a key that stands twice': (

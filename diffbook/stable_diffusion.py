@@ -23,7 +23,7 @@ from torch.nn.functional import max_pool2d
 # %% ../nbs/54_stable_diffusion.ipynb #imports-own
 from .conditioning import Conditioner, TextConditioner
 from .core import Cond, Data, DenoiseFn, NoiseFn, match_dims, noise, seeded_noise
-from .data import as_bytes
+from .data import as_bytes, from_model
 from .editing import inpaint, start_from
 from .elbo import VarianceFn
 from .guidance import Rule, extrapolate, guide
@@ -406,7 +406,7 @@ def _last(steps: Iterator[Tensor]) -> Tensor:
 # %% ../nbs/54_stable_diffusion.ipynb #to-pil
 def to_pil(x: Tensor) -> list[Image.Image]:
     "Turn pictures (b, 3, h, w) in [0, 1] into PIL images."
-    return [Image.fromarray(v) for v in (x.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()]
+    return [Image.fromarray(v) for v in from_model(x.float(), 0, 1).permute(0, 2, 3, 1).cpu().numpy()]
 
 # %% ../nbs/54_stable_diffusion.ipynb #keep
 def _keep(picture: Tensor | None, hole: Tensor | None, pixels: Tensor) -> Tensor:

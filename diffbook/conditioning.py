@@ -40,11 +40,7 @@ class Conditioner(nn.Module, ABC):
 class ClassConditioner(Conditioner):
     "Look up a vector for each class; one more row stands for no class."
 
-    def __init__(
-        self,
-        classes: int,  # labels run from 0 to classes - 1
-        dim: int,  # width of `cond.vec`
-    ):
+    def __init__(self, classes: int, dim: int):  # labels run from 0 to classes - 1; dim is the width of `cond.vec`
         super().__init__()
         self.classes, self.table = whole('classes', classes), nn.Embedding(classes + 1, whole('dim', dim))
 
@@ -155,8 +151,7 @@ def drop(
     "Replace the condition of some examples by the null condition. Ho and Salimans 2022, algorithm 1."
     if not 0 <= p <= 1:
         raise ValueError(f'p is {p}, expected a probability')
-    pairs = {field.name: (getattr(cond, field.name), getattr(null, field.name)) for field in fields(Cond)}
-    pairs = {name: pair for name, pair in pairs.items() if pair != (None, None)}
+    pairs = {f.name: pair for f in fields(Cond) if (pair := (getattr(cond, f.name), getattr(null, f.name))) != (None, None)}
     for name, (a, b) in pairs.items():
         shapes = [None if v is None else tuple(v.shape) for v in (a, b)]
         if shapes[0] != shapes[1]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from ..core import whole
 from .files import alone, make_folder, parse_json, read_header, write_whole
+from .tensors import fill, fit_names
 
-__all__ = ['CHECKPOINT', 'checkpoints', 'checkpoint_header', 'read_checkpoint', 'newest_checkpoint', 'write_checkpoint', 'same_settings', 'optimizer_tensors', 'wake_optimizer', 'our_header', 'sweep']
+__all__ = ['CHECKPOINT', 'checkpoints', 'checkpoint_header', 'read_checkpoint', 'newest_checkpoint', 'write_checkpoint', 'same_settings', 'optimizer_tensors', 'wake_optimizer', 'take_up', 'our_header', 'sweep']
 
 CHECKPOINT = re.compile(r'step-(\d{9,})-([0-9a-f]{32})\.safetensors')
 STALE = re.compile(r'\.(step-\d{9,}-[0-9a-f]{32}\.safetensors|model\.safetensors|config\.json)\.\d+\.tmp')
@@ -87,7 +88,7 @@ def newest_checkpoint(folder: str | Path) -> tuple[dict[str, Any], dict[str, Ten
         try:
             return (*read_checkpoint(path), path)
         except (ValueError, OSError, SafetensorError) as error:
-            warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=3)
+            warnings.warn(f'{error}; going back to the checkpoint before it', stacklevel=4)
     if found:
         raise ValueError(f'{Path(folder)} holds {len(found)} checkpoints and all are damaged')
     return None
@@ -101,7 +102,7 @@ def same_settings(now: Mapping[str, Any], had: Mapping[str, Any], path: Path, ch
             raise ValueError(f'{name} is {value}, and {had.get(name)} in {path}: a run continues with the settings it began with')
 
 
-# The tensors of an optimizer, by the names of the weights
+# What an optimizer remembers, by the names of the weights
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -118,3 +119,33 @@ def wake_optimizer(model: nn.Module, optimizer: torch.optim.AdamW, held: Collect
         if p.requires_grad and any(f'optimizer.{key}.{name}' in held for key in ('step', 'exp_avg', 'exp_avg_sq')):
             step = torch.zeros((), device=p.device if fused else 'cpu')
             optimizer.state[p] = {'step': step, 'exp_avg': torch.zeros_like(p), 'exp_avg_sq': torch.zeros_like(p)}
+
+
+# Going on
+
+
+@torch.no_grad()
+def take_up(
+    folder: str | Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,  # of the model
+    state: Callable[[], Mapping[str, Tensor]],  # every tensor that the next update depends on, by name; they are filled in place
+    settings: Mapping[str, Any],  # of this run
+    change: Collection[str] = (),  # settings that may be other than those of the file
+) -> dict[str, Any] | None:  # what the file says of itself; None, if there is none
+    "Fill the tensors of a run from its newest checkpoint that is whole; raise a ValueError if it is of another run."
+    if strange := set(change) - settings.keys():
+        raise ValueError(f'change holds {min(strange)!r}, expected some of {", ".join(settings)}')
+    found = newest_checkpoint(folder)
+    if found is None:
+        return None
+    header, tensors, path = found
+    same_settings(settings, header['settings'], path, change)
+    wake_optimizer(model, optimizer, tensors)
+    own = state()
+    if 'trained' in change:  # what is frozen from here on needs no moments
+        tensors = {k: v for k, v in tensors.items() if k in own or not k.startswith('optimizer.')}
+    fit_names(tensors, own, path)
+    for name, value in own.items():
+        fill(value, tensors[name])
+    return header

@@ -81,8 +81,11 @@ _HELD: dict[str, list[int]] = {}  # folder -> process, locked file, how often we
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    "Let no other process write to a folder meanwhile; those who write in one process share it. Raise a ValueError that names who holds it."
+def alone(folder: Path | None) -> Iterator[None]:
+    "Let no other process write to a folder meanwhile, if there is one; those who write in one process share it. Raise a ValueError that names who holds it."
+    if folder is None:
+        yield
+        return
     key = str(folder.resolve())
     if key not in _HELD or _HELD[key][0] != os.getpid():  # a fork inherits the table, but not the lock
         _HELD[key] = [os.getpid(), _lock(folder / '.writer'), 0]

@@ -16,9 +16,11 @@ import torch
 
 from benchmarks.measure import machine, summary
 from diffbook.core import Cond, noise
-from diffbook.data import caption_agrees, draw_split, from_model, read_shapes
+from diffbook.data import from_model
 from diffbook.guidance import extrapolate, guide
+from diffbook.recognise import caption_agrees, read_shapes
 from diffbook.samplers import clip_x0, ddim, sample, uniform_times
+from diffbook.shapes import draw_split
 from diffbook.training import load
 
 INTERVAL = (0.3, 1.0)  # of time: what is drawn is decided at high noise

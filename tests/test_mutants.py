@@ -372,22 +372,22 @@ MUTANTS = {
     ),
     # captioned data and the command line
     'any assignment of things to names': (
-        'counting alignment by the order of detection', 'data.py',
+        'counting alignment by the order of detection', 'recognise.py',
         'for things in permutations(padded, many)), key=sum)', 'for things in [tuple(padded[:many])]), key=sum)',
-        'test_data.py::test_captions_agree_with_their_scenes',
+        'test_recognise.py::test_captions_agree_with_their_scenes',
     ),
     'held-out scenes that training has seen': (
-        'test captions that differ in words alone', 'data.py',
+        'test captions that differ in words alone', 'shapes.py',
         'torch.where(third < 0, pair, 12 + free)', 'torch.where(third < 0, 9 * first + second, 12 + free)',
-        'test_data.py::test_no_caption_of_a_new_scene_is_one_of_training',
+        'test_shapes.py::test_no_caption_of_a_new_scene_is_one_of_training',
     ),
     'the negative prompt ignored': (
-        'interfaces where it has no effect', 'cli/sample.py',
+        'interfaces where it has no effect', 'cli/prompts.py',
         'null = model.condition([negative]) if negative else model.null(1)', 'null = model.null(1)',
         'test_cli.py::test_a_prompt_draws_what_the_library_draws',
     ),
     'what the mask protects is redrawn': (
-        'white means keep in one tool and paint in another', 'cli/sample.py',
+        'white means keep in one tool and paint in another', 'cli/edits.py',
         '~read_mask(mask, image, given, side)', 'read_mask(mask, image, given, side)',
         'test_cli.py::test_what_the_mask_protects_stays',
     ),

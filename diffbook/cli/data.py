@@ -10,6 +10,7 @@ import typer
 from diffbook.cli.app import DataRoot, Device, Seed, app, note, quote, say
 from diffbook.cli.train import new_model, objective
 
+
 @app.command()
 def data(
     name: Annotated[str | None, typer.Argument(help='fashion-mnist, mnist, cifar10 or emoji; without a name: all.')] = None,

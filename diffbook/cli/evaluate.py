@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, say
-from diffbook.cli.sample import SOLVERS, describe_shape, draw, open_model, reader_of, tell
+from diffbook.cli.app import (
+    DataRoot,
+    Device,
+    Seed,
+    app,
+    at_least,
+    finite,
+    load_images,
+    say,
+)
+from diffbook.cli.prompts import reader_of, tell
+from diffbook.cli.sample import SOLVERS, Opened, draw, open_model
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
-    from diffbook.conditioning import Conditional
+    pass
 
 
 @app.command()
@@ -49,13 +59,13 @@ def evaluate(
     from diffbook.metrics import compare
     from diffbook.training import write_file
 
-    denoiser, about = open_model(model, device)
-    if about.get('codec') is not None:
-        raise ValueError(f'{model} draws latents of {about["codec"]}, whose pictures no judge here knows; expected a model that draws pixels')
-    if guidance is not None and reader_of(denoiser) is None:
+    opened = open_model(model, device, solver=solver)
+    if opened.stage.codec is not None:
+        raise ValueError(f'{model} draws latents of {opened.about["codec"]}, whose pictures no judge here knows; expected a model that draws pixels')
+    if guidance is not None and reader_of(opened.model) is None:
         raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
-    if data == 'shapes' and reader_of(denoiser) is not None:
-        report = count_captions(denoiser, describe_shape(about, denoiser, None), n, steps, solver, 2.0 if guidance is None else guidance, seed)
+    if data == 'shapes' and reader_of(opened.model) is not None:
+        report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
         report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
@@ -66,13 +76,13 @@ def evaluate(
     shape = tuple(real.shape[1:])
     if shape[0] != 1:
         raise ValueError(f"--data is {data}, in colour; expected grey images, which are all that the book's judge of images knows")
-    if tuple(about.get('shape') or shape) != shape:
-        raise ValueError(f'{model} draws images of shape {tuple(about["shape"])}, expected {shape} as in {data}')
+    if opened.stage.shape != shape:
+        raise ValueError(f'{model} draws images of shape {opened.stage.shape}, expected {shape} as in {data}')
     at_most = min(len(real), len(other))
     if n > at_most:
         raise ValueError(f'--n is {n}, expected at most {at_most}, as many as there are test images')
     real, other = (v[torch.randperm(len(v), generator=generator(seed, 'evaluate'))[:n]] for v in (real, other))
-    fake = from_model(finite(draw(denoiser, shape, n, steps, solver, seed)))
+    fake = from_model(finite(draw(opened.stage, n, steps=steps, seed=seed, device=opened.device)))
     report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
     say(f'n = {n} samples of {model}, {steps} steps of {solver}, against {n} training images of {data}; floor: {n} test images')
     for name in ('frechet', 'kernel', 'precision', 'recall'):
@@ -84,20 +94,17 @@ def evaluate(
         say(f'{out}')
 
 
-def count_captions(net: 'Conditional', shape: tuple[int, ...], n: int, steps: int, solver: str, guidance: float, seed: int) -> dict[str, Any]:
+def count_captions(opened: Opened, n: int, steps: int, guidance: float, seed: int) -> dict[str, Any]:
     "Draw n captions of each part that training never shows, read the images, and say in how many each claim holds."
-    from diffbook.data import (
-        SPLITS,
-        caption_agrees,
-        draw_split,
-        from_model,
-        read_shapes,
-    )
+    from diffbook.data import from_model
+    from diffbook.recognise import caption_agrees, read_shapes
+    from diffbook.shapes import SPLITS, draw_split
 
     report: dict[str, Any] = {'n': n, 'guidance': guidance, 'parts': {}}
     for part in SPLITS[1:]:
-        asked = draw_split(n, shape[1], part, seed)
-        images = draw(net, shape, n, steps, solver, seed, told=tell(net, asked.captions, '', guidance))
+        asked = draw_split(n, opened.stage.shape[1], part, seed)
+        stage, cond = tell(opened.stage, opened.model, asked.captions, '', guidance)
+        images = draw(stage, n, cond, steps=steps, seed=seed, device=opened.device)
         held = caption_agrees(asked.captions, read_shapes(from_model(finite(images))))
         real = caption_agrees(asked.captions, read_shapes(asked.images))['all']
         other = caption_agrees(asked.captions[1:] + asked.captions[:1], asked.labels)['all']

@@ -11,9 +11,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import ONE_SIZE, DataRoot, Device, Ground, Seed, app, at_least, load_images, noted, quote, say
-from diffbook.cli.sample import split_words
-from diffbook.runs import CHANGES, OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
+from diffbook.cli.app import (
+    ONE_SIZE,
+    DataRoot,
+    Device,
+    Ground,
+    Seed,
+    app,
+    at_least,
+    load_images,
+    noted,
+    quote,
+    say,
+)
+from diffbook.cli.prompts import split_words
+from diffbook.runs import (
+    CHANGES,
+    OPTIONS,
+    Plan,
+    check_writable,
+    content_of,
+    option,
+    plan,
+    refuse_content,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -161,7 +182,7 @@ def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None
 
 def load_captioned(name: str, root: Path | None, size: int | None, **own: Any) -> 'Dataset':
     "Load images with captions: of shapes, those that no test asks for, and some captions that leave something out."
-    from diffbook.data import draw_split
+    from diffbook.shapes import draw_split
 
     if name == 'shapes':
         at_least('--size', size, 8)

@@ -24,7 +24,7 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from ._modidx import d as _index
-from .bags import count_rows, cut_rows, map_batch, take_apart, tensors_in
+from .bags import count_rows, cut_rows, map_batch, take_apart, tensors_in  # noqa: F401
 from .checks import fits, number, one_of, positive, same_shape, whole
 from .moved import moved
 
@@ -274,7 +274,7 @@ def _find(name: object) -> Callable:
     if len(found) == 1:
         return REGISTRY[found[0]]
     if module.replace('.', '').replace('_', '').isalnum():
-        raise ValueError(f'type is {name[:100]!r}: {short[:50]} is a part of your own; import {module[:50]}, which registers it, before this')
+        raise ValueError(f'type is {name[:100]!r}: {short[:50]} is no part of the book; if the module {module[:50]} is yours, import it before this')
     raise ValueError(f'type is {repr(name)[:100]}, expected one of {", ".join(sorted(REGISTRY))}; a class of your own is known once its module is imported')
 
 # %% ../nbs/00_core.ipynb #build

@@ -1,19 +1,36 @@
-"""What is wrong with a loss: no number at all, or one that is not finite; then which tensor holds the first, and at which noise levels.
+"""What is wrong with a training: its settings, its loss, or a number that is not finite; then which tensor holds the first, and at which noise levels.
 
 Chapter 24 shows what is said; here is how it is found. `training` alone asks.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .bags import tensors_in
+from .core import make_generator, number, positive, tensors_in, whole
 from .store.tensors import own_piece
 
-__all__ = ['check_loss', 'first_bad', 'noise_levels']
+__all__ = ['check_settings', 'check_loss', 'first_bad', 'noise_levels']
+
+
+def check_settings(settings: Mapping[str, Any], model: nn.Module, seed: int) -> None:
+    "Raise a ValueError, with its name, for a setting that makes no sense."
+    positive('lr', settings['lr'])
+    whole('warmup', settings['warmup'], least=0)
+    number('weight_decay', settings['weight_decay'], least=0)
+    for name, check in (('total', whole), ('clip', positive)):
+        if settings[name] is not None:
+            check(name, settings[name])
+    if len(settings['betas']) != 2 or not all(0 <= beta < 1 for beta in settings['betas']):
+        raise ValueError(f'betas is {settings["betas"]}, expected two numbers in [0, 1)')
+    if not 0 <= settings['ema'] < 1:
+        raise ValueError(f'ema is {settings["ema"]}, expected a number in [0, 1)')
+    make_generator(seed, 'train')  # refuses a seed that is no integer
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(f'{type(model).__name__} has no parameter to train')
 
 
 def check_loss(loss: Any) -> Tensor:

@@ -18,9 +18,9 @@ import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .core import make_generator, number, positive, seeded, whole
+from .core import make_generator, seeded, whole
 from .devices import SWITCHES, pick_device, switched, to_device
-from .diagnosis import check_loss, first_bad, noise_levels
+from .diagnosis import check_loss, check_settings, first_bad, noise_levels
 from .moved import moved, refuse_gone
 from .store.checkpoints import checkpoints, optimizer_tensors, take_up, write_checkpoint
 from .store.files import alone, make_folder
@@ -153,21 +153,16 @@ class Trainer:
         **gone: Any,  # options of earlier versions
     ):
         refuse_gone(gone, accumulate='backward=scale.in_parts({})', team='backward=scale.shared(team)')
-        self.settings = dict(
-            lr=positive('lr', lr), warmup=whole('warmup', warmup, least=0), total=total if total is None else whole('total', total),
-            betas=[number('betas', beta, 0, 1) for beta in betas], weight_decay=number('weight_decay', weight_decay, least=0),
-            clip=clip if clip is None else positive('clip', clip), ema=number('ema', ema, 0, 1))  # fmt: skip
+        self.settings = dict(lr=lr, total=total, warmup=warmup, betas=list(betas), weight_decay=weight_decay, clip=clip, ema=ema)
+        switches = dict(bf16=bf16, channels_last=channels_last, fused=fused, compile=compile, check_every=check_every)
         self.model, self.loss, self.seed, self.step = model, loss, seed, 0
         self.writes, self.stops, self._asked = True, bool, []  # whether this process saves, and whether signals that came are heeded now
-        make_generator(seed, 'train')  # refuses a seed that is no integer
-        if not any(p.requires_grad for p in model.parameters()):
-            raise ValueError(f'{type(model).__name__} has no parameter to train')
-        self._place(
-            pick_device(device), backward, bf16=bf16, channels_last=channels_last, fused=fused, compile=compile, check_every=check_every)  # fmt: skip
+        self._place(pick_device(device), backward, **switches)
 
 # %% ../nbs/24_training.ipynb #place
 @patch
 def _place(self: Trainer, device: torch.device, backward: Callable, **switches: bool | int | None) -> None:
+    check_settings(self.settings, self.model, self.seed)
     self.device, self.switches = device, switched(device, **switches)
     self.model.to(device, **dict(memory_format=torch.channels_last) if self.switches['channels_last'] else {})
     self.settings |= {'bf16': self.switches['bf16'], 'trained': sum(p.numel() for p in self.model.parameters() if p.requires_grad)}

@@ -29,7 +29,7 @@ from diffbook.nets.vae import draw_latents
 from diffbook.predictions import predict_v, predict_x0
 from diffbook.schedules import CosineSchedule, Schedule, ShiftedSchedule
 from diffbook.shapes import draw_split
-from diffbook.training import Trainer, load, read_model, save
+from diffbook.training import Trainer, load, save
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def garment_loss(model: Denoiser, images: torch.Tensor, generator: torch.Generat
 
 def text_model(clip: str) -> Conditional:
     "A model that reads captions with the text tower of a CLIP of the zoo, which stays as it is."
-    tokenizer, tower = build(read_model(clip)[0]['about']['tokenizer']), load(clip).text_model
+    reader = load(clip)
+    tokenizer, tower = build(reader.about['tokenizer']), reader.text_model
     net = UNet(3, channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4), cond_dim=tower.width, seq_dim=tower.width)
     return Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower, pooled=True))
 
@@ -80,7 +81,8 @@ def shapes_data(model: Conditional, root: str | None, seed: int) -> tuple[torch.
 def emoji_model(channels: int, patch: int, schedule: Schedule) -> Conditional:
     "A model that reads captions of emoji on a grid of 16 x 16, of latents or of squares of pixels: the same work for each."
     clip = 'runs/clip-emoji-seed1'
-    tokenizer, tower = build(read_model(clip)[0]['about']['tokenizer']), load(clip).text_model
+    reader = load(clip)
+    tokenizer, tower = build(reader.about['tokenizer']), reader.text_model
     net = UNet(channels, channels=(40, 80), blocks=(1, 1), heads=(0, 4, 4), patch=patch, cond_dim=tower.width, seq_dim=tower.width)
     return Conditional(Denoiser(net, schedule, predict_x0), TextConditioner(tokenizer, tower, pooled=True))
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-__all__ = ['own_tensors', 'fit_names', 'refuse_nan', 'sum_up', 'whole_tensor', 'own_piece', 'fill']
+__all__ = ['own_tensors', 'fit_names', 'refuse_nan', 'sum_up', 'whole_tensor', 'own_piece', 'fill', 'copy_whole']
 
 
 def own_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -75,3 +75,14 @@ def fill(x: Tensor, whole: Tensor) -> None:
     if _in_pieces(x):
         whole = torch.distributed.tensor.distribute_tensor(whole.to(x.device), x.device_mesh, x.placements)
     x.copy_(whole)
+
+
+@torch.no_grad()
+def copy_whole(
+    module: nn.Module,  # of which each process may hold pieces
+    into: nn.Module,  # of the same kind, in one piece
+) -> nn.Module:  # into
+    "Copy the tensors of a module that is split; all processes call this."
+    for kept, value in zip(into.state_dict(keep_vars=True).values(), module.state_dict(keep_vars=True).values()):
+        kept.copy_(whole_tensor(value))
+    return into

@@ -41,11 +41,15 @@ RESULTS = ROOT / 'benchmarks' / 'results' / 'mutants.json'
 EQUIVALENT = ROOT / 'benchmarks' / 'equivalent.json'
 APART = ('__init__.py', '_modidx.py')  # no code of ours; the graders in exercises/ have judges of another kind
 JUDGES = {  # module -> tests beside test_<module>.py, which always judges
+    'bags': ('test_training.py', 'test_scale.py', 'test_core.py'),
+    'checks': ('test_core.py', 'test_bad_input.py'),
     'cli': ('test_readme.py',),
     'conditioning': ('test_clip.py',),
     'convert': ('test_pretrained.py', 'test_bad_input.py'),
     'core': ('test_truth.py', 'test_bad_input.py'),
     'demo': ('test_cli.py', 'test_readme.py'),
+    'devices': ('test_training.py', 'test_bad_input.py'),
+    'diagnosis': ('test_training.py',),
     'elbo': ('test_truth.py', 'test_bad_input.py'),
     'exact': ('test_truth.py',),
     'exercise': ('test_ledger.py', 'ranks.py'),
@@ -53,6 +57,7 @@ JUDGES = {  # module -> tests beside test_<module>.py, which always judges
     'guidance': ('test_truth.py',),
     'losses': ('test_truth.py', 'test_bad_input.py'),
     'markov': ('test_truth.py',),
+    'moved': ('test_files.py', 'test_scale.py'),
     'nets.clip': ('parity/test_clip_parity.py',),
     'nets.unet': ('parity/test_unet_parity.py',),
     'nets.vae': ('test_latents.py', 'parity/test_vae_parity.py'),
@@ -69,8 +74,15 @@ JUDGES = {  # module -> tests beside test_<module>.py, which always judges
     'samplers': ('test_truth.py', 'test_bad_input.py'),
     'schedules': ('test_truth.py', 'test_bad_input.py', 'test_samplers.py'),
     'stable_diffusion': ('parity/test_schedulers_parity.py', 'parity/test_pipeline_parity.py'),
+    'store.archives': ('test_scale.py',),
+    'store.checkpoints': ('test_training.py',),
+    'store.files': ('test_files.py', 'test_training.py', 'test_security.py', 'test_bad_input.py'),
+    'store.models': ('test_training.py', 'test_bad_input.py', 'test_zoo.py'),
+    'store.processes': ('test_scale.py', 'ranks.py'),
+    'store.signals': ('test_training.py',),
+    'store.tensors': ('test_training.py', 'test_scale.py'),
     'text': ('test_tokens.py',),
-    'training': ('test_bad_input.py',),
+    'training': ('test_bad_input.py', 'test_scale.py'),
 }  # fmt: skip
 
 

@@ -469,7 +469,7 @@ def forget(folder: Path, target: Path, name: str) -> bool:  # whether the file s
     header, tensors = read_checkpoint(path)
     if name in tensors:
         blank = begin()
-        blank._touch_optimizer(tensors)
+        checkpoint_files.wake_optimizer(blank.model, blank.optimizer, tensors)
         own = blank._state()[name]
         different = own if not torch.equal(own, tensors[name]) else torch.zeros_like(own) + 1
         tensors[name] = different.clone().contiguous()

@@ -20,16 +20,17 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .core import Rows, count_rows, cut_rows, make_generator, map_batch, positive, whole
-from .data import Column, Dataset, Shards, check_caption, read_image
+from .data import Dataset, read_image
 from .moved import moved
-from .store.archives import count_samples, read_samples, told
 from .store.processes import launched, meet, need, split, stay_home
+from .store.samples import count_samples, read_samples, told
+from .store.shards import Column, Shards
 from .training import LossFn, Trainer, plain
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__getattr__ = moved(__name__, {'store.archives': 'PICTURES KINDS LARGEST', 'store.processes': 'LAUNCHED asked blocks', 'store.tensors': 'copy_whole'})
+__getattr__ = moved(__name__, {'store.samples': 'PICTURES KINDS LARGEST', 'store.processes': 'LAUNCHED asked blocks', 'store.tensors': 'copy_whole'})
 
 # %% ../nbs/26_scale.ipynb #team
 class Team:
@@ -291,7 +292,7 @@ def _stream(paths: Sequence[Path], order: Iterator[tuple[int, Tensor]], size: in
         for row in rows.tolist():
             where = f'{paths[i]}: {samples[row]["__key__"]}'
             picture, text = told(samples[row], where)
-            yield read_image(where, size, picture, ground=ground), ' '.join(check_caption(text, where).split())
+            yield read_image(where, size, picture, ground=ground), text
 
 
 def _gather(streams: Sequence[Iterator[tuple[Tensor, str]]], each: int) -> Iterator[tuple[Tensor, list[str]]]:

@@ -23,8 +23,8 @@ from torch.nn.functional import max_pool2d
 # %% ../nbs/54_stable_diffusion.ipynb #imports-own
 from .conditioning import Conditioner, TextConditioner
 from .core import Cond, Data, DenoiseFn, NoiseFn, match_dims, noise, seeded_noise
-from .data import as_bytes
-from .editing import inpaint, start_from, with_noise
+from .data import as_bytes, from_model
+from .editing import inpaint, start_from
 from .elbo import VarianceFn
 from .guidance import Rule, extrapolate, guide
 from .losses import Denoiser
@@ -365,7 +365,7 @@ def _solver(self: StableDiffusion, solver: Solver, z: Tensor | None, hole: Tenso
     if self.denoiser.variance is not None:
         solver = equip(solver, variance=self.denoiser.step_variance)
     if not (isinstance(solver, partial) and 'noise' in solver.keywords):
-        solver = with_noise(solver, seeded_noise(seed, 'sample', first))
+        solver = equip(solver, noise=seeded_noise(seed, 'sample', first))
     return solver if hole is None or self.paints else _held(solver, z, ~self._cells(hole, eps), eps, end)
 
 # %% ../nbs/54_stable_diffusion.ipynb #held
@@ -406,7 +406,7 @@ def _last(steps: Iterator[Tensor]) -> Tensor:
 # %% ../nbs/54_stable_diffusion.ipynb #to-pil
 def to_pil(x: Tensor) -> list[Image.Image]:
     "Turn pictures (b, 3, h, w) in [0, 1] into PIL images."
-    return [Image.fromarray(v) for v in (x.float() * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()]
+    return [Image.fromarray(v) for v in from_model(x.float(), 0, 1).permute(0, 2, 3, 1).cpu().numpy()]
 
 # %% ../nbs/54_stable_diffusion.ipynb #keep
 def _keep(picture: Tensor | None, hole: Tensor | None, pixels: Tensor) -> Tensor:

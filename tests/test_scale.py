@@ -20,11 +20,10 @@ from diffbook import training
 from diffbook.core import Rows, draw_rows, generator
 from diffbook.data import Dataset, batches, read_shards, write_shards
 from diffbook.scale import Team, in_parts, join, lane_order, my_rows, read_archives, share, shared
-from diffbook.store import archives as archives_of
 from diffbook.store import processes
-from diffbook.store.archives import count_samples
 from diffbook.store.checkpoints import checkpoints, read_checkpoint
 from diffbook.store.processes import asked, launched
+from diffbook.store.samples import count_samples, read_samples
 from diffbook.training import Trainer
 
 ROOT = Path(__file__).parent.parent
@@ -387,7 +386,7 @@ def test_what_is_not_ours_in_an_archive_is_never_read(tmp_path):
     "A pickle beside a picture stays bytes that nobody looks at."
     path = archive(tmp_path / 'a.tar', range(2), more=[('pyd', b'cos\nsystem\n'), ('cls', b'7')])
     assert count_samples(path) == 2
-    assert set(archives_of.read_samples(path)[0]) == {'__key__', '__url__', 'png', 'txt'}
+    assert set(read_samples(path)[0]) == {'__key__', '__url__', 'png', 'txt'}
 
 
 def entry(name, **fields):

@@ -246,7 +246,7 @@ def without(source: str, start: str | None, names: tuple[str, ...] = ()) -> str:
 BEYOND = {  # from where on, and which classes, a module does what their file does not
     'diffbook.nets.layers': (None, ('CrossAttention', 'TransformerBlock')),  # reading texts
     'diffbook.nets.unet': ('NAMES', ()),  # reading published weights
-    'diffbook.training': ('write_file', ('Team',)),  # checkpoints that survive a kill; several processes
+    'diffbook.training': ('_state', ()),  # checkpoints that survive a kill
     'diffbook.samplers': ('expect', ()),  # tests of a reader's own solver
 }
 

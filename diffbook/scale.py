@@ -280,8 +280,7 @@ def read_archives(
         raise ValueError(
             f'lanes is {lanes}, with {len(paths)} archives, {team.size} processes and batch_size {batch_size}, start_step {start_step}; '
             'expected at most one lane an archive, as many for each process, and as many samples of each lane')
-    mine = range(lanes)[my_rows(lanes, team)]
-    each = batch_size // lanes
+    mine, each = range(lanes)[my_rows(lanes, team)], batch_size // lanes
     streams = [_stream(paths, lane_order(counts, lane, lanes, seed, start_step * each), size, ground) for lane in mine]
     return _gather(streams, each)
 

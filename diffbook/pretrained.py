@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
+from .core import whole
 from .losses import Denoiser, table_index
 from .nets import unet as unets
 from .nets import vae as vaes
@@ -33,7 +34,6 @@ from .nets.clip import ACTIVATIONS, CLIP, ImageTower, TextTower, tower_arguments
 from .nets.unet import CLASSES, OLD_NAMES, UNet, as_ours
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps
-from .samplers import positive
 from .schedules import DiscreteSchedule
 from .text import SPECIAL, Tokenizer
 from .store.files import read_header, read_json
@@ -478,7 +478,7 @@ def denoiser(self: NoisePlan, net: nn.Module) -> Denoiser:
 def times(self: NoisePlan, n: int) -> Tensor:  # (n + 1,) falling times
     "Give the times that n steps visit; warn where the first is far from noise."
     T = len(self.schedule.betas)
-    if not self.halves < positive(n) <= T - self.spare:
+    if not self.halves < whole('n', n) <= T - self.spare:
         raise ValueError(f'n is {n}, expected {f"more than {self.halves} and " * (self.halves > 0)}at most {T - self.spare} steps')
     t = _placed(self, _spaced(self, T, n))
     if t[0] > T:

@@ -311,7 +311,10 @@ def register(f: Callable) -> Callable:
             if type(self) is f:
                 bound = signature.bind(self, *args, **kwargs)
                 bound.apply_defaults()
-                object.__setattr__(self, 'arguments', dict(list(bound.arguments.items())[1:]))
+                made = dict(list(bound.arguments.items())[1:])
+                for name in [p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]:
+                    made |= made.pop(name)  # arguments of any name stand beside the others
+                object.__setattr__(self, 'arguments', made)
             init(self, *args, **kwargs)
 
         f.__init__ = recording
@@ -359,16 +362,17 @@ def build(config: Any) -> Any:
         raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}; a class is known once its module is imported')
     f = REGISTRY[name]
     known = inspect.signature(f).parameters
+    rest = next((p for p in known.values() if p.kind is p.VAR_KEYWORD), None)  # takes arguments of any name
     if isinstance(f, type) or arguments:
         for key in arguments:
-            if key not in known:
+            if key not in known and rest is None:
                 raise ValueError(f'{name} has no argument {key!r}, expected one of {", ".join(known)}')
-        missing = [k for k, p in known.items() if p.default is p.empty and k not in arguments]
+        missing = [k for k, p in known.items() if p.default is p.empty and k not in arguments and p is not rest]
         if missing:
             raise ValueError(f'{name} lacks the argument {missing[0]!r}')
         made = {k: build(v) for k, v in arguments.items()}
         for key, value in made.items():
-            kind = known[key].annotation
+            kind = known.get(key, rest).annotation
             if kind is not inspect.Parameter.empty and not fits(value, kind):
                 raise ValueError(f'{name}.{key} is {repr(arguments[key])[:100]}, expected {getattr(kind, "__name__", kind)}')
         return f(**made)

@@ -399,7 +399,7 @@ def read_all_parts(folder: Path):
 
 def loaders() -> dict[str, Loader]:
     import diffbook.data as data
-    from diffbook.store import archives, files, sets
+    from diffbook.store import files, packed, sets
     from diffbook.text import clip_tokenizer
 
     weights = 'diffusion_pytorch_model.safetensors'
@@ -431,7 +431,7 @@ def loaders() -> dict[str, Loader]:
         'tiff': Loader(functools.partial(make_image, kind='TIFF', compression='tiff_lzw'), {'a.tiff': change_bytes}, lambda f: data.read_image(f / 'a.tiff', 8), 3),
         'webp': Loader(functools.partial(make_image, kind='WEBP'), {'a.webp': change_bytes}, lambda f: data.read_image(f / 'a.webp', 8), 3),
         'captions': Loader(make_captions, {'*.txt': change_caption}, lambda f: data.read_folder(f, 4), 4),
-        'archive': Loader(make_tar, {'a.tar.gz': change_gzip}, lambda f: archives.read_members(f / 'a.tar.gz', MEMBERS), 3),
+        'archive': Loader(make_tar, {'a.tar.gz': change_gzip}, lambda f: packed.read_members(f / 'a.tar.gz', MEMBERS), 3),
         'npz': Loader(make_npz, {'images.npz': change_bytes}, read_npz, 2),
         'idx': Loader(make_idx, {'a.gz': change_gzip}, lambda f: sets.read_idx(f / 'a.gz', 3), 4),
     }  # fmt: skip

@@ -55,10 +55,7 @@ DenoiseFn = Callable[[Tensor, Tensor, Cond | None], Tensor]  # (x_t, t, cond) ->
 NoiseFn = Callable[[Tensor, Tensor], Tensor]  # (x, t) -> unit-variance noise like x
 
 # %% ../nbs/00_core.ipynb #merge
-def merge(
-    a: Cond,  # has some fields
-    b: Cond,  # has others
-) -> Cond:  # has both
+def merge(a: Cond, b: Cond) -> Cond:  # has the fields of both
     "Put two conditions together; raise a ValueError where a field stands in both."
     mine, theirs = ({f.name: v for f in fields(cond) if (v := getattr(cond, f.name)) is not None} for cond in (a, b))
     if twice := mine.keys() & theirs.keys():
@@ -235,7 +232,10 @@ def register(f: Callable) -> Callable:
             if type(self) is f:
                 bound = signature.bind(self, *args, **kwargs)
                 bound.apply_defaults()
-                object.__setattr__(self, 'arguments', dict(list(bound.arguments.items())[1:]))
+                made = dict(list(bound.arguments.items())[1:])
+                for name in [p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]:
+                    made |= made.pop(name)  # arguments of any name stand beside the others
+                object.__setattr__(self, 'arguments', made)
             init(self, *args, **kwargs)
 
         f.__init__ = recording
@@ -288,13 +288,14 @@ def build(config: Any) -> Any:
     if not isinstance(f, type) and not arguments:
         return f
     known = inspect.signature(f).parameters
-    if strange := [key for key in arguments if key not in known]:
+    rest = next((p for p in known.values() if p.kind is p.VAR_KEYWORD), None)  # takes arguments of any name
+    if rest is None and (strange := [key for key in arguments if key not in known]):
         raise ValueError(f'{f.__name__} has no argument {strange[0]!r}, expected one of {", ".join(known)}')
-    if missing := [k for k, p in known.items() if p.default is p.empty and k not in arguments]:
+    if missing := [k for k, p in known.items() if p.default is p.empty and k not in arguments and p is not rest]:
         raise ValueError(f'{f.__name__} lacks the argument {missing[0]!r}')
     made = {k: build(v) for k, v in arguments.items()}
     for key, value in made.items():
-        kind = known[key].annotation
+        kind = known.get(key, rest).annotation
         if kind is not inspect.Parameter.empty and not fits(value, kind):
             raise ValueError(f'{f.__name__}.{key} is {repr(arguments[key])[:100]}, expected {getattr(kind, "__name__", kind)}')
     return f(**made)

@@ -625,12 +625,12 @@ MUTANTS = {
         'test_training.py::test_an_infinite_weight_that_a_nonlinearity_hides_is_found[1]',
     ),
     'an archive unpacked without end': (
-        'a zip of 204 KB inflates to 200 MB in torchvision', 'store/archives.py',
+        'a zip of 204 KB inflates to 200 MB in torchvision', 'store/packed.py',
         'if self.left < 0:', 'if False:',
         'test_bad_input.py::test_case[tar: a bomb of 320 megabytes]',
     ),
     'a link in an archive': (
-        'CVE-2007-4559', 'store/archives.py',
+        'CVE-2007-4559', 'store/packed.py',
         'if k >= MEMBERS or not (member.isdir()', 'if False and not (member.isdir()',
         'test_bad_input.py::test_case[tar: a link]',
     ),

@@ -154,7 +154,6 @@ class Noise:
         "Another stream for the same samples, for whoever wraps a sampler and draws beside it."
         return replace(self, purpose=f'{self.purpose}/{word}')
 
-
 seeded_noise = Noise
 
 # %% ../nbs/00_core.ipynb #generator
@@ -167,7 +166,6 @@ def make_generator(
     "Make a PyTorch generator that depends on the arguments alone."
     low, high = stream_key(seed, f'{purpose}/{step}')
     return torch.Generator(device).manual_seed(low | (high & 0x7FFFFFFF) << 32)
-
 
 generator = make_generator  # its first name
 

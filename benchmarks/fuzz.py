@@ -320,7 +320,7 @@ def signed(folder: Path) -> None:
     from safetensors.torch import load as read
     from safetensors.torch import save as write
 
-    from diffbook.training import _digest
+    from diffbook.store.tensors import sum_up
 
     file = folder / 'model.safetensors'
     try:
@@ -328,7 +328,7 @@ def signed(folder: Path) -> None:
         header = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], 'little')])['__metadata__']['diffbook'])
         tensors = read(data)
         text = json.dumps({k: header.get(k) for k in ('format', 'model', 'about')}, sort_keys=True)
-        header['digest'] = _digest(text, tensors)
+        header['digest'] = sum_up(text, tensors)
         file.write_bytes(write(tensors, {'diffbook': json.dumps(header, sort_keys=True)}))
         (folder / 'config.json').unlink()
     except Exception:

@@ -37,7 +37,9 @@ from .predictions import Prediction, predict_eps
 from .schedules import DiscreteSchedule
 from .text import SPECIAL, Tokenizer
 from .store.files import read_header, read_json
-from .training import _fit_names, _make_folder, _refuse_nan, no_larger, write_file
+from .store.files import make_folder as _make_folder, write_whole as write_file
+from .store.models import no_larger
+from .store.tensors import fit_names as _fit_names, refuse_nan as _refuse_nan
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .published.folders import DIFFUSERS, KINDS, Kind, find_folder, find_weights, in_folder, read_index

@@ -358,6 +358,8 @@ def build(config: Any) -> Any:
     if not isinstance(name, str) or name not in REGISTRY:
         raise ValueError(f'type is {name!r}, expected one of {", ".join(sorted(REGISTRY))}; a class is known once its module is imported')
     f = REGISTRY[name]
+    if (earlier := getattr(f, 'earlier', None)) is not None:
+        arguments = earlier(arguments)  # of what was saved before its arguments were what they are
     known = inspect.signature(f).parameters
     if isinstance(f, type) or arguments:
         for key in arguments:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 # %% ../../nbs/23_unet.ipynb #imports-own
 from ..core import Cond, register
+from ..moved import moved
 from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, check_cond, sinusoids, zero
 
 # %% ../../nbs/23_unet.ipynb #stage
@@ -221,3 +222,6 @@ def earlier(cls: UNet, arguments: Mapping[str, Any]) -> dict[str, Any]:
     own = [field.name for field in fields(Layout) if field.name in arguments]
     rest = {k: v for k, v in arguments.items() if k not in own}
     return rest | {'layout': {'type': 'Layout', **{k: arguments[k] for k in own}}} if own else rest
+
+# %% ../../nbs/23_unet.ipynb #moved
+__getattr__ = moved(__name__, {'diffbook.nets.unet': 'Stage:UNetStep', 'diffbook.published.unet': 'NAMES READERS published_places:places published_arguments:arguments', 'diffbook.published.fill': 'OLD_NAMES CLASSES as_ours'})

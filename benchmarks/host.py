@@ -64,7 +64,7 @@ def waits(update, n: int) -> float:
 
 def our_update(device: str):
     "An update as the command line makes it, with the switches that a GPU has."
-    from diffbook.cli import new_model, objective
+    from diffbook.cli.train import new_model, objective
     from diffbook.training import RECIPES, Trainer
 
     images = torch.randint(0, 256, (32, 1, 28, 28), dtype=torch.uint8, device=device)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from diffbook.cli import new_model, objective
+from diffbook.cli.train import new_model, objective
 from diffbook.core import uniform
 from diffbook.training import RECIPES, Trainer, pick_device, write_file
 

@@ -48,7 +48,7 @@ def shapes(n: int, seed: int, start: int = 0) -> object:
     "Draw single objects: of a drawing twice as large, the window around its object, uint8 (n, 3, SIZE, SIZE)."
     import torch
 
-    from diffbook.data import draw_shapes
+    from diffbook.shapes import draw_shapes
 
     drawn = draw_shapes(n, 2 * SIZE, seed=seed, start=start, objects=(1,))
     row, column = (drawn.labels[:, 4] // 3) * SIZE // 2, (drawn.labels[:, 4] % 3) * SIZE // 2  # of the cell it is in
@@ -106,7 +106,9 @@ def read(images: object) -> dict:
     """
     import torch
 
-    from diffbook.data import BACKGROUNDS, COLOURS, from_model, read_shapes
+    from diffbook.shapes import BACKGROUNDS, COLOURS
+    from diffbook.data import from_model
+    from diffbook.recognise import read_shapes
 
     pixels = from_model(images)
     labels = read_shapes(pixels)

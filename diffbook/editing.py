@@ -17,6 +17,7 @@ from torch import Tensor
 # %% ../nbs/45_editing.ipynb #imports-own
 from .core import Cond, Data, DenoiseFn, Noise, NoiseFn, as_time, match_dims, seeded_noise
 from .exact import GaussianMixture
+from .gaussian import interpolate_noise
 from .samplers import Solver, ancestral, ddim, equip, forked, walk
 from .schedules import Schedule
 
@@ -325,10 +326,6 @@ def slerp(
     weight: float | Tensor,  # 0 gives x, 1 gives y
 ) -> Data:  # noise of a length between theirs
     "Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985)."
-    if x.shape != y.shape:
-        raise ValueError(f'y has shape {tuple(y.shape)}, expected that of x, {tuple(x.shape)}')
-    length = lambda v: v.flatten(1).norm(dim=1)
-    cosine = (x * y).flatten(1).sum(1) / (length(x) * length(y))
-    angle = match_dims(torch.acos(cosine.clamp(-1, 1)).clamp_min(1e-6), x)  # at 0 the arc is the line
-    weight = match_dims(as_time(weight), x)
-    return (torch.sin((1 - weight) * angle) * x + torch.sin(weight * angle) * y) / torch.sin(angle)
+    cosine = torch.nn.functional.cosine_similarity(x.flatten(1), y.flatten(1))
+    angle = torch.acos(cosine.clamp(-1, 1)).clamp_min(1e-6)  # at 0 the arc is the line
+    return interpolate_noise(x, y, weight, angle)

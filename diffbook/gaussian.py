@@ -93,9 +93,10 @@ def interpolate_noise(
     a: Tensor,  # unit-variance noise
     b: Tensor,  # independent noise of the same shape
     u: Tensor | float,  # from 0, which gives a, to 1, which gives b; one, or one for each example
+    angle: Tensor | float = math.pi / 2,  # between the two, in radians: independent noises stand at a right angle
 ) -> Tensor:  # unit-variance noise for every u
     "Walk from one noise to another along an arc, so that every point of the way is noise again."
     if a.shape != b.shape:
         raise ValueError(f'b has shape {tuple(b.shape)}, expected that of a, {tuple(a.shape)}')
-    angle = match_dims(u, a) * (math.pi / 2)
-    return torch.cos(angle) * a + torch.sin(angle) * b
+    u, angle = match_dims(u, a), match_dims(angle, a)
+    return (torch.sin((1 - u) * angle) * a + torch.sin(u * angle) * b) / torch.sin(angle)

@@ -43,13 +43,13 @@ def gather(
 ) -> Tensor:  # (n, ...)
     "Walk n samples, a batch at a time, and keep the last state of each; how they are cut changes no sample."
     every, ends = cond and cond.map(lambda v: v.expand(n, *v.shape[1:])), []
-    with tqdm(total=n, desc='sampling', unit='sample', disable=not progress) as bar, torch.inference_mode():
+    with tqdm(total=n * options['steps'] if 'steps' in options else None, desc='sampling', unit='step', disable=not progress) as bar, torch.inference_mode():
         for start in range(0, n, batch):
             k = min(batch, n - start)
             own = every and every.map(itemgetter(slice(start, start + k)))
-            *_, x = walk(k, own, first=first + start, **options)
+            for x in walk(k, own, first=first + start, **options):
+                bar.update(k)
             ends.append(x)
-            bar.update(k)
     return torch.cat(ends)
 
 # %% ../nbs/32_ddpm.ipynb #stage
@@ -65,26 +65,22 @@ class Stage:
     codec: Decoder | None = None  # none: what is drawn is the picture
 
     def sample(
-        self,
-        n: int,  # samples
-        cond: Cond | None = None,  # of n rows, or of one for all
-        *,
-        seed: int = 0,
-        first: int = 0,  # number of the first: sample i is the same in every batch
-        steps: int = 20,
-        device: torch.device | str | None = None,
+        self, n: int, cond: Cond | None = None, *, seed: int = 0, first: int = 0, steps: int = 20, device: torch.device | str | None = None
     ) -> Iterator[Data]:
-        "Yield every state on the way of samples first to first + n - 1."
+        "Yield every state on the way of samples first to first + n - 1; `cond` has a row for each, or one for all."
         times, rows = self.times(self.schedule, steps), range(first, first + n)
         x = noise(seed, 'start', 0, rows, self.shape).float().to(device)
         solver = equip(self.solver, noise=seeded_noise(seed, 'sample', first))
         return sample(self.denoise, self.schedule, match_dims(self.schedule.sigma(times[0]), x).to(x) * x, times, solver, cond)
 
     @torch.inference_mode()
-    def draw(self, n: int, cond: Cond | None = None, *, batch: int = 64, **options: Any) -> Tensor:
+    def decode(self, z: Data, batch: int = 64) -> Tensor:
+        "Make pictures of the ends of walks, a batch at a time."
+        return z if self.codec is None else torch.cat([self.codec.decode(part) for part in z.split(batch)])
+
+    def draw(self, n: int, cond: Cond | None = None, *, steps: int = 20, batch: int = 64, **options: Any) -> Tensor:
         "Draw n pictures; `options` are those of `sample`, and `progress`."
-        x = gather(self.sample, n, cond, batch=batch, **options)
-        return x if self.codec is None else torch.cat([self.codec.decode(z) for z in x.split(batch)])
+        return self.decode(gather(self.sample, n, cond, steps=steps, batch=batch, **options), batch)
 
 # %% ../nbs/32_ddpm.ipynb #cascade
 def cascade(

@@ -82,3 +82,13 @@ def inner_times(schedule, n: int = 7, margin: float = 0.02) -> torch.Tensor:
     span = schedule.t_max - schedule.t_min
     u = torch.linspace(margin, 1 - margin, n, dtype=torch.float64)
     return schedule.t_min + span * u + 1e-3 * span / 7
+
+
+def patch_cli(patches, name, value):
+    "Put `value` in the place of a function of the command line, wherever it is used."
+    from diffbook.cli import app, data, edits, evaluate, prompts, sample, train
+
+    rooms = [room for room in (app, data, edits, evaluate, prompts, sample, train) if hasattr(room, name)]
+    assert rooms, name
+    for room in rooms:
+        patches.setattr(room, name, value)

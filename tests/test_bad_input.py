@@ -15,29 +15,15 @@ import resource
 import corpus
 import pytest
 import torch
+from helpers import patch_cli
 from PIL import Image
 from torch import nn
 
 import diffbook.schedules as schedules
-from diffbook import cli, samplers
+from diffbook import cli, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import Cond, build, describe, generator, match_dims, noise
-from diffbook.data import (
-    Dataset,
-    batches,
-    caption_agrees,
-    draw_shapes,
-    draw_split,
-    fetch_data,
-    from_model,
-    load_data,
-    read_caption,
-    read_folder,
-    read_idx,
-    read_shapes,
-    scene_split,
-    to_model,
-)
+from diffbook.data import Dataset, batches, fetch_data, from_model, load_data, read_folder, read_idx, to_model
 from diffbook.elbo import elbo_terms
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
 from diffbook.exercise import grade as check_exercise
@@ -49,7 +35,9 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet, published_arguments
 from diffbook.plots import montage
 from diffbook.predictions import predict_edm, predict_eps, predict_v
+from diffbook.recognise import caption_agrees, read_caption, read_shapes
 from diffbook.samplers import ddim, heun, sample, trailing_times, uniform_times
+from diffbook.shapes import draw_shapes, draw_split, scene_split
 from diffbook.text import Tokenizer
 from diffbook.training import EMA, Trainer, load, pick_device, save
 
@@ -504,14 +492,14 @@ def test_surroundings(name, folder, monkeypatch, capsys):
     root = folder.parent
     monkeypatch.chdir(root)
     monkeypatch.setenv('TQDM_DISABLE', '1')
-    real = cli.load_images
-    monkeypatch.setattr(cli, 'load_images', lambda name, *a: draw_shapes(4, 8) if name == 'shapes' else real(name, *a))
+    real = cli.app.load_images
+    patch_cli(monkeypatch, 'load_images', lambda name, *a: draw_shapes(4, 8) if name == 'shapes' else real(name, *a))
     (root / 'file').write_text('here')
     (root / 'old.ckpt').write_bytes(b'\x80\x02N.')
     context, argv, words = SURROUNDINGS[name]
     if 'READER' in argv:
         save(root / 'reader', text_model(), {'data': 'letters', 'shape': [1, 8, 8]})
-        monkeypatch.setattr(cli, 'count_captions', lambda *a: {})
+        patch_cli(monkeypatch, 'count_captions', lambda *a: {})
     if '--resume' in argv:
         with pytest.raises(SystemExit):
             cli.main([*TRAIN, '--steps', '9', '--batch-size', '2'])
@@ -545,7 +533,7 @@ def test_weights_that_are_not_finite_are_not_published(folder):
 
 
 def test_a_broken_model_draws_nothing(folder, capsys, monkeypatch):
-    monkeypatch.setattr(samplers, 'sample', lambda model, schedule, x, times, solver: iter([x * NAN]))
+    monkeypatch.setattr(stages, 'sample', lambda model, schedule, x, times, solver, cond: iter([x * NAN]))
     before = digest(folder.parent)
     assert '1 of 1 samples are not finite' in refused(capsys, 'sample', str(folder), '--n', '1', '--out', str(folder.parent / 'x.png'))
     assert digest(folder.parent) == before
@@ -559,7 +547,7 @@ def test_debug_shows_where(folder, capsys):
 
 
 def test_an_unexpected_error_is_one_line_too(capsys, monkeypatch):
-    monkeypatch.setattr(cli, 'open_model', lambda *a: 1 / 0)
+    patch_cli(monkeypatch, 'open_model', lambda *a, **k: 1 / 0)
     assert 'division by zero' in refused(capsys, 'sample', 'x', '--out', 'x.png')
 
 

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +21,14 @@ import numpy
 import pytest
 import torch
 import typer
+from helpers import patch_cli
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, losses, samplers, scale
+from diffbook import cli, losses, samplers, scale, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import noise, seeded_noise, uniform
-from diffbook.data import Dataset, draw_shapes, draw_split, from_model, to_model
+from diffbook.data import Dataset, from_model, to_model
 from diffbook.editing import start_from
 from diffbook.guidance import guide
 from diffbook.losses import Denoiser
@@ -36,6 +38,7 @@ from diffbook.predictions import predict_x0
 from diffbook.pretrained import save_pipeline
 from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule
+from diffbook.shapes import draw_shapes, draw_split
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, checkpoints, learning_rate, load, read_checkpoint, read_model, save
@@ -46,7 +49,7 @@ TRAIN = ['train', '--data', 'shapes', '--size', '8', '--width', '8', '--batch-si
 @pytest.fixture(autouse=True)
 def few_shapes(monkeypatch):
     "Sixteen drawn images instead of 20,000."
-    monkeypatch.setattr('diffbook.data.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
+    monkeypatch.setattr('diffbook.shapes.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
 
 
 def run(*argv, code=0):
@@ -64,7 +67,7 @@ def trained(tmp_path_factory):
     "A run of 12 steps."
     out = tmp_path_factory.mktemp('trained') / 'run'
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr('diffbook.data.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
+        patches.setattr('diffbook.shapes.draw_shapes', lambda n, size=32, seed=0, start=0: draw_shapes(16, size, seed, start))
         run(*TRAIN, '--steps', 12, '--save-every', 5, '--out', out)
     return out
 
@@ -144,7 +147,7 @@ def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path, capsys):
 def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, capsys):
     real = Trainer.update
     with pytest.MonkeyPatch.context() as patches:
-        patches.setattr(cli, 'objective', lambda model, batch, g: spoilt(model, batch, g))
+        patch_cli(patches, 'objective', lambda model, batch, g: spoilt(model, batch, g))
         spoilt = lambda model, batch, g: original(model, batch, g) * (torch.nan if len(seen) > 4 else 1)  # noqa: E731
         original, seen = cli_objective, []
         patches.setattr(Trainer, 'update', lambda self, batch: (seen.append(1), real(self, batch))[1])
@@ -153,7 +156,7 @@ def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, caps
     assert read_model(tmp_path / 'run')[0]['about']['steps'] == 4 == read_checkpoint(checkpoints(tmp_path / 'run' / 'checkpoints')[0])[0]['step']
 
 
-cli_objective = cli.objective
+cli_objective = cli.train.objective
 
 
 # --- a run goes on
@@ -287,7 +290,7 @@ def test_content_is_every_byte_kind_shape_and_caption():
 # --- own data is never lost
 
 OWN = {
-    'a published model': lambda out: save(out, cli.new_model((3, 8, 8), 8, 0), {'shape': [3, 8, 8]}),
+    'a published model': lambda out: save(out, cli.train.new_model((3, 8, 8), 8, 0), {'shape': [3, 8, 8]}),
     'weights alone': lambda out: (out / 'model.safetensors').write_bytes(b'mine'),
     'settings alone': lambda out: (out / 'config.json').write_text('{"mine": 1}'),
     'a table': lambda out: (out / 'training.csv').write_text('mine'),
@@ -336,7 +339,7 @@ def test_what_to_type_next_is_safe_to_type(tmp_path, capsys, monkeypatch):
     (tmp_path / 'bin' / 'diffbook').chmod(0o755)
     pictures = (255 * uniform(0, 'x', 0, range(2), (3, 8, 8))).to(torch.uint8)
     for n, caption in enumerate(EVIL):
-        monkeypatch.setattr(cli, 'load_images', lambda *a, caption=caption: Dataset(pictures, None, (caption, caption), 'own'))
+        patch_cli(monkeypatch, 'load_images', lambda *a, caption=caption: Dataset(pictures, None, (caption, caption), 'own'))
         out = tmp_path / f'{n} {caption.replace("/", "")}'
         run('train', '--data', 'own', '--text', '--width', 8, '--batch-size', 2, '--steps', 1, '--out', out)
         line = re.search('Next: (.*)', capsys.readouterr().out)[1]
@@ -366,7 +369,7 @@ def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path):
     assert log.read_text() == once and [line.split(',')[0] for line in once.splitlines()] == ['step', '20', '40', '60']
 
 
-@pytest.mark.parametrize('solver', cli.SOLVERS)
+@pytest.mark.parametrize('solver', cli.sample.SOLVERS)
 def test_sampling_repeats_itself(trained, tmp_path, solver, capsys):
     for name, seed in (('a', 1), ('b', 1), ('c', 2)):
         run('sample', trained, '--n', 3, '--steps', 4, '--solver', solver, '--seed', seed, '--out', tmp_path / 'deep' / f'{name}.png')
@@ -380,14 +383,14 @@ WAYS = {'from noise': None, 'from a picture': 0.6, 'around a mask': 1.0}
 
 
 @pytest.mark.parametrize('way', WAYS)
-@pytest.mark.parametrize('solver', cli.SOLVERS)
+@pytest.mark.parametrize('solver', cli.sample.SOLVERS)
 def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, way):
     "Also beyond the first batch: 7 images in batches of 3 are those of one batch of 7, and of a run of 2; another seed changes each."
-    model, edit = load(trained), None
+    stage, edit = cli.sample.open_model(str(trained), 'cpu', None, solver).stage, None
     if WAYS[way]:
         known = torch.arange(64).reshape(1, 1, 8, 8) % 8 < 4 if way == 'around a mask' else None
-        edit = cli.Edit(uniform(0, 'picture', 0, range(1), (3, 8, 8)).float() * 2 - 1, known, WAYS[way])
-    parts, whole, few, other = (cli.draw(model, (3, 8, 8), n, 5, solver, seed, batch, edit=edit) for n, batch, seed in ((7, 3, 5), (7, 64, 5), (2, 64, 5), (7, 3, 6)))
+        edit = cli.edits.Edit(uniform(0, 'picture', 0, range(1), (3, 8, 8)).float() * 2 - 1, known, WAYS[way])
+    parts, whole, few, other = (cli.sample.draw(stage, n, None, edit, steps=5, seed=seed, batch=batch) for n, batch, seed in ((7, 3, 5), (7, 64, 5), (2, 64, 5), (7, 3, 6)))
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(whole[:2], few, rtol=0, atol=1e-5)
     gaps = torch.cdist(torch.cat([parts, other]).flatten(1), torch.cat([parts, other]).flatten(1))
@@ -435,7 +438,7 @@ def reader(tmp_path_factory):
             for p in model.parameters():
                 p.add_(0.3 * torch.randn(p.shape))
     out = tmp_path_factory.mktemp('reader') / 'text'
-    words = sorted({word for text in captions for word in cli.split_words(text)})
+    words = sorted({word for text in captions for word in cli.prompts.split_words(text)})
     save(out, model, {'data': 'shapes', 'shape': [3, 16, 16], 'words': words})
     return out
 
@@ -469,18 +472,30 @@ def test_a_prompt_draws_what_the_library_draws(reader, tmp_path):
     assert (got.int() - from_model(x).int()).abs().max() <= 1
 
 
+def test_the_words_of_shapes_are_those_of_its_captions():
+    "Of 5,000 captions, in which each wording is met many times."
+    said = draw_split(5000, 8, brief=0.2).captions
+    assert cli.prompts.known_words({'data': 'shapes'}) == {word for text in said for word in cli.prompts.split_words(text)}
+    assert cli.prompts.known_words({'data': 'shapes', 'words': ['one', 'two']}) == {'one', 'two'} and not cli.prompts.known_words({'data': 'mine'})
+
+
 def test_a_prompted_image_does_not_depend_on_its_neighbours(reader):
-    model = load(reader)
-    told = cli.tell(model, PROMPT, '', 3.0)
-    few, many = (cli.draw(model, (3, 16, 16), n, 2, 'ancestral', 1, batch, told=told) for n, batch in ((2, 64), (5, 3)))
+    opened = cli.sample.open_model(str(reader), 'cpu', None, 'ancestral')
+    stage, cond = cli.prompts.tell(opened.stage, opened.model, PROMPT, '', 3.0)
+    few, many = (cli.sample.draw(stage, n, cond, steps=2, seed=1, batch=batch) for n, batch in ((2, 64), (5, 3)))
     torch.testing.assert_close(many[:2], few, rtol=0, atol=1e-4)
 
 
 def test_each_image_may_have_a_prompt_of_its_own(reader):
-    model, texts = load(reader), [PROMPT, 'a big ring', 'a cross at the left']
-    mixed = cli.draw(model, (3, 16, 16), 3, 2, 'ddim', 1, 2, told=cli.tell(model, texts, '', 2.0))
+    opened, texts = cli.sample.open_model(str(reader), 'cpu'), [PROMPT, 'a big ring', 'a cross at the left']
+
+    def draw(said):
+        stage, cond = cli.prompts.tell(opened.stage, opened.model, said, '', 2.0)
+        return cli.sample.draw(stage, 3, cond, steps=2, seed=1, batch=2)
+
+    mixed = draw(texts)
     for k, text in enumerate(texts):
-        alone = cli.draw(model, (3, 16, 16), 3, 2, 'ddim', 1, 2, told=cli.tell(model, text, '', 2.0))
+        alone = draw(text)
         torch.testing.assert_close(mixed[k], alone[k], rtol=0, atol=1e-4)
 
 
@@ -514,7 +529,7 @@ def test_known_prompts_say_nothing_but_the_count(reader, tmp_path, capsys):
 def test_the_count_is_that_of_the_reader(reader, tmp_path, monkeypatch, capsys):
     real = draw_split(6, 32, seed=8)
     asked = real.captions[0]
-    monkeypatch.setattr(cli, 'draw', lambda *a, **k: to_model(real.images[:1].repeat(3, 1, 1, 1)))
+    patch_cli(monkeypatch, 'draw', lambda *a, **k: to_model(real.images[:1].repeat(3, 1, 1, 1)))
     run('sample', reader, '--n', 3, '--prompt', asked, '--out', tmp_path / 'x.png')
     assert '3 of 3 show what the prompt says' in capsys.readouterr().out
     run('sample', reader, '--n', 3, '--prompt', 'a cross and a ring and a circle', '--out', tmp_path / 'x.png')
@@ -545,8 +560,8 @@ def test_a_picture_of_another_size_is_scaled_and_that_is_said(reader, trained, t
     drawn(reader, tmp_path, '--image', wide)
     assert 'wide.png has 60 x 40 pixels: its middle square is scaled to 16 x 16' in capsys.readouterr().err
     clear = photo(tmp_path / 'clear.png', (16, 16), (255, 0, 0, 0), 'RGBA')
-    assert (cli.open_edit(clear, None, None, (3, 16, 16)).picture == 1).all()  # nothing to see is white
-    assert cli.open_edit(wide, None, None, (1, 8, 8)).picture.shape == (1, 1, 8, 8)
+    assert (cli.edits.open_edit(clear, None, None, (3, 16, 16)).picture == 1).all()  # nothing to see is white
+    assert cli.edits.open_edit(wide, None, None, (1, 8, 8)).picture.shape == (1, 1, 8, 8)
     assert 'has 16 x 16' not in capsys.readouterr().err
 
 
@@ -580,7 +595,7 @@ def test_an_edit_is_the_middle_square_and_its_mask_covers(size, tmp_path, capsys
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     white = numpy.zeros(size[::-1], bool)
     white[top + 1, left + side // 2] = white[top + side - 1, left + side - 1] = True
-    edit = cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
+    edit = cli.edits.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
     square, cut = pixels[top : top + side, left : left + side], white[top : top + side, left : left + side]
     want = Image.fromarray(square).resize((16, 16), Image.Resampling.BOX if side > 16 else Image.Resampling.BICUBIC)
     assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (1 if side > 16 else 0)  # Pillow rounds between two passes
@@ -597,22 +612,22 @@ def test_masks_are_seen_as_pictures_are(tmp_path, capsys):
     Image.fromarray(numpy.rot90(pixels).copy()).save(tmp_path / 'turned.png', exif=exif)
     white = numpy.zeros((16, 24), bool)
     white[:5, 6:9] = True
-    plain = cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
+    plain = cli.edits.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
     mask_of(tmp_path / 'turned-mask.png', numpy.rot90(white), exif=exif)
     Image.fromarray(numpy.where(white, 128, 127).astype(numpy.uint8)).save(tmp_path / 'grey.png')
     for picture, mask in (('turned', 'turned-mask'), ('turned', 'm'), ('p', 'turned-mask'), ('p', 'grey')):
-        edit = cli.open_edit(tmp_path / f'{picture}.png', tmp_path / f'{mask}.png', None, (3, 16, 16))
+        edit = cli.edits.open_edit(tmp_path / f'{picture}.png', tmp_path / f'{mask}.png', None, (3, 16, 16))
         assert torch.equal(edit.picture, plain.picture) and torch.equal(edit.known, plain.known)
     Image.fromarray(numpy.rot90(white).astype(numpy.uint8) * 255).save(tmp_path / 'other.png')
     with pytest.raises(ValueError, match='other.png has 16 x 24 pixels, expected 24 x 16 as --image .*turned.png'):
-        cli.open_edit(tmp_path / 'turned.png', tmp_path / 'other.png', None, (3, 16, 16))
+        cli.edits.open_edit(tmp_path / 'turned.png', tmp_path / 'other.png', None, (3, 16, 16))
     outside = numpy.zeros((16, 24), bool)
     outside[:, :4] = True
     with pytest.raises(ValueError, match='is black all over its middle square, which leaves nothing to draw'):
-        cli.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'o.png', outside), None, (3, 16, 16))
+        cli.edits.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'o.png', outside), None, (3, 16, 16))
     capsys.readouterr()
     Image.new('LA', (24, 16), (0, 0)).save(tmp_path / 'clear.png')
-    assert not cli.open_edit(tmp_path / 'p.png', tmp_path / 'clear.png', None, (3, 16, 16)).known.any()
+    assert not cli.edits.open_edit(tmp_path / 'p.png', tmp_path / 'clear.png', None, (3, 16, 16)).known.any()
     assert 'clear.png is white all over, or transparent, which counts as white: nothing of ' in capsys.readouterr().err
 
 
@@ -621,8 +636,8 @@ def test_what_is_kept_is_kept_to_the_pixel_by_any_model(trained, tmp_path, monke
     pixels = noise_picture(tmp_path / 'p.png', (8, 8))
     white = numpy.zeros((8, 8), bool)
     white[:, 3] = True
-    walk = cli.draw
-    monkeypatch.setattr(cli, 'draw', lambda *a, **k: (walk(*a, **k) + 0.05).clamp(-1, 1))
+    walk = stages.gather
+    monkeypatch.setattr(stages, 'gather', lambda *a, **k: (walk(*a, **k) + 0.05).clamp(-1, 1))
     run('sample', trained, '--n', 2, '--steps', 2, '--image', tmp_path / 'p.png', '--mask', mask_of(tmp_path / 'm.png', white), '--zoom', 1, '--out', tmp_path / 'o.png')
     got = numpy.asarray(Image.open(tmp_path / 'o.png').convert('RGB')).astype(int)
     for image in (got[:8, :8], got[:8, 10:18]):
@@ -632,7 +647,7 @@ def test_what_is_kept_is_kept_to_the_pixel_by_any_model(trained, tmp_path, monke
 @pytest.mark.parametrize('ground, value', [(None, 255), ('black', 0), ('#070707', 7)])
 def test_the_ground_of_a_picture_to_start_from(trained, tmp_path, monkeypatch, ground, value):
     seen = []
-    monkeypatch.setattr(cli, 'draw', lambda *a, edit=None, **k: seen.append(edit) or edit.picture)
+    patch_cli(monkeypatch, 'draw', lambda stage, n, cond, edit, **k: seen.append(edit) or edit.picture)
     clear = photo(tmp_path / 'c.png', (8, 8), (200, 0, 0, 0), 'RGBA')
     run('sample', trained, '--n', 1, '--image', clear, '--out', tmp_path / 'o.png', *(('--ground', ground) if ground else ()))
     assert (from_model(seen[0].picture) == value).all()
@@ -661,7 +676,7 @@ def test_models_without_text_take_pictures_too(trained, tmp_path):
 @pytest.fixture
 def few_captions(monkeypatch):
     "Sixteen captioned images instead of 50,000."
-    monkeypatch.setattr('diffbook.data.draw_split', lambda n, size=32, split='train', seed=0, **k: draw_split(min(n, 16), size, split, seed, **k))
+    monkeypatch.setattr('diffbook.shapes.draw_split', lambda n, size=32, split='train', seed=0, **k: draw_split(min(n, 16), size, split, seed, **k))
 
 
 def test_train_a_model_that_reads(tmp_path, few_captions, capsys):
@@ -679,10 +694,10 @@ def test_train_on_captions_of_ones_own(tmp_path, monkeypatch, capsys):
     "Without a CLIP of the zoo, the text tower learns with the rest."
     images = (255 * uniform(0, 'x', 0, range(6), (3, 8, 8))).to(torch.uint8)
     found = Dataset(images, None, tuple(f'an emoji of {word}' for word in ('a cat', 'a dog', 'eyes', 'a hen', 'a pen', 'ten')), 'emoji')
-    monkeypatch.setattr(cli, 'load_images', lambda *a: found)
+    patch_cli(monkeypatch, 'load_images', lambda *a: found)
     argv = ['train', '--data', 'emoji', '--text', '--width', 8, '--batch-size', 4, '--steps', 4]
     run(*argv, '--out', tmp_path / 'run')
-    model, first = load(tmp_path / 'run'), cli.new_text_model(found, 8, 0)
+    model, first = load(tmp_path / 'run'), cli.train.new_text_model(found, 8, 0)
     moved = [not torch.equal(a, b) for a, b in zip(model.conditioner.tower.parameters(), first.conditioner.tower.parameters())]
     assert sum(moved) > len(moved) / 2 and not model.conditioner.frozen
     run('sample', tmp_path / 'run', '--n', 1, '--steps', 1, '--prompt', 'a 3D emoji of a hen', '--out', tmp_path / 'x.png')
@@ -693,7 +708,7 @@ def test_train_on_captions_of_ones_own(tmp_path, monkeypatch, capsys):
 def given(monkeypatch):
     "What training would be given, instead of training."
     got = []
-    monkeypatch.setattr(cli, 'train_loop', lambda trainer, examples, *rest: got.append(examples))
+    patch_cli(monkeypatch, 'train_loop', lambda trainer, examples, *rest: got.append(examples))
     return got
 
 
@@ -752,8 +767,8 @@ def test_evaluate_counts_captions(reader, tmp_path, capsys):
 def test_evaluate_counts_right_pictures_as_right(reader, tmp_path, monkeypatch, capsys):
     real = {name: draw_split(12, 32, name, seed=0) for name in ('new scenes', 'new kinds')}
     pictures = iter(real.values())
-    monkeypatch.setattr(cli, 'draw', lambda *a, **k: to_model(next(pictures).images))
-    monkeypatch.setattr(cli, 'describe_shape', lambda *a: (3, 32, 32))
+    patch_cli(monkeypatch, 'draw', lambda *a, **k: to_model(next(pictures).images))
+    patch_cli(monkeypatch, 'describe_shape', lambda *a: (3, 32, 32))
     run('evaluate', reader, '--data', 'shapes', '--n', 12, '--out', tmp_path / 'r.json')
     report = json.loads((tmp_path / 'r.json').read_text())
     assert all(row['all'] == 1 and set(row['by objects'].values()) == {1} for row in report['parts'].values())
@@ -761,8 +776,8 @@ def test_evaluate_counts_right_pictures_as_right(reader, tmp_path, monkeypatch, 
 
 def test_evaluate_prints_floors(tmp_path, monkeypatch, capsys):
     grey = lambda purpose: (255 * uniform(0, purpose, 0, range(40), (1, 28, 28))).to(torch.uint8)  # noqa: E731
-    monkeypatch.setattr(cli, 'load_images', lambda name, split, *a: Dataset(grey(split)))
-    save(tmp_path / 'm', cli.new_model((1, 28, 28), 8, 0), {'shape': [1, 28, 28]})
+    patch_cli(monkeypatch, 'load_images', lambda name, split, *a: Dataset(grey(split)))
+    save(tmp_path / 'm', cli.train.new_model((1, 28, 28), 8, 0), {'shape': [1, 28, 28]})
     run('evaluate', tmp_path / 'm', '--data', 'grey', '--n', 20, '--steps', 1, '--out', tmp_path / 'r.json')
     said, report = capsys.readouterr().out, json.loads((tmp_path / 'r.json').read_text())
     assert report['n'] == 20 and report['frechet'] > 2 * report['frechet_floor'] and 'floor' in said and 'n = 20' in said
@@ -853,7 +868,7 @@ def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
     got = numpy.array(Image.open(tmp_path / 'b.png').convert('RGB'))[:64, :64].astype(int)
     assert abs(got - photo)[hole == 0].max() <= 1 and abs(got - photo)[hole > 0].mean() > 20
     known = torch.from_numpy(hole == 0)[None, None]
-    cells = cli.encode_edit(codec, cli.Edit(torch.zeros(1, 3, 64, 64), known, 1.0)).known
+    cells = cli.edits.encode_edit(codec, cli.edits.Edit(torch.zeros(1, 3, 64, 64), known, 1.0)).known
     assert torch.equal(cells, known.unfold(2, 4, 4).unfold(3, 4, 4).all(-1).all(-1))  # a cell with a pixel to draw is drawn
     run(*common, '--size', 62, '--out', tmp_path / 'c.png', code=2)
     assert '--size is 62, expected a multiple of 4' in capsys.readouterr().err
@@ -887,7 +902,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
 
 
 def test_every_option_is_known_to_a_test():
-    app = typer.main.get_command(cli.app)
+    app = typer.main.get_command(cli.app.app)
     for name, command in app.commands.items():
         if name != 'convert':  # test_security.py
             known = KNOWN_BY[name]
@@ -930,7 +945,7 @@ def watched(monkeypatch):
     save = Trainer.save
     monkeypatch.setattr(Trainer, 'save', lambda self, folder: (self.__dict__.setdefault('saves', []).append(self.step), save(self, folder))[1])
     monkeypatch.setattr(Trainer, 'update', update)
-    monkeypatch.setattr(cli, 'objective', learn)
+    patch_cli(monkeypatch, 'objective', learn)
 
     def go(tmp_path, **options):
         words = [w for k, v in ({'data': 'shapes', 'size': 8, 'width': 8, 'batch_size': 4, 'steps': 4, 'seed': 3} | options).items() for w in flag(k, v)]
@@ -957,7 +972,7 @@ def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twic
     monkeypatch.setattr('diffbook.losses.diffusion_loss', lambda model, x0, t, eps, *a, real=losses.diffusion_loss, **k: (draws.append((t.clone(), eps.clone())), real(model, x0, t, eps, *a, **k))[1])
     weights, orders, noises = [], [], []
     for seed in (1, 2, 1):
-        monkeypatch.setattr(cli, 'new_model', lambda *a, real=cli_new_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
+        patch_cli(monkeypatch, 'new_model', lambda *a, real=cli_new_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
         draws.clear()
         trainer = watched(tmp_path, seed=seed, steps=8)  # two epochs of 16 images
         orders.append(torch.cat([b.flatten(1) for b in trainer.seen]))
@@ -972,7 +987,7 @@ def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twic
     assert len(everything.unique(dim=0)) == 16 and len(everything[:, 4:].unique()) > 0.999 * 16 * 4 * 192  # two may agree by chance
 
 
-cli_new_model = cli.new_model
+cli_new_model = cli.train.new_model
 
 
 def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch):
@@ -984,33 +999,35 @@ def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch
     watched(tmp_path)
     assert asked == {'device': None, 'shard': False, 'timeout': 60.0}
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'x', '--compile', '--timeout', 7, '--device', 'cpu')
-    assert asked['compile'] is cli.objective and (asked['device'], asked['timeout']) == ('cpu', 7)
+    assert asked['compile'] is cli.train.objective and (asked['device'], asked['timeout']) == ('cpu', 7)
     monkeypatch.setattr(scale, 'join', lambda device, *, shard, timeout: 1 / 0 if shard else None)
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'y', '--shard', code=2)
-    monkeypatch.setattr(cli, 'load_images', lambda name, split, root, size, **own: 1 / 0 if root == Path('there') else None)
+    patch_cli(monkeypatch, 'load_images', lambda name, split, root, size, **own: 1 / 0 if root == Path('there') else None)
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'z', '--data-root', 'there', code=2)
 
 
-@pytest.mark.parametrize('solver', cli.SOLVERS)
+@pytest.mark.parametrize('solver', cli.sample.SOLVERS)
 def test_steps_and_solver_are_those_of_the_library(trained, solver):
     "Each pair draws what a walk by hand draws, and no two pairs the same."
     model, found = load(trained), []
     for k, p in enumerate(model.parameters()):  # which has hardly learned to answer
         p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(k))
     x = noise(3, 'start', 0, range(2), (3, 8, 8)).float() * model.schedule.sigma(model.schedule.t_max).float()
+    opened = cli.sample.open_model(str(trained), 'cpu').stage
+    stage = lambda name: replace(opened, denoise=model, solver=cli.sample.solver_named(name))
     for steps in (2, 6):
         step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(samplers, solver)
         with torch.inference_mode():
             *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
-        found.append(cli.draw(model, (3, 8, 8), 2, steps, solver, 3))
+        found.append(stage(solver).draw(2, steps=steps, seed=3))
         torch.testing.assert_close(found[-1], want, rtol=0, atol=1e-5)
-    others = [cli.draw(model, (3, 8, 8), 2, 6, other, 3) for other in cli.SOLVERS if other != solver and {other, solver} != {'ddim', 'euler'}]
+    others = [stage(other).draw(2, steps=6, seed=3) for other in cli.sample.SOLVERS if other != solver and {other, solver} != {'ddim', 'euler'}]
     assert all((found[1] - v).abs().max() > 1e-3 for v in (found[0], *others))
 
 
 def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
     calls = []
-    monkeypatch.setattr(cli, 'count_captions', lambda net, shape, n, steps, solver, guidance, seed: (calls.append((n, steps, solver, guidance, seed)), {})[1])
+    patch_cli(monkeypatch, 'count_captions', lambda opened, n, steps, guidance, seed: (calls.append((n, steps, opened.stage.solver.__name__, guidance, seed)), {})[1])
     run('evaluate', reader, '--data', 'shapes', '--n', 10)
     run('evaluate', reader, '--data', 'shapes', '--n', 11, '--steps', 3, '--solver', 'heun', '--guidance', 5, '--seed', 9)
     assert calls == [(10, 20, 'ddim', 2.0, 0), (11, 3, 'heun', 5.0, 9)]
@@ -1018,8 +1035,8 @@ def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
 
 def test_evaluate_draws_other_captions_and_images_with_another_seed(reader, monkeypatch):
     "Beyond the first batch too: 70 captions, and each has its own picture."
-    drawn, real = [], cli.draw
-    monkeypatch.setattr(cli, 'draw', lambda *a, **k: (drawn.append(real(*a, **k)), drawn[-1])[1])
+    drawn, real = [], cli.sample.draw
+    patch_cli(monkeypatch, 'draw', lambda *a, **k: (drawn.append(real(*a, **k)), drawn[-1])[1])
     for seed in (0, 1, 0):
         run('evaluate', reader, '--data', 'shapes', '--n', 70, '--steps', 1, '--seed', seed)
     assert torch.equal(drawn[0], drawn[4]) and not torch.equal(drawn[0], drawn[2])
@@ -1028,7 +1045,7 @@ def test_evaluate_draws_other_captions_and_images_with_another_seed(reader, monk
 
 def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, tmp_path, monkeypatch, capsys):
     (tmp_path / 'file').write_text('mine')
-    monkeypatch.setattr(cli, 'open_model', lambda *a: 1 / 0)
+    patch_cli(monkeypatch, 'open_model', lambda *a, **k: 1 / 0)
     for command in (('sample', trained), ('evaluate', trained, '--data', 'mnist')):
         name = 'x.png' if command[0] == 'sample' else 'x.json'
         run(*command, '--out', tmp_path / 'file' / name, code=2)

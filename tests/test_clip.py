@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from diffbook.core import build, describe
-from diffbook.data import draw_split, to_model
+from diffbook.data import to_model
 from diffbook.metrics import zoo_entry
 from diffbook.nets.clip import (
     CLIP,
@@ -25,6 +25,7 @@ from diffbook.nets.clip import (
     quick_gelu,
     retrieval,
 )
+from diffbook.shapes import draw_split
 from diffbook.training import Trainer, load, read_model, save
 
 END = 19

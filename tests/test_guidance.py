@@ -1,6 +1,7 @@
 """Guidance: what one call costs, every formula against its paper or a closed form, and laws against scipy's integrators."""
 
 import math
+from dataclasses import dataclass, field
 from functools import partial
 
 import helpers
@@ -15,8 +16,7 @@ from torch.testing import assert_close
 from diffbook.core import Cond, Noise, noise
 from diffbook.exact import GaussianMixture
 from diffbook.guidance import (
-    APG,
-    ask_both,
+    apg,
     autoguide,
     cfg_plus_plus,
     classifier_guide,
@@ -24,7 +24,6 @@ from diffbook.guidance import (
     extrapolate,
     feynman_kac,
     guide,
-    join_cond,
     lambda_to_scale,
     langevin,
     resample,
@@ -32,7 +31,9 @@ from diffbook.guidance import (
     scale_to_lambda,
     scale_to_w,
     step_weight,
+    unconditional,
     w_to_scale,
+    within,
 )
 from diffbook.predictions import predict_v, skip_out, solve_x0, target
 from diffbook.samplers import ancestral, check_denoiser, ddim, equip, euler, heun, karras_times, sample, uniform_times
@@ -66,36 +67,49 @@ class Spy:
         return self.denoise(x, t, cond)
 
 
+@dataclass(frozen=True)
+class Always(Noise):
+    "One number instead of noise, and a list of what was asked for."
+
+    z: float = 0.0
+    drawn: list = field(default_factory=list)
+
+    def __call__(self, x, t):
+        self.drawn.append((self.purpose, float(t)))
+        return torch.full_like(x, self.z)
+
+
 X, C = draw(6, 4, 3, 3), Cond(vec=draw(6, 2, seed=1))
 ALONE = Cond(vec=torch.zeros(6, 2).double())
 T = torch.tensor(0.4, dtype=torch.float64)
 SPREAD = torch.tensor([0.1, 0.25, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64)  # a time for each example
 
 
-# One call
+# Two calls
 
 
 @pytest.mark.parametrize(
-    'scale, interval, t, sizes',
+    'scale, interval, t, calls',
     [
-        (3.0, None, T, [12]),
-        (3.0, None, SPREAD, [12]),
-        (1.0, None, T, [6]),
-        (0.0, None, T, [12]),
-        (3.0, (0.2, 0.4), T, [12]),  # the ends belong to it
-        (3.0, (0.4, 0.8), T, [12]),
-        (3.0, (0.5, 0.8), T, [6]),
-        (3.0, (0.0, 0.3), T, [6]),
-        (3.0, (0.25, 0.5), SPREAD, [9]),
-        (torch.tensor([1.0, 2, 1, 1, 5, 1]), None, T, [8]),
-        (torch.tensor([1.0, 2, 1, 1, 5, 1]), (0.0, 0.5), SPREAD, [7]),
+        (3.0, None, T, 2),
+        (3.0, None, SPREAD, 2),
+        (1.0, None, T, 1),
+        (0.0, None, T, 2),
+        (3.0, (0.2, 0.4), T, 2),  # the ends belong to it
+        (3.0, (0.4, 0.8), T, 2),
+        (3.0, (0.5, 0.8), T, 1),
+        (3.0, (0.0, 0.3), T, 1),
+        (3.0, (0.25, 0.5), SPREAD, 3),  # some are inside and some are not
+        (3.0, (0.0, 1.0), SPREAD, 2),
+        (torch.tensor([1.0, 2, 1, 1, 5, 1]), None, T, 2),
+        (torch.tensor([1.0, 2, 1, 1, 5, 1]), (0.0, 0.5), SPREAD, 3),
     ],
 )
-def test_one_call_that_asks_for_no_more_than_it_needs(scale, interval, t, sizes):
-    "Calls and their sizes; and each example gets the formula, from two calls of its own."
+def test_guidance_asks_twice_where_it_guides(scale, interval, t, calls):
+    "The calls of a step; and each example gets the formula, from two calls of its own."
     spy = Spy()
     got = guide(spy, NULL, scale, interval=interval)(X, t, C)
-    assert spy.sizes == sizes
+    assert spy.sizes == [6] * calls
     low, high = interval or (0.0, 1.0)
     for i in range(len(X)):
         own = lambda v: v if torch.as_tensor(v).ndim == 0 else v[i]
@@ -105,17 +119,17 @@ def test_one_call_that_asks_for_no_more_than_it_needs(scale, interval, t, sizes)
         assert_close(got[i : i + 1], want, rtol=1e-12, atol=1e-12)
 
 
-def test_a_walk_costs_one_call_a_step():
+def test_a_walk_costs_two_calls_a_step_inside_the_interval():
     spy, times = Spy(), uniform_times(COSINE, 10)
     *_, x = sample(guide(spy, NULL, 3.0, interval=(0.25, 0.55)), COSINE, X, times, ddim, C)
-    assert spy.sizes == [6] * 5 + [12] * 3 + [6] * 2
+    assert spy.sizes == [6] * (5 + 2 * 3 + 2)
 
 
 def test_guided_denoisers_keep_the_manners_of_denoisers():
     for f in (
         guide(net, NULL, 3.0),
         guide(net, NULL, 3.0, rule=rescale()),
-        guide(net, NULL, 3.0, rule=APG(0.2, 1.0)),
+        guide(net, NULL, 3.0, rule=partial(apg, along=0.2, longest=1.0)),
         dynamic_threshold(guide(net, NULL, 3.0)),
         autoguide(net, lambda x, t, cond: 0.9 * net(x, t, cond), 2.0),
     ):
@@ -123,25 +137,33 @@ def test_guided_denoisers_keep_the_manners_of_denoisers():
 
 
 def test_every_field_travels_and_a_negative_prompt_is_a_null():
-    "Sequence, mask, vector and image of the null condition stand behind those of the condition, each with its own example."
+    "Sequence, mask, vector and image of the null condition, of one example or of each, and of a length of its own."
     cond = Cond(draw(3, 2), draw(3, 5, 2), torch.rand(3, 5) > 0.5, draw(3, 1, 4, 4))
     for n in (1, 3):
-        null = Cond(
-            draw(n, 2, seed=1), draw(n, 5, 2, seed=1), torch.ones(n, 5, dtype=torch.bool), draw(n, 1, 4, 4, seed=1)
-        )
-        both = join_cond(cond, null, torch.tensor([0, 2]))
+        null, asked = Cond(draw(n, 2, seed=1), draw(n, 7, 2, seed=1), torch.ones(n, 7, dtype=torch.bool), draw(n, 1, 4, 4, seed=1)), []
+        guide(lambda x, t, cond: asked.append(cond) or x, null, 2.0)(draw(3, 4), T, cond)
+        (other,) = (c for c in asked if c is not cond)
+        assert len(asked) == 2
         for name in ('vec', 'seq', 'mask', 'img'):
-            a, z, got = (getattr(c, name) for c in (cond, null, both))
-            assert torch.equal(got, torch.cat([a, z.expand(a.shape)[[0, 2]]])), name
+            z = getattr(null, name)
+            assert torch.equal(getattr(other, name), z.expand(3, *z.shape[1:])), name
     negative = Cond(vec=draw(6, 2, seed=5))
     got = guide(net, negative, 2.5)(X, T, C)
     assert_close(got, 2.5 * net(X, T, C) - 1.5 * net(X, T, negative))
 
 
 def test_answers_are_not_swapped():
-    cond, null = ask_both(net, NULL, X, T, C)
-    assert_close(cond, net(X, T, C))
-    assert_close(null, net(X, T, ALONE))
+    both = [guide(net, NULL, 2.0, rule=lambda x0, away, scale, t, i=i: (x0, away)[i])(X, T, C) for i in range(2)]
+    assert_close(both[0], net(X, T, C))
+    assert_close(both[1], net(X, T, ALONE))
+    assert_close(unconditional(net, NULL)(X, T, C), both[1])
+
+
+def test_within_chooses_for_each_example():
+    one, two = (lambda x, t, cond=None: x + 1), (lambda x, t, cond=None: x + 2)
+    for t in (SPREAD, T, 0.9, 0.1):
+        inside = ((torch.as_tensor(t) >= 0.25) & (torch.as_tensor(t) <= 0.5)).expand(6)[:, None, None, None]
+        assert torch.equal(within(0.25, 0.5, one, two)(X, t), torch.where(inside, X + 1, X + 2))
 
 
 @pytest.mark.parametrize('name', ['guide', 'autoguide', 'classifier'])
@@ -152,11 +174,11 @@ def test_a_scale_for_each_example_goes_where_the_pictures_are(name):
     scale, x, cond = torch.tensor([1.0, 2, 1, 3, 5, 1]), far(X.float()), C.map(lambda v: far(v.float()))
     low = lambda x, t, cond: x + cond.vec.sum(1).reshape(-1, 1, 1, 1)
     guided = {
-        'guide': lambda rule: guide(low, NULL, scale, interval=(0.2, 0.8), rule=rule),
+        'guide': lambda rule: guide(low, NULL.map(torch.Tensor.float), scale, interval=(0.2, 0.8), rule=rule),
         'autoguide': lambda rule: autoguide(low, low, scale, interval=(0.2, 0.8), rule=rule),
         'classifier': lambda rule: classifier_guide(low, lambda x, t, cond: x.flatten(1).sum(1), COSINE, scale),
     }[name]
-    for rule, t in ((extrapolate, SPREAD), (rescale(), SPREAD), (by_hand, SPREAD), (extrapolate, T), (APG(longest=1.0), T)):
+    for rule, t in ((extrapolate, SPREAD), (rescale(), SPREAD), (by_hand, SPREAD), (extrapolate, T), (partial(apg, longest=1.0), T)):
         got = guided(rule)(x, t, cond)
         assert got.shape == x.shape and got.dtype == torch.float32 and got.device.type == 'meta'
 
@@ -169,13 +191,13 @@ BAD = {
     'interval backwards': (lambda: guide(net, NULL, 2.0, interval=(0.9, 0.1)), 'earlier time first'),
     'no condition': (lambda: guide(net, NULL, 2.0)(X, T, None), 'cond is None'),
     'labels for a condition': (lambda: guide(net, NULL, 2.0)(X, T, torch.arange(6)), 'cond is a Tensor, expected a Cond'),
-    'another field': (lambda: guide(net, Cond(seq=draw(1, 5, 2)), 2.0)(X, T, C), 'same fields'),
-    'null of another batch': (lambda: guide(net, Cond(vec=draw(4, 2)), 2.0)(X, T, C), 'null.vec has shape (4, 2)'),
-    'null of another width': (lambda: guide(net, Cond(vec=draw(1, 3)), 2.0)(X, T, C), 'null.vec has shape (1, 3)'),
+    'null of another batch': (lambda: guide(net, Cond(vec=draw(4, 2)), 2.0)(X, T, C), 'null holds 4 examples, expected 1 or 6'),
     'share': (lambda: rescale(1.5), 'share is 1.5'),
     'quantile': (lambda: dynamic_threshold(net, 0.0), 'quantile is 0.0'),
     'bound': (lambda: dynamic_threshold(net, 0.9, -1.0), 'bound is -1.0'),
-    'longest': (lambda: APG(longest=0.0), 'longest is 0.0'),
+    'longest': (lambda: apg(X, X, 2.0, T, longest=0.0), 'longest is 0.0'),
+    'momentum without memory': (lambda: apg(X, X, 2.0, T, momentum=-0.5), 'a new one for each walk: past=[]'),
+    'memory of another walk': (lambda: apg(X, X, 2.0, 0.9, momentum=-0.5, past=[(T, X)]), 'a new one for each walk: past=[]'),
     'corrector': (lambda: langevin(ddim, -1), 'steps is -1'),
     'corrector size': (lambda: langevin(ddim, 1, 2.5), 'size is 2.5'),
 }
@@ -338,7 +360,7 @@ def test_langevin_settles_on_the_guided_law_of_its_time():
     ones, null = Cond(vec=torch.ones(1, 1).double()), Cond(vec=torch.zeros(1, 1).double())
     denoise = guide(lambda x, t, c: gaussian_pair(x, t, c, COSINE), null, scale)
     still = lambda schedule, denoise, x, t, s, cond: x
-    step = lambda x, z: langevin(still, 1, size, lambda purpose: lambda x, t: torch.full_like(x, z))(
+    step = lambda x, z: langevin(still, 1, size, Always(z=z))(
         COSINE, denoise, torch.full((1, 1), x).double(), t, t, ones
     )
     shrink, kick = (step(1.0, 0.0) - step(0.0, 0.0)).item(), (step(0.0, 1.0) - step(0.0, 0.0)).item()
@@ -348,10 +370,9 @@ def test_langevin_settles_on_the_guided_law_of_its_time():
 
 
 def test_langevin_calls_draws_afresh_and_stops_where_there_is_no_noise():
-    spy, drawn = Spy(lambda x, t, cond: 0.5 * x), []
-    source = lambda purpose: lambda x, t: drawn.append((purpose, float(t))) or torch.zeros_like(x)
+    spy, source = Spy(lambda x, t, cond: 0.5 * x), Always()
     *_, x = sample(spy, COSINE, X, uniform_times(COSINE, 3), langevin(ddim, 2, 0.1, source), C)
-    assert len(spy.sizes) == 3 + 2 * 2 and len(set(drawn)) == 4 and torch.isfinite(x).all()
+    assert len(spy.sizes) == 3 + 2 * 2 and len(set(source.drawn)) == 4 and torch.isfinite(x).all()
     *_, plain = sample(spy, COSINE, X, uniform_times(COSINE, 3), ddim, C)
     *_, none = sample(spy, COSINE, X, uniform_times(COSINE, 3), langevin(ddim, 0), C)
     assert torch.equal(plain, none)
@@ -386,7 +407,7 @@ def test_a_corrector_draws_from_a_fork_of_the_noise_it_is_handed():
 
     step(langevin(ancestral, 3), Listening())
     assert [purpose for purpose, _ in drawn] == ['sample', 'sample/langevin/0', 'sample/langevin/1', 'sample/langevin/2']
-    own = langevin(ancestral, 1, noises=lambda purpose: Noise(99, purpose))
+    own = langevin(ancestral, 1, noise=Noise(99))
     assert not torch.equal(step(own, Noise(0)), step(langevin(ancestral, 1), Noise(0)))
 
 
@@ -464,9 +485,9 @@ RULES = {
     'plain': lambda: extrapolate,
     'rescale': lambda: rescale(0.7),
     'rescale all': lambda: rescale(1.0),
-    'rescale apg': lambda: rescale(0.7, APG()),
-    'apg': lambda: APG(),
-    'apg short': lambda: APG(0.5, 0.1, -0.5),
+    'rescale apg': lambda: rescale(0.7, apg),
+    'apg': lambda: apg,
+    'apg short': lambda: partial(apg, along=0.5, longest=0.1, momentum=-0.5, past=[]),
 }
 RAMP = torch.linspace(0, 1, 147, dtype=torch.float64).reshape(1, 3, 7, 7).expand(3, 3, 7, 7)
 STILL = {  # estimates with and without the condition: (b, ...)
@@ -535,30 +556,30 @@ def test_autoguidance_asks_the_weak_model_only_where_it_counts():
 
 
 def test_apg_without_its_three_changes_is_plain_guidance():
-    assert_close(guide(net, NULL, 5.0, rule=APG(along=1.0))(X, T, C), guide(net, NULL, 5.0)(X, T, C))
+    assert_close(guide(net, NULL, 5.0, rule=partial(apg, along=1.0))(X, T, C), guide(net, NULL, 5.0)(X, T, C))
 
 
 def test_apg_pushes_across_the_estimate_and_not_too_far():
-    got = guide(net, NULL, 5.0, rule=APG(longest=0.7))(X, T, C)
+    got = guide(net, NULL, 5.0, rule=partial(apg, longest=0.7))(X, T, C)
     push, x0 = (got - net(X, T, C)).flatten(1), net(X, T, C).flatten(1)
     assert ((push * x0).sum(1).abs() < 1e-9 * push.norm(dim=1) * x0.norm(dim=1)).all()
     diff = (net(X, T, C) - net(X, T, ALONE)).flatten(1)
     diff = diff * (0.7 / diff.norm(dim=1, keepdim=True)).clamp(max=1)
     part = (diff * x0).sum(1, keepdim=True) / (x0**2).sum(1, keepdim=True) * x0
     assert_close(push, 4 * (diff - part))
-    kept = guide(net, NULL, 5.0, rule=APG(along=0.25, longest=0.7))(X, T, C)
+    kept = guide(net, NULL, 5.0, rule=partial(apg, along=0.25, longest=0.7))(X, T, C)
     assert_close(kept.flatten(1) - x0, 4 * (diff - 0.75 * part))
 
 
-def test_apg_remembers_within_a_walk_and_forgets_between_walks():
-    rule = APG(along=1.0, momentum=-0.5)
-    x0, away = draw(3, 2, 4), draw(3, 2, 4, seed=3)
-    running = torch.zeros(2, 4).double()
+def test_apg_remembers_in_the_list_it_is_given():
+    "Each call of a walk adds to a running difference, times that stand still included; a new list is a new walk."
+    x0, away = draw(4, 2, 4), draw(4, 2, 4, seed=3)
     for walk in range(2):
-        running = torch.zeros(2, 4).double()
-        for t, a, z in zip((0.9, 0.6, 0.2), x0, away):
+        running, past = torch.zeros(2, 4).double(), []
+        for t, a, z in zip((0.9, 0.6, 0.6, 0.2), x0, away):
             running = a - z - 0.5 * running
-            assert_close(rule(a, z, torch.tensor(3.0), torch.tensor(t)), a + 2 * running)
+            assert_close(apg(a, z, torch.tensor(3.0), torch.tensor(t), along=1.0, momentum=-0.5, past=past), a + 2 * running)
+    assert len(past) == 1
 
 
 @pytest.mark.parametrize('lam', [0.0, 0.3, 1.0])
@@ -572,7 +593,7 @@ def test_cfg_plus_plus_is_the_published_step(lam):
         spy = Spy()
         got = cfg_plus_plus(VP, spy, X, t, s, C, null=NULL, lam=lam)
         assert_close(got, want, rtol=1e-9, atol=1e-9)
-        assert spy.sizes == [12]
+        assert spy.sizes == [6, 6]
         assert_close(got, ddim(VP, guide(net, NULL, lambda_to_scale(lam, VP, t, s)), X, t, s, C), rtol=1e-9, atol=1e-9)
 
 
@@ -586,7 +607,7 @@ def test_single_precision_stays_single():
     "float32 in, float32 out, close to float64, on every path."
     x, cond, null = X.float(), C.map(torch.Tensor.float), NULL.map(torch.Tensor.float)
     low = lambda x, t, cond: net(x.double(), t, cond.map(torch.Tensor.double)).float()
-    for f in (partial(guide, interval=(0.3, 0.6)), partial(guide, rule=rescale()), partial(guide, rule=APG())):
+    for f in (partial(guide, interval=(0.3, 0.6)), partial(guide, rule=rescale()), partial(guide, rule=apg)):
         got, want = f(low, null, 3.0)(x, SPREAD, cond), f(net, NULL, 3.0)(X, SPREAD, C)
         assert got.dtype == torch.float32
         assert_close(got.double(), want, rtol=1e-4, atol=1e-4)
@@ -599,7 +620,7 @@ def test_karras_times_walk_at_zero_noise_is_finite():
     for denoise, solver in (
         (guide(net, NULL, 3.0), partial(langevin(ddim, 1))),
         (net, partial(cfg_plus_plus, null=NULL)),
-        (guide(net, NULL, 3.0, rule=APG(momentum=-0.5)), heun),
+        (guide(net, NULL, 3.0, rule=partial(apg, momentum=-0.5, past=[])), heun),
     ):
         *_, x = sample(denoise, plain, 80 * X, karras_times(plain, 5), solver, C)
         assert torch.isfinite(x).all()

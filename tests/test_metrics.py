@@ -17,7 +17,7 @@ from torchmetrics.image.kid import poly_mmd
 
 from diffbook import metrics
 from diffbook.core import build, describe, generator
-from diffbook.data import draw_shapes, load_data, to_model
+from diffbook.data import load_data, to_model
 from diffbook.metrics import (
     Classifier,
     compare,
@@ -34,6 +34,7 @@ from diffbook.metrics import (
     precision_recall,
     zoo_entry,
 )
+from diffbook.shapes import draw_shapes
 
 ZOO = importlib.resources.files('diffbook') / 'zoo'
 

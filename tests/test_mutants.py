@@ -372,22 +372,22 @@ MUTANTS = {
     ),
     # captioned data and the command line
     'any assignment of things to names': (
-        'counting alignment by the order of detection', 'data.py',
+        'counting alignment by the order of detection', 'recognise.py',
         'for things in permutations(padded, many)), key=sum)', 'for things in [tuple(padded[:many])]), key=sum)',
-        'test_data.py::test_captions_agree_with_their_scenes',
+        'test_recognise.py::test_captions_agree_with_their_scenes',
     ),
     'held-out scenes that training has seen': (
-        'test captions that differ in words alone', 'data.py',
+        'test captions that differ in words alone', 'shapes.py',
         'torch.where(third < 0, pair, 12 + free)', 'torch.where(third < 0, 9 * first + second, 12 + free)',
-        'test_data.py::test_no_caption_of_a_new_scene_is_one_of_training',
+        'test_shapes.py::test_no_caption_of_a_new_scene_is_one_of_training',
     ),
     'the negative prompt ignored': (
-        'interfaces where it has no effect', 'cli.py',
+        'interfaces where it has no effect', 'cli/prompts.py',
         'null = model.condition([negative]) if negative else model.null(1)', 'null = model.null(1)',
         'test_cli.py::test_a_prompt_draws_what_the_library_draws',
     ),
     'what the mask protects is redrawn': (
-        'white means keep in one tool and paint in another', 'cli.py',
+        'white means keep in one tool and paint in another', 'cli/edits.py',
         '~read_mask(mask, image, given, side)', 'read_mask(mask, image, given, side)',
         'test_cli.py::test_what_the_mask_protects_stays',
     ),
@@ -396,12 +396,12 @@ MUTANTS = {
         'labml#177: s eps_c + (s - 1) eps_0', 'guidance.py',
         'return away + match_dims(scale, x0) * (x0 - away)',
         'return match_dims(scale, x0) * x0 + match_dims(scale - 1, x0) * away',
-        'test_guidance.py::test_one_call_that_asks_for_no_more_than_it_needs',
+        'test_guidance.py::test_guidance_asks_twice_where_it_guides',
     ),
     'three of four channels guided': (
         'DiT, models.py', 'guidance.py',
-        'return x0.index_copy(0, k.to(x.device), rule(x0[k], away, rows_of(scale.to(x.dtype), k, x), rows_of(t, k, x)))',
-        'return torch.cat([x0.index_copy(0, k, rule(x0[k], away, rows_of(scale, k, x), rows_of(t, k, x)))[:, :3], x0[:, 3:]], 1)',
+        'moved = rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))',
+        'moved = torch.cat([rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))[:, :3], x0[:, 3:]], 1)',
         'test_guidance.py::test_guidance_is_the_same_in_every_prediction',
     ),
     'gradient of the classifier at the estimate': (
@@ -415,8 +415,8 @@ MUTANTS = {
         'test_guidance.py::test_conventions_come_back',
     ),
     'guided where it should be asked without': (
-        'halves of the batch swapped', 'guidance.py',
-        'return both[: len(x)], both[len(x) :]', 'return both[len(x) :], both[: len(x)]',
+        'halves of the batch swapped, or two answers', 'guidance.py',
+        'left, x0 = away(x, t, cond), denoise(x, t, cond)', 'x0, left = away(x, t, cond), denoise(x, t, cond)',
         'test_guidance.py::test_answers_are_not_swapped',
     ),
     'CFG++ with the guided noise': (

@@ -13,7 +13,7 @@ from diffbook.samplers import ancestral, ddim, euler, heun, sample, uniform_time
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, KarrasSchedule, linear_betas
 from diffbook.stages import Stage, cascade, whole_times
 
-SOLVERS = (ddim, ancestral, euler, heun, partial(ddim, eta=0.5))
+SOLVERS = {'ddim': ddim, 'ancestral': ancestral, 'euler': euler, 'heun': heun, 'ddim, eta 0.5': partial(ddim, eta=0.5)}
 
 
 def stage(schedule=None, **options):
@@ -23,7 +23,7 @@ def stage(schedule=None, **options):
     return Stage(lambda x, t, cond=None: exact(x.double(), t).to(x), schedule, (1,), **options)
 
 
-@pytest.mark.parametrize('solver', SOLVERS, ids=str)
+@pytest.mark.parametrize('solver', SOLVERS.values(), ids=SOLVERS)
 @pytest.mark.parametrize('schedule', [CosineSchedule(), KarrasSchedule(80.0), DiscreteSchedule(linear_betas(100))], ids=lambda s: type(s).__name__)
 def test_a_stage_is_the_loop_by_hand(schedule, solver):
     made = stage(schedule, solver=solver)
@@ -34,7 +34,7 @@ def test_a_stage_is_the_loop_by_hand(schedule, solver):
     assert torch.equal(made.draw(6, seed=5, steps=7), want[-1])
 
 
-@pytest.mark.parametrize('solver', SOLVERS, ids=str)
+@pytest.mark.parametrize('solver', SOLVERS.values(), ids=SOLVERS)
 def test_a_sample_is_the_same_in_every_batch_and_another_for_every_seed(solver):
     made = stage(solver=solver)
     whole = made.draw(7, seed=2, steps=5)

@@ -24,7 +24,7 @@ from tokenizers import normalizers
 from transformers import CLIPTokenizerFast
 
 from diffbook.core import build, describe
-from diffbook.data import draw_shapes
+from diffbook.shapes import draw_shapes
 from diffbook.text import SPECIAL, Tokenizer, clean, clip_tokenizer, spell, train_merges, words
 
 PUBLISHED = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"

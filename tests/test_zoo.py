@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file
 
 from diffbook.core import noise
-from diffbook.data import draw_split, from_model, to_model
+from diffbook.data import from_model, to_model
 from diffbook.guidance import guide
 from diffbook.losses import diffusion_loss
 from diffbook.metrics import load_classifier, zoo_entry
 from diffbook.samplers import ddim, sample, uniform_times
+from diffbook.shapes import draw_split
 from diffbook.training import load, read_model
 
 ZOO = importlib.resources.files('diffbook') / 'zoo'

@@ -17,9 +17,11 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from diffbook.core import noise
-from diffbook.data import caption_agrees, draw_split, from_model, read_caption, read_shapes
+from diffbook.data import from_model
 from diffbook.guidance import guide
+from diffbook.recognise import caption_agrees, read_caption, read_shapes
 from diffbook.samplers import clip_x0, ddim, sample, uniform_times
+from diffbook.shapes import draw_split
 from diffbook.training import find_model, load, write_file
 
 SETS = {  # name -> (split, how many objects)

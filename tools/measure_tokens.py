@@ -11,7 +11,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from diffbook.data import data_root, draw_shapes
+from diffbook.data import data_root
+from diffbook.shapes import draw_shapes
 from diffbook.text import END, SPECIAL, clip_tokenizer, words
 
 ZOO = Path(__file__).resolve().parent.parent / 'diffbook' / 'zoo'

@@ -24,8 +24,10 @@ from runs import run, spent
 from train_classifier import ZOO, pin
 
 from diffbook.core import build, describe
-from diffbook.data import FIELDS, Dataset, batches, draw_near_misses, draw_split, load_data, to_model
+from diffbook.data import Dataset, batches, load_data, to_model
 from diffbook.nets.clip import CLIP, ImageTower, TextTower, clip_loss, retrieval
+from diffbook.recognise import draw_near_misses
+from diffbook.shapes import FIELDS, draw_split
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, load, read_model, save
 

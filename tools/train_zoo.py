@@ -19,15 +19,16 @@ from pathlib import Path
 import torch
 from runs import run, spent
 
-from diffbook.cli import split_words
+from diffbook.cli.sample import split_words
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
-from diffbook.data import batches, draw_split, load_data, read_shards, to_model
+from diffbook.data import batches, load_data, read_shards, to_model
 from diffbook.losses import Denoiser, clipped_snr, stratified_draw, training_loss
 from diffbook.nets.unet import UNet
 from diffbook.nets.vae import draw_latents
 from diffbook.predictions import predict_v, predict_x0
 from diffbook.schedules import CosineSchedule, Schedule, ShiftedSchedule
+from diffbook.shapes import draw_split
 from diffbook.training import Trainer, load, read_model, save
 
 

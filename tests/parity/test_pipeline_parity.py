@@ -17,13 +17,13 @@ from PIL import Image
 
 from diffbook.conditioning import TextConditioner
 from diffbook.core import noise
-from diffbook.data import draw_shapes
 from diffbook.nets import unet as unets
 from diffbook.nets import vae as vaes
 from diffbook.nets.clip import TextTower, tower_arguments
 from diffbook.pretrained import NoisePlan, fill
 from diffbook.samplers import ancestral, ddim
 from diffbook.schedules import DiscreteSchedule, scaled_linear_betas, zero_terminal_betas
+from diffbook.shapes import draw_shapes
 from diffbook.stable_diffusion import StableDiffusion, published_recipe
 from diffbook.text import Tokenizer, train_merges
 

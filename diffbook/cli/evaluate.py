@@ -1,0 +1,122 @@
+"""`diffbook evaluate`: compare samples with real images, or with their captions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffbook.cli.app import (
+    DataRoot,
+    Device,
+    Seed,
+    app,
+    at_least,
+    finite,
+    load_images,
+    say,
+)
+from diffbook.cli.prompts import reader_of, tell
+from diffbook.cli.sample import SOLVERS, Opened, draw, open_model
+from diffbook.runs import check_writable
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
+    data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist; shapes, for a model that reads text.')],
+    n: Annotated[int, typer.Option('--n', help='Images to draw and to compare with.')] = 1000,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
+    steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
+    solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    out: Annotated[Path | None, typer.Option(help='Also write the numbers to this .json file.')] = None,
+    device: Device = None,
+    data_root: DataRoot = None,
+    seed: Seed = 0,
+) -> None:
+    """Compare samples with real images, beside what real images score against each other (the floor).
+
+    Example: `diffbook evaluate fashion-mnist --data fashion-mnist --n 2048 --steps 40`
+
+    With --data shapes, count what a model that reads text draws as its caption says, for captions that training never showed.
+    """
+    at_least('--n', n, 10)
+    at_least('--steps', steps, 1)
+    if solver not in SOLVERS:
+        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    if out is not None and (out.suffix != '.json' or out.is_dir()):
+        raise ValueError(f'--out is {out}, expected a file that ends in .json')
+    if out is not None:
+        check_writable(out)
+    import json
+
+    import torch
+
+    from diffbook.core import generator
+    from diffbook.data import from_model
+    from diffbook.metrics import compare
+    from diffbook.training import write_file
+
+    opened = open_model(model, device, solver=solver)
+    if opened.stage.codec is not None:
+        raise ValueError(f'{model} draws latents of {opened.about["codec"]}, whose pictures no judge here knows; expected a model that draws pixels')
+    if guidance is not None and reader_of(opened.model) is None:
+        raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
+    if data == 'shapes' and reader_of(opened.model) is not None:
+        report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
+        report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_file(out, (json.dumps(report, indent=1) + '\n').encode())
+            say(f'{out}')
+        return
+    real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
+    shape = tuple(real.shape[1:])
+    if shape[0] != 1:
+        raise ValueError(f"--data is {data}, in colour; expected grey images, which are all that the book's judge of images knows")
+    if opened.stage.shape != shape:
+        raise ValueError(f'{model} draws images of shape {opened.stage.shape}, expected {shape} as in {data}')
+    at_most = min(len(real), len(other))
+    if n > at_most:
+        raise ValueError(f'--n is {n}, expected at most {at_most}, as many as there are test images')
+    real, other = (v[torch.randperm(len(v), generator=generator(seed, 'evaluate'))[:n]] for v in (real, other))
+    fake = from_model(finite(draw(opened.stage, n, steps=steps, seed=seed, device=opened.device)))
+    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+    say(f'n = {n} samples of {model}, {steps} steps of {solver}, against {n} training images of {data}; floor: {n} test images')
+    for name in ('frechet', 'kernel', 'precision', 'recall'):
+        say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')
+    say(f'  Frechet distance is {report["frechet_ratio"]:.3g} times its floor')
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_file(out, (json.dumps(report, indent=1) + '\n').encode())
+        say(f'{out}')
+
+
+def count_captions(opened: Opened, n: int, steps: int, guidance: float, seed: int) -> dict[str, Any]:
+    "Draw n captions of each part that training never shows, read the images, and say in how many each claim holds."
+    from diffbook.data import from_model
+    from diffbook.recognise import caption_agrees, read_shapes
+    from diffbook.shapes import SPLITS, draw_split
+
+    report: dict[str, Any] = {'n': n, 'guidance': guidance, 'parts': {}}
+    for part in SPLITS[1:]:
+        asked = draw_split(n, opened.stage.shape[1], part, seed)
+        stage, cond = tell(opened.stage, opened.model, asked.captions, '', guidance)
+        images = draw(stage, n, cond, steps=steps, seed=seed, device=opened.device)
+        held = caption_agrees(asked.captions, read_shapes(from_model(finite(images))))
+        real = caption_agrees(asked.captions, read_shapes(asked.images))['all']
+        other = caption_agrees(asked.captions[1:] + asked.captions[:1], asked.labels)['all']
+        objects = (asked.labels[:, 1::4] >= 0).sum(1)
+        share = lambda kept: round(kept.double().mean().item(), 4)  # noqa: E731
+        report['parts'][part] = {key: share(kept) for key, kept in held.items()} | {
+            'by objects': {str(k): share(held['all'][objects == k]) for k in (1, 2, 3) if (objects == k).any()},
+            'real images': share(real), 'another caption': share(other),
+        }  # fmt: skip
+        row = report['parts'][part]
+        say(f'{part}: {row["all"]:.1%} of {n} images are all that their caption says (real images {row["real images"]:.1%}, '
+            f'under the caption of another {row["another caption"]:.1%})')  # fmt: skip
+        say('  ' + ', '.join(f'{key} {row[key]:.1%}' for key in held if key != 'all'))
+        say('  ' + ', '.join(f'{v:.1%} with {k} object{"s" * (k != "1")}' for k, v in row['by objects'].items()))
+    return report

@@ -1,0 +1,208 @@
+"""`diffbook sample`: draw images from a trained model, or from a published one."""
+
+import importlib
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from diffbook.cli.app import (
+    Device,
+    Seed,
+    app,
+    at_least,
+    at_most,
+    check_text,
+    finite,
+    say,
+)
+from diffbook.cli.edits import Edit, encode_edit, open_edit, put_back, revise
+from diffbook.cli.prompts import count_agreement, listen
+from diffbook.runs import check_writable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from diffbook.conditioning import Conditional
+    from diffbook.core import Cond
+    from diffbook.losses import Denoiser
+    from diffbook.nets.vae import Codec
+    from diffbook.samplers import Solver
+    from diffbook.stages import Stage
+
+SOLVERS = dict.fromkeys(('ddim', 'ancestral', 'euler', 'heun'), 'samplers')  # name of a step rule -> its module
+STEPS = {'heun': 12}  # two calls a step: 23 in all; the other solvers make 20 steps of one call
+
+
+@app.command()
+def sample(
+    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published Stable Diffusion.')],
+    out: Annotated[Path, typer.Option(help='The picture to write, a .png file.')],
+    n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
+    steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
+    solver: Annotated[str | None, typer.Option(help=f'One of {", ".join(SOLVERS)}; heun by default, with --mask ancestral.')] = None,
+    size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
+    columns: Annotated[int, typer.Option(help='Images a row.')] = 8,
+    zoom: Annotated[int | None, typer.Option(help='Pixels drawn for each pixel: 2 if not said, of large images 1.')] = None,
+    prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
+    negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
+    image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
+    strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
+    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
+    ground: Annotated[str | None, typer.Option(help='Colour behind an --image that is transparent: a name, or #rrggbb. White if not said.')] = None,
+    device: Device = None,
+    seed: Seed = 0,
+) -> None:
+    """Draw images from a trained model; the same seed draws the same images.
+
+    Example: `diffbook sample fashion-mnist --n 64 --seed 1 --out garments.png`
+
+    A model that reads text takes a prompt: `diffbook sample shapes --prompt "a small red circle above a big blue square" --guidance 3 --n 16 --out out.png`
+
+    So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
+
+    Any model takes --image to redo a picture, and with --mask only where that is white.
+    """
+    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
+        at_least(name, value, 1)
+    if solver is not None and solver not in SOLVERS:
+        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    if out.suffix.lower() != '.png' or out.is_dir():
+        raise ValueError(f'--out is {out}, expected a file that ends in .png')
+    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
+        at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))
+    for name, text in (('--prompt', prompt), ('--negative', negative)):
+        check_text(name, text)
+    for name, value in (('--mask', mask), ('--strength', strength), ('--ground', ground)):
+        if value is not None and image is None:
+            raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
+    if strength is not None and not 0 < strength <= 1:
+        raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
+    check_writable(out)
+    from diffbook.plots import save_images
+
+    if (Path(model) / 'model_index.json').is_file():
+        said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
+        about, images = {}, draw_published(model, n or 1, steps, solver, size, said, given, device, seed)
+    else:
+        solver = solver or ('ancestral' if mask else 'heun')
+        opened = open_model(model, device, size, solver)
+        stage, cond = listen(opened, prompt, negative, guidance)
+        edit = None if image is None else open_edit(image, mask, strength, picture_shape(stage), ground or 'white')
+        about, images = opened.about, draw(stage, n or 64, cond, edit, steps=steps or STEPS.get(solver, 20), seed=seed, device=opened.device)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
+    say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
+    if prompt and prompt.strip():
+        count_agreement(about, prompt, images)
+
+
+class Opened(NamedTuple):
+    "A model that draws, as it was found."
+
+    name: str  # the folder, or the name in the zoo
+    model: 'Denoiser | Conditional'
+    about: dict[str, Any]  # what its configuration says of it
+    stage: 'Stage'
+    device: 'torch.device'
+
+
+def solver_named(name: str) -> 'Solver':
+    "Give the step rule of a name in SOLVERS."
+    return getattr(importlib.import_module(f'diffbook.{SOLVERS[name]}'), name)
+
+
+def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim') -> Opened:
+    "Load what draws, by folder or name."
+    from diffbook.conditioning import Conditional
+    from diffbook.losses import Denoiser
+    from diffbook.stages import Stage
+    from diffbook.training import load, pick_device, read_model
+
+    place = pick_device(device)
+    model, about = load(name), read_model(name)[0].get('about')
+    if not isinstance(model, (Denoiser, Conditional)):
+        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
+    if not isinstance(about, dict):
+        raise ValueError(f'about in config.json of {name} is {repr(about)[:100]}, expected an object')
+    codec = open_codec(about, name, place)
+    shape = describe_shape(about, model, size if codec is None else cells(codec, size))
+    return Opened(name, model, about, Stage(model.to(place), model.schedule, shape, solver=solver_named(solver), codec=codec), place)
+
+
+def open_codec(about: dict[str, Any], name: str, place: 'torch.device') -> 'Codec | None':
+    "Load the autoencoder of a model that draws latents; it must be one of the zoo."
+    from diffbook.nets.vae import Codec
+    from diffbook.training import load
+
+    if (codec := about.get('codec')) is None:
+        return None
+    if not isinstance(codec, str) or Path(codec).name != codec:
+        raise ValueError(f'{name} draws latents of {codec!r}, expected the name of a model in the zoo')
+    found = load(codec)
+    if not isinstance(found, Codec):
+        raise ValueError(f'{name} draws latents of {codec}, which is a {type(found).__name__}, expected an autoencoder')
+    return found.to(place)
+
+
+def describe_shape(about: dict[str, Any], model: 'Denoiser | Conditional', size: int | None) -> tuple[int, int, int]:
+    "The shape of what a model draws."
+    shape = about.get('shape')
+    if size is None and shape is None:
+        raise ValueError('the model does not say how large its images are; add --size')
+    whole = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 0 < n <= 4096 for n in shape)
+    if shape is not None and not whole:
+        raise ValueError(f'about.shape of the model is {repr(shape)[:100]}, expected [channels, height, width], each from 1 to 4096')
+    channels = shape[0] if shape else getattr(model, 'denoiser', model).net.in_channels
+    return (channels, size, size) if size is not None else tuple(shape)
+
+
+def cells(codec: 'Codec', size: int | None) -> int | None:
+    "How many latent cells stand along a side of so many pixels."
+    if size is not None and size % codec.factor:
+        raise ValueError(f'--size is {size}, expected a multiple of {codec.factor}, the pixels of one latent cell')
+    return size and size // codec.factor
+
+
+def picture_shape(stage: 'Stage') -> tuple[int, ...]:
+    "The shape of the pictures that a stage draws."
+    codec, (_, height, width) = stage.codec, stage.shape
+    return stage.shape if codec is None else (codec.in_channels, height * codec.factor, width * codec.factor)
+
+
+def draw(
+    stage: 'Stage', n: int, cond: 'Cond | None' = None, edit: 'Edit | None' = None, *, steps: int, seed: int, device: Any = None, batch: int = 64
+) -> 'Tensor':
+    "Draw n images in [-1, 1], (n, c, h, w), with a progress bar; image i is the same whatever n is."
+    from diffbook.stages import gather
+
+    walk = stage.sample if edit is None else partial(revise, stage, edit if stage.codec is None else encode_edit(stage.codec, edit))
+    images = stage.decode(gather(walk, n, cond, steps=steps, seed=seed, device=device, batch=batch, progress=True), 32).cpu()
+    return put_back(images if stage.codec is None else images.clamp(-1, 1), edit)
+
+
+def draw_published(
+    folder: str, n: int, steps: int | None, solver: str | None, size: int | None,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
+) -> 'Tensor':  # fmt: skip
+    "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
+    import torch
+
+    from diffbook.stable_diffusion import StableDiffusion
+    from diffbook.training import pick_device
+
+    place = pick_device(device)
+    model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
+    (prompt, negative, guidance), (image, mask, strength, ground) = said, given
+    options: dict[str, Any] = {'height': size, 'width': size, 'solver': solver and solver_named(solver)}
+    if image is not None:
+        side = size or model.size[0]
+        edit = open_edit(image, mask, strength, (3, side, side), ground)
+        options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
+    draw = partial(model, prompt, negative, steps=steps or 30, scale=7.5 if guidance is None else guidance, seed=seed, output='tensor', **options)
+    return torch.cat([2 * draw(first=i).float().cpu() - 1 for i in range(n)])
+
+

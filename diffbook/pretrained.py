@@ -29,9 +29,9 @@ from .text import Tokenizer
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
 from .published import clip, scheduler, steps, unet, vae, writing
-from .published.clip import clip_pixels
+from .published.clip import clip_pixels  # noqa: F401
 from .published.fill import build, fill, renamed, same_names
-from .published.reading import Published, Source, read_parts, read_published
+from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
 from .published.tokens import find_tokenizer, read_tokenizer
 
@@ -154,6 +154,24 @@ class NoisePlan:
 def denoiser(self: NoisePlan, net: nn.Module) -> Denoiser:
     "Turn a published network into a denoiser: it was told t - 1."
     return Denoiser(net, self.schedule, self.prediction, noise_input=table_index, variance=scheduler.VARIANCES[self.variance])
+
+# %% ../nbs/53_pretrained.ipynb #plan-rule
+@patch(as_prop=True)
+def step_rule(self: NoisePlan) -> Solver:
+    "The step rule that the scheduler's class names; DDIM, with a warning, where the book does not have it."
+    return steps.step_rule(self)
+
+
+@patch(as_prop=True)
+def in_ratio(self: NoisePlan) -> bool:
+    "Whether that rule walks x / alpha over sigma / alpha."
+    return self.scheduler in steps.IN_RATIO
+
+
+@patch(as_prop=True)
+def unit(self: NoisePlan) -> bool:
+    "Whether a walk starts from noise of unit variance, and not from sigma times it."
+    return self.scheduler not in steps.IN_SIGMA or self.spacing == 'leading'
 
 # %% ../nbs/53_pretrained.ipynb #plan-times
 @patch

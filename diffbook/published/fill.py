@@ -67,7 +67,7 @@ def fill(
     kind = _common_dtype(tensors, where, dtype)
     model.load_state_dict(_state(own, tensors, places, where, kind), assign=True)
     mapped = {at: name for name, (at, rows) in places.items() if rows == slice(None) and tensors[name].dtype == kind and not tensors[name].is_meta}
-    FirstUse(model, mapped, where)
+    look_later(model, mapped, where)
     return model.eval()
 
 
@@ -129,20 +129,29 @@ def checked(value: Tensor, name: str, where: object, dtype: torch.dtype) -> Tens
 
 
 class FirstUse:
-    "Look at the numbers of layers when they are first used, and refuse those that are not finite; afterwards nothing of this is left in the model."
+    "Look at the numbers of a layer when it, or what it is part of, is first called, and refuse those that are not finite; then nothing of this is left."
 
-    def __init__(self, model: nn.Module, names: Mapping[str, str], where: object):  # of what was not looked at: our name -> published name
+    def __init__(self, names: Mapping[str, str], where: object):  # of the layer's own parameters that were not looked at: our name -> published name
         self.names, self.where = dict(names), where
-        above = {'.'.join(words[:n]) for words in (at.split('.')[:-1] for at in names) for n in range(len(words) + 1)}
-        self.hooks = {at: module.register_forward_pre_hook(functools.partial(self.look, at)) for at, module in model.named_modules() if at in above}
 
-    def look(self, at: str, module: nn.Module, given: object) -> None:
-        "Look at all that is below `module`, which is called `at` in the model, once."
+    def __call__(self, module: nn.Module, given: object) -> None:
         if torch.compiler.is_compiling():
             return
-        for name, value in module.named_parameters(prefix=at):
-            if name in self.names and name.rpartition('.')[0] in self.hooks:
-                checked(value.detach(), self.names[name], self.where, value.dtype)
-        for name, _ in module.named_modules(prefix=at):
-            if name in self.hooks:
-                self.hooks.pop(name).remove()
+        waiting = [(part, key, hook) for part in module.modules() for key, hook in part._forward_pre_hooks.items() if isinstance(hook, FirstUse)]
+        for part, _, hook in waiting:
+            for name, published in hook.names.items():
+                checked(getattr(part, name).detach(), published, hook.where, getattr(part, name).dtype)
+        for part, key, _ in waiting:
+            del part._forward_pre_hooks[key]
+
+
+def look_later(model: nn.Module, names: Mapping[str, str], where: object) -> None:
+    "Have the parameters `names` (our name -> published name) looked at when they are first used."
+    above = {'.'.join(words[:n]) for words in (at.split('.')[:-1] for at in names) for n in range(len(words) + 1)}
+    own: dict[str, dict[str, str]] = {at: {} for at in above}
+    for at, published in names.items():
+        layer, _, name = at.rpartition('.')
+        own[layer][name] = published
+    for at, module in model.named_modules():
+        if at in own:
+            module.register_forward_pre_hook(FirstUse(own[at], where))

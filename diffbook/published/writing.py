@@ -44,9 +44,9 @@ def save_network(folder: Path, said: Mapping[str, object], tensors: dict[str, Te
 
 def save_index(folder: Path, said: Mapping[str, Mapping]) -> None:
     "Write the index by which diffusers finds its pipeline, from the settings of the parts."
-    classes: dict[str, object] = {part: ['diffusers', c['_class_name']] for part, c in said.items() if '_class_name' in c}
+    classes: dict[str, object] = {part: ['diffusers', said[part]['_class_name']] for part in ('unet', 'scheduler')}
     if 'vae' in said:
-        classes |= {'text_encoder': ['transformers', said['text_encoder']['architectures'][0]], 'tokenizer': ['transformers', 'CLIPTokenizer'],
+        classes |= {'vae': ['diffusers', said['vae']['_class_name']], 'text_encoder': ['transformers', said['text_encoder']['architectures'][0]], 'tokenizer': ['transformers', 'CLIPTokenizer'],
                     'safety_checker': [None, None], 'feature_extractor': [None, None], 'requires_safety_checker': False}  # fmt: skip
     kind = 'StableDiffusionPipeline' if 'vae' in said else 'DDIMPipeline'
     save_settings(folder, {'_class_name': kind, '_diffusers_version': '0.30.0', **classes}, 'model_index.json')

@@ -38,7 +38,7 @@ from .published.tokens import find_tokenizer, read_tokenizer
 __getattr__ = moved(__name__, {
     'diffbook.published.plausible': 'PLAUSIBLE SILENT', 'diffbook.published.fill': 'Places FLOATS', 'diffbook.published.scheduler': 'SPACINGS EARLY plan_config',
     'diffbook.published.original': 'ORIGINAL_UNET WITHIN_UNET ORIGINAL_VAE WITHIN_VAE ORIGINAL_TEXT WITHIN_TEXT', 'diffbook.published.unet': 'unet_config:settings',
-    'diffbook.published.vae': 'vae_config:settings', 'diffbook.published.clip': 'text_config:settings', 'diffbook.published.writing': 'published_tensors'})  # fmt: skip
+    'diffbook.published.vae': 'vae_config:settings', 'diffbook.published.clip': 'text_config:settings'})  # fmt: skip
 
 # %% ../nbs/53_pretrained.ipynb #make-empty
 PARTS = {'unet': (UNet, unet.arguments), 'vae': (AutoencoderKL, vae.arguments), 'text_encoder': (TextTower, clip.arguments)}

@@ -138,6 +138,7 @@ def settings(
         'up_block_types': [f'{word if h else ""}UpBlock2D' for h in reversed(attends[:levels])],
         'downsample_padding': layout.down_pad[0], 'freq_shift': layout.freq_shift, 'flip_sin_to_cos': layout.cos_first, 'num_class_embeds': a['cond_dim'] or None,
     }  # fmt: skip
+    same_arguments({'patch': 1}, {'patch': a['patch']}, net)  # what no other setting is worth asking after
     if reads and not heads[-1]:
         raise ValueError(f'heads is {heads}; in the published layout the middle of a UNet that reads tokens reads them too')
     if reads:

@@ -182,16 +182,12 @@ def train_theirs(batch: int, updates: int):
 def draw_ours(n: int, steps: int):
     from benchmarks.peers import OURS, make
     from benchmarks.speed import denoiser
-    from diffbook.samplers import ancestral, sample, uniform_times
+    from diffbook.samplers import ancestral
+    from diffbook.stages import Stage
 
     model = denoiser(make(OURS)).eval()
-
-    def work():
-        with torch.inference_mode():
-            for x in sample(model, model.schedule, torch.randn(n, 1, 28, 28), uniform_times(model.schedule, steps), ancestral):
-                pass
-
-    return work
+    stage = Stage(model, model.schedule, (1, 28, 28), solver=ancestral)
+    return lambda: stage.draw(n, steps=steps, batch=n)
 
 
 def draw_theirs(n: int, steps: int):

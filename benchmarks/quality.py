@@ -27,18 +27,12 @@ def judge() -> dict:
 
 def pictures(model: torch.nn.Module, n: int, steps: int, eta: float = 0.0, device: str = 'cpu') -> torch.Tensor:
     "Draw n images in bytes from a fixed seed; steps of DDIM, or of the ancestral sampler."
-    from diffbook.core import noise, seeded_noise
     from diffbook.data import from_model
-    from diffbook.samplers import clip_x0, ddim, sample, uniform_times
+    from diffbook.samplers import clip_x0, ddim
+    from diffbook.stages import Stage
 
-    solver = ddim if eta == 0 else partial(ddim, eta=eta, noise=seeded_noise(1))
-    drawn = []
-    with torch.inference_mode():
-        for start in range(0, n, 64):
-            x = noise(0, 'start', 0, range(start, min(start + 64, n)), (1, 28, 28)).float().to(device)
-            *_, x0 = sample(clip_x0(model), model.schedule, x, uniform_times(model.schedule, steps), solver)
-            drawn.append(from_model(x0))
-    return torch.cat(drawn)
+    stage = Stage(clip_x0(model), model.schedule, (1, 28, 28), solver=partial(ddim, eta=eta))
+    return from_model(stage.draw(n, steps=steps, device=device))
 
 
 def distance(model: torch.nn.Module, judged: dict, n: int, steps: int, eta: float = 0.0) -> float:

@@ -7,10 +7,15 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffbook.losses import Denoiser
 
 STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 5500, 32, 16, 64, 100
 WRITES, COMMAND = ('samples.png', 'training.png', 'report.json', 'model'), 'python -m diffbook.demo'
-NET = dict(in_channels=3, channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4))
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -44,41 +49,21 @@ def made_here(folder: Path) -> bool:
         return False
 
 
-def shapes(n: int, seed: int, start: int = 0) -> object:
-    "Draw single objects: of a drawing twice as large, the window around its object, uint8 (n, 3, SIZE, SIZE)."
-    import torch
-
-    from diffbook.shapes import draw_shapes
-
-    drawn = draw_shapes(n, 2 * SIZE, seed=seed, start=start, objects=(1,))
-    row, column = (drawn.labels[:, 4] // 3) * SIZE // 2, (drawn.labels[:, 4] % 3) * SIZE // 2  # of the cell it is in
-    rows, columns = (first[:, None] + torch.arange(SIZE) for first in (row, column))
-    return drawn.images[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
 def train(args: argparse.Namespace) -> tuple:
-    "Train on drawn shapes; give the averaged model and the losses."
-    import torch
+    "Train by the recipe on drawn shapes; give the averaged model and the losses."
+    from dataclasses import replace
+
     from tqdm import tqdm
 
-    from diffbook.data import batches, to_model
-    from diffbook.losses import Denoiser, clipped_snr, training_loss
-    from diffbook.nets.unet import UNet
-    from diffbook.predictions import predict_x0
-    from diffbook.schedules import CosineSchedule
-    from diffbook.training import Trainer
+    from diffbook.data import batches
+    from diffbook.recipes import recipe
 
-    images = shapes(20_000, args.seed)
-    torch.manual_seed(args.seed)  # the first weights
-    model = Denoiser(UNet(**NET), CosineSchedule(), predict_x0)
-
-    def loss(model: Denoiser, batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return training_loss(model, to_model(batch), generator, weight=clipped_snr)
-
-    trainer = Trainer(model, loss, lr=3e-3, warmup=100, total=args.steps, ema=0.995, seed=args.seed, device='cpu')
-    losses, start = [], time.monotonic()
+    made = replace(recipe('demo'), steps=args.steps)
+    found = made.data(None, args.seed)
+    model = made.model(found, args.seed)
+    trainer, losses, start = made.trainer(model, seed=args.seed, device='cpu'), [], time.monotonic()
     with tqdm(total=args.steps, desc='training', unit='step') as bar:
-        for step in trainer.fit(batches(images, BATCH, args.seed)):
+        for step in trainer.fit(batches(made.examples(found, model), made.batch, args.seed)):
             losses.append(float(step.loss))
             bar.update()
             if step.step % 25 == 0:
@@ -88,17 +73,15 @@ def train(args: argparse.Namespace) -> tuple:
     return trainer.ema.model, losses, time.monotonic() - start
 
 
-def draw(model: object, seed: int) -> object:
+def draw(model: 'Denoiser', seed: int) -> 'Tensor':
     "Sample from the model."
-    from diffbook.core import noise
-    from diffbook.samplers import ancestral, sample, uniform_times
+    from diffbook.samplers import ancestral
+    from diffbook.stages import Stage
 
-    x = noise(seed, 'sample', 0, range(SAMPLES), (3, SIZE, SIZE)).float()
-    *_, x0 = sample(model, model.schedule, x, uniform_times(model.schedule, SAMPLING_STEPS), ancestral, progress=True)
-    return x0
+    return Stage(model, model.schedule, (3, SIZE, SIZE), solver=ancestral).draw(SAMPLES, seed=seed, steps=SAMPLING_STEPS, progress=True)
 
 
-def read(images: object) -> dict:
+def read(images: 'Tensor') -> dict:
     """Count what a reader of shapes finds in images (n, 3, h, w) in [-1, 1].
 
     An image is clear if one object is found and its pixels lie within 16 of 256 levels (root mean square)
@@ -132,6 +115,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from diffbook.data import to_model
     from diffbook.plots import lines, save, save_images
+    from diffbook.recipes import single_shapes
     from diffbook.training import save as save_model
     from diffbook.training import write_file
 
@@ -145,7 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     lines((torch.arange(len(smooth)) + 0.5) * width, {'loss': smooth}, 'step', 'weighted squared error of x0', logy=True)
     save(args.out / 'training.png')
     save_model(args.out / 'model', model, {'data': 'shapes', 'shape': [3, SIZE, SIZE], 'steps': len(losses), 'seed': args.seed})
-    real = to_model(shapes(512, args.seed, start=20_000))
+    real = to_model(single_shapes(512, SIZE, args.seed, start=20_000).images)
     report = {
         'steps': len(losses),
         'images_seen': len(losses) * BATCH,

@@ -436,9 +436,9 @@ MUTANTS = {
         'test_editing.py::test_known_noise_is_that_of_the_time_reached',
     ),
     'DPS with the gradient at the estimate': (
-        'a gradient that does not go through the denoiser', 'editing.py',
+        'a gradient that does not go through the denoiser', 'inverse.py',
         '(seen * pull.detach()).sum(), x)', '(seen * pull.detach()).sum(), x0)',
-        'test_editing.py::test_dps_takes_the_gradient_at_the_noisy_state',
+        'test_inverse.py::test_dps_takes_the_gradient_at_the_noisy_state',
     ),
     'inversion asks at the wrong time': (
         'Stability-AI generative-models PR#226: index for timestep', 'editing.py',
@@ -454,7 +454,7 @@ MUTANTS = {
     ),
     'the same noise in every round of RePaint': (
         'a seed set inside the loop', 'editing.py',
-        "noise(f'{purpose} {k}' if k else purpose)", 'noise(purpose)',
+        "own = noise.fork(f'round {k}') if k else noise", 'own = noise',
         'test_editing.py::test_every_round_of_repaint_has_its_own_noise',
     ),
     # CLIP

@@ -23,13 +23,13 @@ from safetensors.torch import save_file
 from train_clip import shortest, vectors
 from train_zoo import forward_flops
 
-from diffbook.core import build, generator, noise
+from diffbook.core import build, generator
 from diffbook.data import Dataset, from_model, load_data, subset, to_model
 from diffbook.guidance import guide
 from diffbook.metrics import copy_rate, frechet_distance, kernel_distance
 from diffbook.nets.clip import retrieval
 from diffbook.plots import save_images
-from diffbook.samplers import ddim, sample, uniform_times
+from diffbook.stages import Stage
 from diffbook.training import load, read_model, write_file
 
 SCALES = (1.0, 1.5, 3.0, 5.0)  # of guidance, besides --scale
@@ -58,10 +58,9 @@ def draw_latent(model, vae, captions: list[str], scale: float, steps: int, seed:
     pictures = []
     for first in range(0, len(captions), batch):
         some = captions[first : first + batch]
-        x = noise(seed, 'start', 0, range(first, first + len(some)), (vae.latent_channels, 64 // vae.factor, 64 // vae.factor)).float()
-        denoise = guide(model, model.null(len(some)), scale)
-        *_, z = sample(denoise, model.schedule, x, uniform_times(model.schedule, steps), ddim, model.condition(some))
-        pictures.append(from_model(vae.decode(z)))
+        shape = (vae.latent_channels, 64 // vae.factor, 64 // vae.factor)
+        stage = Stage(guide(model, model.null(len(some)), scale), model.schedule, shape, codec=vae)
+        pictures.append(from_model(stage.draw(len(some), model.condition(some), seed=seed, first=first, steps=steps)))
     return torch.cat(pictures)
 
 

@@ -22,7 +22,7 @@ from diffbook import core
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / 'diffbook' / 'zoo' / 'seeds.json'
-MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditioning', '43_guidance': 'diffbook.guidance', '45_editing': 'diffbook.editing', '50_vae': 'diffbook.nets.vae', '54_stable_diffusion': 'diffbook.stable_diffusion'}
+MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditioning', '43_guidance': 'diffbook.guidance', '45_editing': 'diffbook.editing', '46_inverse': 'diffbook.inverse', '50_vae': 'diffbook.nets.vae', '54_stable_diffusion': 'diffbook.stable_diffusion'}
 EXPERIMENTS = {}  # name -> function of (), which gives {'repetitions': [...], 'values': {...}}
 
 
@@ -139,13 +139,13 @@ def latent_live():
     return repeated('52_latent_diffusion', names, keep, 6)
 
 
-@experiment('editing-methods')
-def editing_methods():
+@experiment('inverse-methods')
+def inverse_methods():
     def keep(space):
         sets = (('exactly', space['made'], space['sharp']), ('measured', space['noisy'], space['post']))
         return {f'{known}, {name}': space['score'](x, truth)[0] for known, rows, truth in sets for name, x in rows.items()}
 
-    return repeated('45_editing', 'tools sketches kalman-check score score-methods fit weighed-step weighed score-run', keep, 5)
+    return repeated('46_inverse', 'tools smallest kalman-check score score-methods fit weighed-step weighed score-run', keep, 5)
 
 
 @experiment('stable-negative')

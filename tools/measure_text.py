@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from diffbook.core import noise
 from diffbook.data import from_model
 from diffbook.guidance import guide
 from diffbook.recognise import caption_agrees, read_caption, read_shapes
-from diffbook.samplers import clip_x0, ddim, sample, uniform_times
+from diffbook.samplers import clip_x0
 from diffbook.shapes import draw_split
+from diffbook.stages import Stage
 from diffbook.training import find_model, load, write_file
 
 SETS = {  # name -> (split, how many objects)
@@ -38,13 +38,11 @@ def draw(model, captions: list[str], scale: float, steps: int, seed: int, size: 
     pictures = []
     for first in range(0, len(captions), batch):
         some = captions[first : first + batch]
-        x = noise(seed, 'start', 0, range(first, first + len(some)), (3, size, size)).float() * float(model.schedule.sigma(model.schedule.t_max))
         with torch.inference_mode():
             cond, null = model.condition(some), model.null(len(some))
-            denoise = model if scale in (0, 1) else guide(model, null, scale)
-            times = uniform_times(model.schedule, steps)
-            *_, x0 = sample(clip_x0(denoise), model.schedule, x, times, ddim, null if scale == 0 else cond)
-        pictures.append(from_model(x0))
+        denoise = model if scale in (0, 1) else guide(model, null, scale)
+        stage = Stage(clip_x0(denoise), model.schedule, (3, size, size))
+        pictures.append(from_model(stage.draw(len(some), null if scale == 0 else cond, seed=seed, first=first, steps=steps)))
     return torch.cat(pictures)
 
 

@@ -15,9 +15,10 @@ import torch.multiprocessing as mp
 from safetensors.torch import save_file
 
 from diffbook import samplers
-from diffbook.core import generator, noise
+from diffbook.core import generator
 from diffbook.data import from_model, load_data, to_model
 from diffbook.metrics import compare, features, frechet_distance, load_classifier, nearest, zoo_entry
+from diffbook.stages import Stage
 from diffbook.training import find_model, load
 
 
@@ -27,10 +28,8 @@ def draw(job):
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     model = load(name)
-    x = noise(seed, 'start', 0, range(first, last), (1, 28, 28)).float() * float(model.schedule.sigma(model.schedule.t_max))
-    with torch.inference_mode():
-        *_, x0 = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), getattr(samplers, solver))
-    return from_model(x0)
+    stage = Stage(model, model.schedule, (1, 28, 28), solver=getattr(samplers, solver))
+    return from_model(stage.draw(last - first, seed=seed, first=first, steps=steps, batch=last - first))
 
 
 def draw_all(pool, name, n, steps, solver, seed, batch=100):

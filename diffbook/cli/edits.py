@@ -81,7 +81,7 @@ def revise(stage: 'Stage', edit: Edit, n: int, cond: 'Cond | None' = None, *, se
     x, times = start_from(stage.schedule, picture.expand(n, -1, -1, -1), times, edit.strength, noise=noise('start'))
     if edit.known is None:
         return sample(stage.denoise, stage.schedule, x, times, equip(stage.solver, noise=noise('sample')), cond)
-    return repaint(stage.denoise, stage.schedule, x, times, picture, edit.known.to(device), cond, rounds=ROUNDS, solver=stage.solver, noise=noise)
+    return repaint(stage.denoise, stage.schedule, x, times, picture, edit.known.to(device), cond, rounds=ROUNDS, solver=stage.solver, noise=noise('sample'))
 
 
 def put_back(images: 'Tensor', edit: Edit | None) -> 'Tensor':

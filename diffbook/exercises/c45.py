@@ -49,70 +49,6 @@ add(
 )
 
 
-def bend(x, gain):
-    "A denoiser that is no straight line: its slope depends on where it is asked."
-    return torch.tanh(gain * x) + 0.2 * x
-
-
-def slope(x, gain):
-    return gain * (1 - torch.tanh(gain * x) ** 2) + 0.2
-
-
-def measuring(g):
-    u = numbers(g, 4)
-    x, y, a = torch.randn(3, 4, generator=g, dtype=torch.float64).unbind(0)
-    gain = 0.5 + u[0]
-    return (lambda v: bend(v, gain)), x, y, a, 0.4 + 0.4 * u[1], 0.3 + 0.6 * u[2], 0.3 + 0.5 * u[3]
-
-
-def pulled(denoise, x, y, a, alpha, sigma, std, through=True, factor=None, power=2):
-    at = x.clone().requires_grad_()
-    x0 = denoise(at)
-    (gradient,) = torch.autograd.grad(-((y - a * x0) ** 2).sum() / (2 * std**power), at if through else x0)
-    return (x0 + (sigma**2 / alpha if factor is None else factor) * gradient).detach()
-
-
-def of_norm(denoise, x, y, a, alpha, sigma, std, factor=None):
-    at = x.clone().requires_grad_()
-    x0 = denoise(at)
-    (gradient,) = torch.autograd.grad(-(y - a * x0).norm(), at)
-    return (x0 + (sigma**2 / alpha if factor is None else factor) * gradient).detach()
-
-
-def misfit_of_state(denoise, x, y, a, alpha, sigma, std):
-    x0 = denoise(x)
-    return x0 + sigma**2 / alpha * a * (y - a * x) / std**2
-
-
-add(
-    '45-2',
-    'Steer an estimate towards a measurement y = a x0 + std noise, as DPS does.',
-    cases=measuring,
-    truth=pulled,
-    mistakes={
-        'Your gradient is taken at x0. It must be taken at x_t, through the denoiser: the slope of the denoiser is missing.': lambda *a: pulled(*a, through=False),
-        'The factor sigma**2 / alpha is missing: it turns a gradient of log p(y | x_t) into a shift of x0.': lambda *a: pulled(*a, factor=1.0),
-        'The factor is sigma**2 / alpha, not sigma**2.': lambda d, x, y, a, alpha, sigma, std: pulled(d, x, y, a, alpha, sigma, std, factor=sigma**2),
-        'The factor is sigma**2 / alpha, not sigma / alpha.': lambda d, x, y, a, alpha, sigma, std: pulled(
-            d, x, y, a, alpha, sigma, std, factor=sigma / alpha
-        ),
-        'The sign is wrong: the estimate moves away from the measurement.': lambda d, x, y, a, alpha, sigma, std: pulled(
-            d, x, y, a, alpha, sigma, std, factor=-(sigma**2) / alpha
-        ),
-        'You are off by two: log p(y | x_t) holds *half* the squared misfit over std**2.': lambda d, x, y, a, alpha, sigma, std: pulled(
-            d, x, y, a, alpha, sigma, std, factor=2 * sigma**2 / alpha
-        ),
-        'The misfit is divided by the variance std**2, not by std.': lambda *a: pulled(*a, power=1),
-        'You took the gradient of the norm of the misfit, as the algorithm of the DPS paper does with a step size of its own. '
-        'log p(y | x_t) holds the squared norm over 2 std**2.': of_norm,
-        'You took the gradient of the norm of the misfit, and no factor: log p(y | x_t) holds the squared norm over 2 std**2, '
-        'and sigma**2 / alpha turns its gradient into a shift of x0.': lambda *z: of_norm(*z, factor=1.0),
-        'You compared the measurement with the noisy state. It speaks of the clean picture: compare it with the estimate.': misfit_of_state,
-    },
-    rtol=1e-5,
-)
-
-
 def rising(g):
     u = numbers(g, 2)
     alpha_t, sigma_t, alpha_s, sigma_s = levels(g)
@@ -132,7 +68,7 @@ def rise_late(denoise, x, alpha_s, sigma_s, alpha_t, sigma_t):
 
 
 add(
-    '45-3',
+    '45-2',
     'Climb one step of DDIM inversion from x_s to the noisier x_t.',
     cases=rising,
     truth=rise,
@@ -151,7 +87,7 @@ def jump(x, z, alpha_t, sigma_t, alpha_s, sigma_s):
 
 
 add(
-    '45-4',
+    '45-3',
     'Jump back: make x_t of x_s and fresh noise z, for t noisier than s.',
     cases=lambda g: (*torch.randn(2, 4, generator=g, dtype=torch.float64).unbind(0), *levels(g)),
     truth=jump,

@@ -295,4 +295,4 @@ def retrieval(
     return tuple((similarity.argmax(axis) == right).double().mean().item() for axis in (2, 1))
 
 # %% ../../nbs/41_clip.ipynb #moved
-__getattr__ = moved(__name__, {'diffbook.published.clip': 'clip_pixels MEAN STD ACTIVATIONS tower_arguments:arguments'})
+__getattr__ = moved(__name__, {'diffbook.pretrained': 'clip_pixels', 'diffbook.published.clip': 'MEAN STD ACTIVATIONS tower_arguments:arguments'})

@@ -1,0 +1,203 @@
+"""Recipes: all that makes a model, in one place. The command line, the tools and the benchmarks train by name.
+
+    recipe('fashion-mnist')     what made the garments of the zoo
+    plain(width=64)             what `diffbook train` uses for pictures of any kind
+    captioned(width=64)         the same for pictures with captions (`--text`)
+
+A recipe is a network, a schedule, a prediction, a loss with its draw of times, the data, and the numbers of the optimiser.
+`diffbook train --recipe shapes --out runs/shapes` runs one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
+from diffbook.core import build
+from diffbook.data import Dataset, load_data, read_shards, to_model
+from diffbook.losses import Denoiser, Weight, clipped_snr, stratified_draw, training_loss
+from diffbook.nets.clip import TextTower
+from diffbook.nets.unet import UNet
+from diffbook.nets.vae import draw_latents
+from diffbook.predictions import Prediction, predict_v, predict_x0
+from diffbook.schedules import CosineSchedule, Schedule, ShiftedSchedule
+from diffbook.shapes import draw_shapes, draw_split
+from diffbook.text import Tokenizer, train_merges
+from diffbook.training import Trainer, load, read_model
+
+Model = Denoiser | Conditional
+Draw = Callable[[Schedule, int, torch.Generator], Tensor]  # of times
+
+
+def middling(schedule: Schedule, b: int, generator: torch.Generator, centre: float = -0.4) -> Tensor:  # (b,)
+    "Draw times, a fifth of them anywhere and the others of middling noise, where there is most to learn; one in each of b equal slices."
+    u = stratified_draw(schedule, b, generator) / schedule.t_max
+    normal = torch.special.ndtri(((u - 0.2) / 0.8).clamp(1e-6, 1 - 1e-6))
+    return torch.where(u < 0.2, u / 0.2, torch.sigmoid(normal + centre)) * schedule.t_max
+
+
+def pixels(batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
+    "The clean data of a batch of pictures in bytes."
+    return to_model(batch[0])
+
+
+def latents(batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
+    "The clean data of a batch of laws of latents, their means and log-variances: drawn afresh."
+    return draw_latents(batch[0].float(), batch[1].float(), generator)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    "All that makes one denoiser."
+
+    net: Callable[..., nn.Module]  # (shape of a sample, **sizes of the condition) -> network
+    schedule: Schedule = field(default_factory=CosineSchedule)
+    prediction: Prediction = predict_v
+    reader: Callable[[Dataset], TextConditioner] | None = None  # what reads the captions; None: none are read
+    data: Callable[[str | Path | None, int], Dataset] | None = None  # (root, seed) -> pictures; None: those that are asked for
+    shards: str | None = None  # a folder with the laws of the latents of the pictures; None: pixels are learned
+    draw: Draw = stratified_draw  # of the times
+    weight: Weight | None = None
+    steps: int = 3000
+    batch: int = 64
+    lr: float = 1e-3
+    warmup: int = 100
+    weight_decay: float = 0.0
+    ema: float = 0.999
+    bf16: bool | None = None  # see Trainer
+    codec: str | None = None  # the model of the zoo that turns what is drawn into pictures
+    shape: tuple[int, ...] | None = None  # of a sample; None: that of the pictures
+
+    def model(self, found: Dataset, seed: int = 0) -> Model:
+        "Make the untrained model; its first weights are a function of the seed."
+        shape = tuple(found.images.shape[1:]) if self.shape is None else self.shape
+        with torch.random.fork_rng([]):  # initialisers take no generator: seed the global one, and give it back
+            torch.default_generator.manual_seed(seed)
+            reader = self.reader and self.reader(found)
+            sizes = {} if reader is None else {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
+            denoiser = Denoiser(self.net(shape, **sizes), self.schedule, self.prediction)
+        return denoiser if reader is None else Conditional(denoiser, reader)
+
+    def examples(self, found: Dataset, model: Model) -> tuple[Tensor, ...]:
+        "What batches are cut from: pictures or the laws of their latents, and the tokens of the captions if they are read."
+        laws = read_shards(self.shards) if self.shards else None
+        clean = (found.images,) if laws is None else (laws['mean'], laws['log_var'])
+        return (*clean, model.conditioner.tokenizer(found.captions)) if isinstance(model, Conditional) else clean
+
+    def loss(self, model: Model, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:  # (b,)
+        "The loss of a batch of examples."
+        x0 = (latents if self.shards else pixels)(batch, generator)
+        options: dict[str, Any] = {'draw': self.draw, 'weight': self.weight}
+        if isinstance(model, Conditional):
+            return conditional_loss(model, (x0, batch[-1]), generator, **options)
+        return training_loss(model, x0, generator, **options)
+
+    def trainer(self, model: Model, *, seed: int = 0, **changes: Any) -> Trainer:
+        "A trainer of the model; `changes` are options of Trainer that are to differ."
+        own = {'lr': self.lr, 'warmup': self.warmup, 'total': self.steps, 'weight_decay': self.weight_decay, 'ema': self.ema, 'bf16': self.bf16}
+        return Trainer(model, self.loss, seed=seed, **own | changes)
+
+
+def unet(**options: Any) -> Callable[..., UNet]:
+    "A U-Net for the channels of a sample."
+    return lambda shape, **sizes: UNet(shape[0], **options, **sizes)
+
+
+def sized(width: int, heads: tuple[int, ...], deep_heads: tuple[int, ...], blocks: tuple[int, ...]) -> Callable[..., UNet]:
+    "A U-Net with so many channels at the finest level: of two levels, and of three for more than 48 pixels."
+    if width < 8 or width % 8:
+        raise ValueError(f'width is {width}, expected a multiple of 8, at least 8')
+
+    def make(shape: tuple[int, ...], **sizes: int) -> UNet:
+        deep = max(shape[1:]) > 48
+        levels = {'channels': (width, 2 * width, 4 * width), 'blocks': (1, 1, 2), 'heads': deep_heads} if deep else {'channels': (width, 2 * width), 'blocks': blocks, 'heads': heads}
+        return UNet(shape[0], groups=8, **levels, **sizes)
+
+    return make
+
+
+def zoo_reader(clip: str) -> Callable[[Dataset], TextConditioner]:
+    "Read captions with the tokenizer and the text tower of a CLIP, a folder or a name in the zoo, which stays as it is."
+    return lambda found: TextConditioner(build(read_model(clip)[0]['about']['tokenizer']), load(clip).text_model, pooled=True)
+
+
+def own_reader(found: Dataset) -> TextConditioner:
+    "Read captions of drawn shapes with the CLIP of the zoo, and others with a text tower that learns with the denoiser."
+    if found.name.startswith('shapes'):
+        return zoo_reader('clip-near-misses')(found)
+    merges = train_merges(found.captions, 1000)
+    context = 2 + max(len(Tokenizer(merges).encode(text)) for text in found.captions)
+    tokenizer = Tokenizer(merges, context)
+    tower = TextTower(tokenizer.vocab_size, context, 128, 2, 4, hidden=256, end=tokenizer.end)
+    return TextConditioner(tokenizer, tower, pooled=True, frozen=False)
+
+
+def plain(width: int = 64) -> Recipe:
+    "For pictures of any kind: v, on the cosine schedule."
+    return Recipe(sized(width, (0, 0, 4), (0, 0, 0, 4), (1, 2)))
+
+
+def captioned(width: int = 64) -> Recipe:
+    "For pictures with captions: x0, weighted by the signal-to-noise ratio up to a limit; one caption in ten is dropped."
+    return Recipe(sized(width, (0, 4, 4), (0, 0, 4, 4), (1, 1)), prediction=predict_x0, reader=own_reader, weight=clipped_snr)
+
+
+def garments(root: str | Path | None, seed: int) -> Dataset:
+    return load_data('fashion-mnist', 'train', root)
+
+
+def shapes(root: str | Path | None, seed: int) -> Dataset:
+    "Scenes of which half have two objects; a fifth of the captions leave something out."
+    return draw_split(120_000, 32, 'train', seed, objects=(1, 2, 2, 3), brief=0.2)
+
+
+def emoji(root: str | Path | None, seed: int) -> Dataset:
+    return load_data('emoji', 'train', root, size=64)
+
+
+def single_shapes(n: int, side: int, seed: int, start: int = 0) -> Dataset:
+    "Single objects: of a drawing twice as large, the window around its object."
+    drawn = draw_shapes(n, 2 * side, seed=seed, start=start, objects=(1,))
+    row, column = (drawn.labels[:, 4] // 3) * side // 2, (drawn.labels[:, 4] % 3) * side // 2  # of the cell it is in
+    rows, columns = (first[:, None] + torch.arange(side) for first in (row, column))
+    images = drawn.images[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return Dataset(images.contiguous(), name='single shapes')
+
+
+_READS = {'prediction': predict_x0, 'weight': clipped_snr, 'batch': 32, 'warmup': 300, 'weight_decay': 0.01, 'ema': 0.999, 'bf16': True}
+_SCENES = {'net': unet(channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4)), 'data': shapes, 'draw': partial(middling, centre=0.6)}
+_EMOJI = {'channels': (40, 80), 'blocks': (1, 1), 'heads': (0, 4, 4)}  # a grid of 16 x 16, of latents or of squares of pixels: the same work for each
+RECIPES = {
+    'fashion-mnist': Recipe(
+        unet(channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4), groups=8), data=garments, draw=middling,
+        steps=20_000, lr=1.2e-3, warmup=300, weight_decay=0.01, ema=0.9995,
+    ),
+    'shapes': Recipe(**_SCENES, **_READS, reader=zoo_reader('clip-near-misses'), steps=5400, lr=1.5e-3),
+    'shapes-first-tower': Recipe(**_SCENES, **_READS, reader=zoo_reader('clip-shapes'), steps=13_000, lr=1.3e-3),  # the control of the capstone on text to image
+    'emoji-latent': Recipe(
+        unet(**_EMOJI, patch=1), **_READS, data=emoji, reader=zoo_reader('runs/clip-emoji-seed1'), shards='runs/emoji-vae/latents',
+        draw=partial(middling, centre=0.2), steps=6500, lr=1.5e-3, codec='emoji-vae', shape=(4, 16, 16),
+    ),
+    'emoji-64': Recipe(
+        unet(**_EMOJI, patch=4), ShiftedSchedule(CosineSchedule(), 2.0), **_READS, data=emoji, reader=zoo_reader('runs/clip-emoji-seed1'),
+        draw=partial(middling, centre=0.6), steps=8000, lr=1.5e-3,
+    ),
+    'demo': Recipe(
+        unet(channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4)), prediction=predict_x0, weight=clipped_snr,
+        data=lambda root, seed: single_shapes(20_000, 16, seed), steps=5500, batch=32, lr=3e-3, ema=0.995,
+    ),
+}  # fmt: skip
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    "Give a recipe by name, some of its fields changed."
+    if name not in RECIPES:
+        raise ValueError(f'recipe is {name!r}, expected one of {", ".join(RECIPES)}')
+    if strange := changes.keys() - {f.name for f in fields(Recipe)}:
+        raise ValueError(f'a recipe has no {", ".join(sorted(strange))}; its fields are {", ".join(f.name for f in fields(Recipe))}')
+    return replace(RECIPES[name], **changes)

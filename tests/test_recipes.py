@@ -1,0 +1,106 @@
+"""Recipes: what made each model of the zoo, by name; and the draw of times behind them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diffbook.conditioning import Conditional
+from diffbook.core import describe, generator
+from diffbook.data import Dataset
+from diffbook.demo import BATCH, STEPS
+from diffbook.losses import Denoiser
+from diffbook.recipes import RECIPES, captioned, middling, plain, recipe, single_shapes
+from diffbook.schedules import CosineSchedule, KarrasSchedule
+from diffbook.training import load, read_model
+
+LIKE = {  # recipe -> model of the zoo, and pictures that stand for its data: what is made depends on their shape alone
+    'fashion-mnist': ('fashion-mnist', (1, 28, 28)),
+    'shapes': ('shapes', (3, 32, 32)),
+    'emoji-latent': ('emoji', (3, 64, 64)),
+}
+
+
+def pictures(shape, n=4):
+    return Dataset((255 * torch.rand(n, *shape, generator=generator(0, 'pictures'))).to(torch.uint8), captions=('a red ring',) * n, name='shapes')
+
+
+@pytest.mark.parametrize('name', LIKE)
+def test_a_recipe_makes_what_the_zoo_holds(name):
+    "Network, schedule, prediction and reader, by the configuration that the model of the zoo was saved with."
+    of, shape = LIKE[name]
+    made, about = recipe(name), read_model(of)[0]['about']
+    if made.reader is not None:  # the towers of the zoo are stored with its models
+        stored = load(of)
+        made = replace(made, reader=lambda found: stored.conditioner)
+    model = made.model(pictures(shape))
+    assert describe(model) == describe(load(of)) and model.state_dict().keys() == load(of).state_dict().keys()
+    assert sum(p.numel() for p in model.parameters()) == about['parameters'] and made.codec == about.get('codec')
+    assert list(made.shape or shape) == about['shape'] and made.batch == about['batch']
+
+
+@pytest.mark.parametrize('make', [plain, captioned])
+@pytest.mark.parametrize('side', [16, 64])
+def test_what_the_command_line_makes_fits_the_pictures(make, side):
+    found = pictures((3, side, side))
+    made = make(16)
+    model = made.model(found)
+    assert isinstance(model, Conditional if make is captioned else Denoiser)
+    loss = made.loss(model, made.examples(found, model), generator(1, 'loss'))
+    assert loss.shape == (4,) and torch.isfinite(loss).all()
+    net = (model.denoiser if make is captioned else model).net
+    assert len(list(describe(net)['channels'])) == (3 if side > 48 else 2)
+
+
+def test_first_weights_are_a_function_of_the_seed_and_leave_the_global_stream_alone():
+    found, made = pictures((1, 8, 8)), plain(8)
+    before = torch.random.get_rng_state()
+    first, again, other = (made.model(found, seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(v, again[k]) for k, v in first.items()) and any(not torch.equal(v, other[k]) for k, v in first.items())
+
+
+def test_a_trainer_follows_its_recipe_and_what_is_changed():
+    made = replace(plain(8), lr=3e-4, steps=77, ema=0.9, weight_decay=0.2, warmup=5)
+    settings = made.trainer(made.model(pictures((1, 8, 8))), seed=4, device='cpu').settings
+    assert {k: settings[k] for k in ('lr', 'total', 'ema', 'weight_decay', 'warmup')} == {'lr': 3e-4, 'total': 77, 'ema': 0.9, 'weight_decay': 0.2, 'warmup': 5}
+    assert made.trainer(made.model(pictures((1, 8, 8))), device='cpu', lr=1e-2).settings['lr'] == 1e-2
+
+
+def test_the_demo_says_what_its_recipe_does():
+    assert (STEPS, BATCH) == (recipe('demo').steps, recipe('demo').batch)
+
+
+@pytest.mark.parametrize('centre', [-0.4, 0.6])
+def test_middling_times_are_one_fifth_even_and_else_logit_normal(centre):
+    "By the cumulative distribution in closed form; one draw in each of b slices leaves at most 1 / b between the two."
+    schedule, b = CosineSchedule(), 4096
+    t = middling(schedule, b, generator(0, 'middling'), centre).sort().values
+    cdf = 0.2 * t + 0.8 * torch.special.ndtr(torch.logit(t) - centre)
+    drawn = (torch.arange(b, dtype=torch.float64) + 0.5) / b
+    assert (cdf - drawn).abs().max() < 3 / b  # two strata, each cut at slices of its own
+    wide = KarrasSchedule(80.0)
+    assert torch.allclose(middling(wide, b, generator(0, 'middling'), centre).sort().values, t * wide.t_max)
+
+
+def test_single_shapes_are_windows_around_their_object():
+    found = single_shapes(64, 16, seed=3)
+    assert found.images.shape == (64, 3, 16, 16)
+    assert torch.equal(single_shapes(8, 16, seed=3, start=8).images, found.images[8:16])
+    ground = found.images[:, :, 0, 0][:, :, None, None]
+    assert ((found.images != ground).any(1).flatten(1).double().mean(1) > 0.05).all()  # something stands before the ground
+
+
+@pytest.mark.parametrize(('call', 'words'), [
+    (lambda: recipe('nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
+    (lambda: recipe('shapes', rate=1), 'a recipe has no rate; its fields are net, schedule'),
+    (lambda: plain(12), 'width is 12, expected a multiple of 8'),
+])  # fmt: skip
+def test_a_recipe_that_cannot_be(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_names_of_recipes_are_fields_of_one_table():
+    assert {'fashion-mnist', 'shapes', 'emoji-latent', 'demo'} <= RECIPES.keys()
+    assert recipe('shapes', steps=3) == replace(RECIPES['shapes'], steps=3)

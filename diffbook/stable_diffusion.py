@@ -284,9 +284,8 @@ def from_pretrained(
     tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
 ) -> StableDiffusion:
     "Read a published Stable Diffusion, version 1 or 2, for text alone or for filling holes; each file is read once."
-    said = {'scheduler': {'steps_offset': 1, 'clip_sample': False}}  # diffusers' pipelines overrule the file here
-    found = read_parts(path, ('scheduler', 'unet', 'vae', 'text_encoder'), said)
-    plan = load_schedule(found['scheduler'])
+    found = read_parts(path, ('scheduler', 'unet', 'vae', 'text_encoder'))
+    plan = load_schedule(found['scheduler'], {'steps_offset': 1, 'clip_sample': False})  # diffusers' pipelines overrule the file here
     net, vae, tower = load_unet(found['unet'], dtype), load_vae(found['vae'], dtype), load_text_encoder(found['text_encoder'], dtype)
     reader = TextConditioner(load_tokenizer(tokenizer or path), tower, masked=False)
     side = found['unet'].config.get('sample_size') or 64  # in cells of the latents

@@ -828,7 +828,7 @@ def no_larger(tensors: Mapping[str, Tensor]) -> Iterator[None]:
         handle.remove()
 
 # %% ../nbs/24_training.ipynb #load-model
-PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet', 'text', 'nets.clip', 'nets.vae', 'conditioning')  # modules that register what models are made of
+PARTS = ('schedules', 'predictions', 'losses', 'nets.layers', 'nets.unet', 'text', 'nets.clip', 'nets.vae', 'nets.codebook', 'conditioning')  # modules that register what models are made of
 
 
 def load(path: str | Path) -> nn.Module:  # from a folder or the name of a model in the zoo; in eval mode, on the CPU

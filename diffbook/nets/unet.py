@@ -219,7 +219,7 @@ def _take_conditions(self: UNet, cond_dim: int, seq_dim: int, img_channels: int,
 @patch(cls_method=True)
 def earlier(cls: UNet, arguments: Mapping[str, Any]) -> dict[str, Any]:
     "The arguments of a net that was saved when those of its layout stood among them."
-    own = [field.name for field in fields(Layout) if field.name in arguments]
+    own = [field.name for field in fields(Layout) if field.name in arguments and 'layout' not in arguments]
     rest = {k: v for k, v in arguments.items() if k not in own}
     return rest | {'layout': {'type': 'Layout', **{k: arguments[k] for k in own}}} if own else rest
 

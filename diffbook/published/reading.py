@@ -48,14 +48,12 @@ def read_published(
 def read_parts(
     source: str | Path,  # as of `read_published`, of the whole model
     parts: Iterable[str],  # some of KINDS
-    config: Mapping[str, Mapping[str, object]] | None = None,  # settings that replace those of the files, by part
 ) -> dict[str, Published]:
     "Read several parts of one model; a file that holds them all is opened once."
-    said = config or {}
     if not _is_single(source):
-        return {part: read_published(source, part, said.get(part)) for part in parts}
+        return {part: read_published(source, part) for part in parts}
     tensors = read_tensors([source])
-    return {part: _of_single(tensors, Path(source), part, said.get(part), None) for part in parts}
+    return {part: _of_single(tensors, Path(source), part, None, None) for part in parts}
 
 
 def _is_single(source: str | Path) -> bool:

@@ -399,7 +399,7 @@ def read_all_parts(folder: Path):
 
 def loaders() -> dict[str, Loader]:
     import diffbook.data as data
-    import diffbook.store.files as files
+    from diffbook.store import archives, files, sets
     from diffbook.text import clip_tokenizer
 
     weights = 'diffusion_pytorch_model.safetensors'
@@ -431,20 +431,20 @@ def loaders() -> dict[str, Loader]:
         'tiff': Loader(functools.partial(make_image, kind='TIFF', compression='tiff_lzw'), {'a.tiff': change_bytes}, lambda f: data.read_image(f / 'a.tiff', 8), 3),
         'webp': Loader(functools.partial(make_image, kind='WEBP'), {'a.webp': change_bytes}, lambda f: data.read_image(f / 'a.webp', 8), 3),
         'captions': Loader(make_captions, {'*.txt': change_caption}, lambda f: data.read_folder(f, 4), 4),
-        'archive': Loader(make_tar, {'a.tar.gz': change_gzip}, lambda f: data._members(f / 'a.tar.gz', MEMBERS), 3),
+        'archive': Loader(make_tar, {'a.tar.gz': change_gzip}, lambda f: archives.read_members(f / 'a.tar.gz', MEMBERS), 3),
         'npz': Loader(make_npz, {'images.npz': change_bytes}, read_npz, 2),
-        'idx': Loader(make_idx, {'a.gz': change_gzip}, lambda f: data.read_idx(f / 'a.gz', 3), 4),
+        'idx': Loader(make_idx, {'a.gz': change_gzip}, lambda f: sets.read_idx(f / 'a.gz', 3), 4),
     }  # fmt: skip
 
 
 def read_npz(folder: Path):
-    import diffbook.data as data
+    from diffbook.store import emoji
 
     rows = [{'base': 'a'}, {'base': 'b'}]
     pixels = hashlib.sha256(numpy.arange(2 * 64 * 64 * 3, dtype=numpy.uint8).tobytes()).hexdigest()
     (folder / 'captions.json').write_text('[{"base": "a", "tone": ""}, {"base": "b", "tone": ""}]')
-    with swapped(data, '_emoji_rows', lambda s: rows), swapped(data, '_emoji_list', lambda: {'sources': {'noto': {'pixels': pixels}}}):
-        return data._read_emoji('noto', folder)
+    with swapped(emoji, '_emoji_rows', lambda s: rows), swapped(emoji, '_emoji_list', lambda: {'sources': {'noto': {'pixels': pixels}}}):
+        return emoji._read_style('noto', folder)
 
 
 @contextmanager

@@ -6,12 +6,13 @@
     python -m benchmarks.mutants --again                         # judge the survivors once more
     python -m benchmarks.mutants --show                          # the shares, and who survived
 
-What a change may be stands in benchmarks/changes.py. The judges of a module are its tests (JUDGES) and the chapters that it
-comes from, whose cells are changed as the module is. They run in a mirror of the repository, in a child that shares the
-libraries loaded here: tests that never call the changed function are left out, quick ones come first, and the first
-that fails ends it. A change that hangs counts as noticed. The result file keeps the digest of the module that was
-judged, so that results of an older version are told apart. Why a survivor changes nothing that anybody could notice is
-written by hand in benchmarks/equivalent.json; it counts neither way. The mistakes of tests/test_mutants.py are apart from these.
+What a change may be stands in benchmarks/changes.py. Whoever calls the changed function judges: all tests and chapters are
+watched once, file by file (out/reach.json keeps who called what, and is taken up again where nothing changed), and then a
+change is shown to those that reached it, quick ones first, up to --budget seconds of tests, and to the chapter whose cell it
+stands in; the first that fails ends it. Judges run in a mirror of the repository, in a child that shares the libraries
+loaded here. A change that hangs counts as noticed. The result file keeps the digest of the module that was judged, so that
+results of an older version are told apart. Why a survivor changes nothing that anybody could notice is written by hand in
+benchmarks/equivalent.json; it counts neither way. The mistakes of tests/test_mutants.py are apart from these.
 """
 
 import argparse
@@ -37,66 +38,24 @@ from benchmarks.changes import Change, draw, functions
 from benchmarks.reliability import count_tests, row
 
 ROOT = Path(__file__).parent.parent
+REACH = ROOT / 'out' / 'reach.json'
 RESULTS = ROOT / 'benchmarks' / 'results' / 'mutants.json'
 EQUIVALENT = ROOT / 'benchmarks' / 'equivalent.json'
 APART = ('__init__.py', '_modidx.py')  # no code of ours; the graders in exercises/ have judges of another kind
-JUDGES = {  # module -> tests beside test_<module>.py, which always judges
-    'cli': ('test_readme.py',),
-    'conditioning': ('test_clip.py',),
-    'convert': ('test_pretrained.py', 'test_bad_input.py'),
-    'core': ('test_truth.py', 'test_bad_input.py'),
-    'demo': ('test_cli.py', 'test_readme.py'),
-    'elbo': ('test_truth.py', 'test_bad_input.py'),
-    'exact': ('test_truth.py',),
-    'exercise': ('test_ledger.py', 'ranks.py'),
-    'gaussian': ('test_truth.py',),
-    'guidance': ('test_truth.py',),
-    'losses': ('test_truth.py', 'test_bad_input.py'),
-    'markov': ('test_truth.py',),
-    'nets.clip': ('parity/test_clip_parity.py',),
-    'nets.unet': ('parity/test_unet_parity.py',),
-    'nets.codebook': ('test_vae.py',),
-    'nets.vae': ('test_latents.py', 'parity/test_vae_parity.py'),
-    'predictions': ('test_truth.py',),
-    'pretrained': ('test_folders.py', 'test_bad_input.py', 'parity/test_pretrained_parity.py'),
-    'published.clip': ('test_fill.py', 'test_folders.py', 'parity/test_clip_parity.py', 'parity/test_settings_parity.py'),
-    'published.families': ('test_folders.py',),
-    'published.fill': ('test_pretrained.py', 'parity/test_pretrained_parity.py'),
-    'published.folders': ('test_pretrained.py', 'test_stable_diffusion.py'),
-    'published.foreign': ('test_folders.py', 'test_pretrained.py'),
-    'published.networks': ('test_published.py', 'test_stable_diffusion.py', 'parity/test_settings_parity.py'),
-    'published.original': ('test_folders.py', 'parity/test_pretrained_parity.py'),
-    'published.plausible': ('test_pretrained.py', 'test_folders.py'),
-    'published.reading': ('test_pretrained.py', 'test_folders.py'),
-    'published.scheduler': ('test_published.py', 'test_pretrained.py', 'test_folders.py', 'parity/test_schedulers_parity.py'),
-    'published.settings': ('test_published.py', 'parity/test_settings_parity.py', 'parity/test_schedulers_parity.py'),
-    'published.single': ('test_stable_diffusion.py', 'test_folders.py'),
-    'published.steps': ('test_stable_diffusion.py', 'parity/test_pipeline_parity.py'),
-    'published.tensors': ('test_pretrained.py',),
-    'published.tokens': ('test_pretrained.py', 'test_clip.py'),
-    'published.unet': ('test_fill.py', 'test_pretrained.py', 'parity/test_unet_parity.py'),
-    'published.vae': ('test_fill.py', 'test_pretrained.py', 'parity/test_vae_parity.py'),
-    'published.writing': ('test_pretrained.py', 'parity/test_pretrained_parity.py'),
-    'runs': ('test_training.py', 'test_cli.py'),
-    'samplers': ('test_truth.py', 'test_bad_input.py'),
-    'schedules': ('test_truth.py', 'test_bad_input.py', 'test_samplers.py'),
-    'stable_diffusion': ('parity/test_schedulers_parity.py', 'parity/test_pipeline_parity.py'),
-    'text': ('test_tokens.py',),
-    'training': ('test_bad_input.py',),
-}  # fmt: skip
+APART_TESTS = ('test_mutants.py', 'test_house.py', 'test_benchmarks.py', 'test_reliability.py')  # they copy, build or time the repository
 
 
 def modules() -> dict[str, Path]:
     "Every module with code of ours by its name within the package."
     package = ROOT / 'diffbook'
-    files = [p for folder in ('.', 'nets', 'store', 'published') for p in sorted((package / folder).glob('*.py')) if p.name not in APART]
+    files = [p for folder in ('.', 'nets', 'store', 'published', 'cli') for p in sorted((package / folder).glob('*.py')) if p.name not in APART]
     return {'.'.join(p.relative_to(package).with_suffix('').parts): p for p in files}
 
 
-def judges(module: str) -> list[str]:
-    "The tests of a module, those named after it first."
-    own = (f'test_{module.rpartition(".")[2]}.py',)
-    return [f'tests/{name}' for name in dict.fromkeys(own + JUDGES.get(module, ())) if (ROOT / 'tests' / name).exists()]
+def witnesses() -> list[str]:
+    "All tests and chapters that may judge."
+    tests = [p for p in sorted((ROOT / 'tests').rglob('test_*.py')) if p.name not in APART_TESTS]
+    return [str(p.relative_to(ROOT)) for p in (*tests, *sorted((ROOT / 'nbs').glob('*.ipynb')))]
 
 
 def digest(source: str) -> str:
@@ -114,21 +73,24 @@ def cells(source: str) -> list[tuple[int, int, str, str]]:
 class Mirror:
     "A copy of the repository in which one module at a time is changed."
 
-    module: str
+    module: str = ''  # none: nothing is changed
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix='mutants-')))
 
     def __post_init__(self):
-        ignored = shutil.ignore_patterns('.*', '__pycache__', 'out', '_docs', '_proc', 'data', 'zoo')
+        ignored = shutil.ignore_patterns('.*', '__pycache__', 'out', '_docs', '_proc', 'data', 'zoo', 'measured')
         shutil.copytree(ROOT, self.folder, ignore=ignored, symlinks=True, dirs_exist_ok=True)
-        (self.folder / 'diffbook' / 'zoo').symlink_to(ROOT / 'diffbook' / 'zoo')
+        for name in ('zoo', 'measured'):
+            if (ROOT / 'diffbook' / name).is_dir():
+                (self.folder / 'diffbook' / name).symlink_to(ROOT / 'diffbook' / name)
+        if not self.module:
+            return
         self.path = self.folder / modules()[self.module].relative_to(ROOT)
         self.source = self.path.read_text(encoding='utf-8')
         self.chapters = list(dict.fromkeys(chapter for *_, chapter, _ in cells(self.source)))
 
-    def judges(self, change: Change | None) -> list[str]:
-        "The tests, then the chapter whose cell is changed."
-        own = [chapter for a, b, chapter, _ in cells(self.source) if change is None or a <= change.start < b]
-        return judges(self.module) + [f'nbs/{chapter}' for chapter in dict.fromkeys(own)]
+    def chapter(self, change: Change) -> str | None:
+        "The chapter whose cell is changed."
+        return next((f'nbs/{chapter}' for a, b, chapter, _ in cells(self.source) if a <= change.start < b), None)
 
     @contextlib.contextmanager
     def changed(self, change: Change):
@@ -163,15 +125,15 @@ def changed_cell(cell: str, source: str, a: int, b: int, change: Change) -> str:
 
 
 class Watch:
-    "A plugin of pytest: note who calls which functions of the module, how long it takes, and who fails first."
+    "A plugin of pytest: note who calls which functions of the package, how long it takes, and who fails first; or choose who runs."
 
-    def __init__(self, path: Path, known: dict | None = None, reach: tuple[int, int] | None = None):
-        self.path, self.known, self.reach = str(path), known, reach
-        self.seconds, self.lines, self.failed, self.who = {}, {}, None, ''
+    def __init__(self, package: Path, wanted: dict[str, float] | None = None):
+        self.package, self.wanted = f'{package}{os.sep}', wanted
+        self.seconds, self.lines, self.failed, self.who = {}, {}, [], ''
 
     def trace(self, frame, event, arg):
-        if frame.f_code.co_filename == self.path:
-            self.lines.setdefault(self.who, set()).add(frame.f_code.co_firstlineno)
+        if (name := frame.f_code.co_filename).startswith(self.package):
+            self.lines.setdefault(self.who, {}).setdefault(name[len(self.package) :], set()).add(frame.f_code.co_firstlineno)
 
     def pytest_pycollect_makemodule(self, module_path):
         self.who = str(module_path.relative_to(Path.cwd()))
@@ -186,27 +148,20 @@ class Watch:
         self.who = item.nodeid.partition('::')[0]
 
     def pytest_collection_modifyitems(self, config, items):
-        if self.known is None:
+        if self.wanted is None:
             return
-        wanted = [item for item in items if self.reaches(item.nodeid)]
+        wanted = [item for item in items if item.nodeid in self.wanted]
         config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-        items[:] = sorted(wanted, key=lambda item: self.known['seconds'].get(item.nodeid, 0))
-
-    def reaches(self, node: str) -> bool:
-        "Whether a test called the changed function; all do if it is no function, and those not seen before."
-        if self.reach is None or node not in self.known['seconds'] or node.startswith('nbs/'):
-            return True
-        lines = {*self.known['lines'].get(node, ()), *self.known['lines'].get(node.partition('::')[0], ())}
-        return node in self.known['apart'] or any(self.reach[0] <= line <= self.reach[1] for line in lines)
+        items[:] = sorted(wanted, key=lambda item: self.wanted[item.nodeid])
 
     def pytest_runtest_logreport(self, report):
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
-        if report.failed and self.failed is None:
-            self.failed = report.nodeid
+        if report.failed:
+            self.failed.append(report.nodeid)
 
     def pytest_collectreport(self, report):
-        if report.failed and self.failed is None:
-            self.failed = report.nodeid
+        if report.failed:
+            self.failed.append(report.nodeid)
 
 
 def run_judges(folder: Path, names: list[str], watch: Watch, fresh: bool) -> None:
@@ -230,16 +185,14 @@ def run_judges(folder: Path, names: list[str], watch: Watch, fresh: bool) -> Non
         sys.addaudithook(lambda event, _: apart.add(watch.who) if event in ('subprocess.Popen', 'os.fork', 'os.posix_spawn') else None)
     code = 0
     for name in names:
-        if watch.known and not any(watch.reaches(node) for node in watch.known['seconds'] if node.partition('::')[0] == name):
-            continue
-        if fresh and name.endswith('.py'):
+        if fresh:
             sys.settrace(watch.trace)
-        code = int(pytest.main(['-x', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-W', 'ignore::pytest.PytestAssertRewriteWarning', '--tb=short', name], plugins=[watch]))
+        code = int(pytest.main([*([] if fresh else ['-x']), '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-W', 'ignore::pytest.PytestAssertRewriteWarning', '--tb=short', name], plugins=[watch]))
         sys.settrace(None)
         if code not in (0, 5):  # 5: none was chosen
             break
-    said = {'code': 0 if code == 5 else code, 'failed': watch.failed, 'seconds': watch.seconds}
-    said |= {'lines': {who: sorted(lines) for who, lines in watch.lines.items()}, 'apart': sorted(apart)}
+    said = {'code': 0 if code == 5 else code, 'failed': watch.failed, 'seconds': watch.seconds, 'apart': sorted(apart)}
+    said |= {'lines': {who: {name: sorted(lines) for name, lines in where.items()} for who, where in watch.lines.items()}}
     (folder / 'seen.json').write_text(json.dumps(said))
 
 
@@ -262,13 +215,13 @@ def in_child(limit: float, folder: Path, *args) -> dict:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return {'code': -1, 'failed': f'longer than {limit:.0f} s'}
+            return {'code': -1, 'failed': [f'longer than {limit:.0f} s']}
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):  # what a test left running
         os.killpg(child, signal.SIGKILL)
     if (folder / 'seen.json').exists():
         return json.loads((folder / 'seen.json').read_text())
-    return {'code': 70, 'failed': f'ended with {os.waitstatus_to_exitcode(done[1])}'}
+    return {'code': 70, 'failed': [f'ended with {os.waitstatus_to_exitcode(done[1])}']}
 
 
 def warm(names: list[str]) -> None:
@@ -279,6 +232,65 @@ def warm(names: list[str]) -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     sys.modules['torch'].set_num_threads(1)
+
+
+@dataclass
+class Reach:
+    "Who calls which functions of the package: every test and chapter is watched once, and what was seen is kept in a file."
+
+    path: Path
+    seen: dict[str, dict] = field(default_factory=dict)  # file of tests -> its key, seconds, lines, who starts processes
+
+    def look(self, limit: float) -> None:
+        "Watch the files that are new or changed, or all if the package changed."
+        from tqdm import tqdm
+
+        kept = json.loads(self.path.read_text(encoding='utf-8')) if self.path.exists() else {}
+        package = ''.join(digest(path.read_text(encoding='utf-8')) for path in modules().values())
+        keys = {name: digest(package + (ROOT / name).read_text(encoding='utf-8')) for name in witnesses()}
+        self.seen = {name: kept[name] for name, key in keys.items() if kept.get(name, {}).get('key') == key}
+        todo = [name for name in keys if name not in self.seen]
+        if not todo:
+            return
+        warm(todo)
+        mirror = Mirror()
+        try:
+            for name in tqdm(todo, desc='who calls what', unit='file', disable=False):
+                begun = time.monotonic()
+                found = in_child(limit, mirror.folder, [name], Watch(mirror.folder / 'diffbook'), True)
+                if found['failed']:
+                    print(f'{name} fails without a change and does not judge: {", ".join(found["failed"][:5])}', file=sys.stderr)
+                self.seen[name] = {'key': keys[name], 'wall': round(time.monotonic() - begun, 2)} | {k: found.get(k, {}) for k in ('seconds', 'lines', 'apart')} | {'failed': found['failed']}
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                part = self.path.with_name(f'.{self.path.name}.{os.getpid()}.tmp')
+                part.write_text(json.dumps(self.seen), encoding='utf-8')
+                os.replace(part, self.path)
+        finally:
+            shutil.rmtree(mirror.folder)
+
+    def judges(self, module: str, span: tuple[int, int] | None, chapter: str | None, budget: float) -> tuple[dict[str, dict[str, float]], int]:
+        "By file, the tests that reach a function of a module, or any line of it if there is no span, with their seconds; and how many were left out."
+        place = os.path.join(*module.split('.')) + '.py'
+        word, reached = module.rpartition('.')[2], []
+        for name, part in self.seen.items():
+            own = name == chapter or Path(name).stem == f'test_{word}'
+            for node, seconds in part['seconds'].items():
+                if node in part['failed']:
+                    continue
+                lines = {line for who in (node, name) for line in part['lines'].get(who, {}).get(place, ())}
+                hit = lines if span is None else {line for line in lines if span[0] <= line <= span[1]}
+                hidden = node in part['apart'] and (own or place in part['lines'].get(node, {}))  # its processes may call it
+                if hit or hidden or name == chapter:
+                    reached.append((not (name == chapter), seconds, node, name))
+        chosen: dict[str, dict[str, float]] = {}
+        spent, left = 0.0, 0
+        for _, seconds, node, name in sorted(reached):
+            if spent + seconds > budget and chosen:
+                left += 1
+                continue
+            spent += seconds
+            chosen.setdefault(name, {})[node] = seconds
+        return dict(sorted(chosen.items(), key=lambda item: sum(item[1].values()))), left
 
 
 @cache
@@ -310,7 +322,7 @@ def write_results(report: dict, path: Path) -> None:
     os.replace(part, path)
 
 
-def judge(module: str, n: int, seed: int, limit: float, before: dict | None = None, again: bool = False, keep=lambda part: None) -> dict:
+def judge(module: str, n: int, seed: int, limit: float, reach: Reach, before: dict | None = None, again: bool = False, budget: float = 120.0, keep=lambda part: None) -> dict:
     "Try changes of one module, those of an earlier run of this seed and source left out; `keep` is called after each."
     from tqdm import tqdm
 
@@ -321,7 +333,7 @@ def judge(module: str, n: int, seed: int, limit: float, before: dict | None = No
         if again and before is None:
             return {}
         same = before and (again or before['seed'] == seed)
-        part = {'digest': digest(mirror.source), 'seed': before['seed'] if again else seed, 'judges': mirror.judges(None), 'mutants': before['mutants'] if same else []}
+        part = {'digest': digest(mirror.source), 'seed': before['seed'] if again else seed, 'mutants': before['mutants'] if same else []}
         wanted = list(draw(mirror.source, f'{part["seed"]} {module}') if n == 0 else islice(draw(mirror.source, f'{part["seed"]} {module}'), max(n, again * len(part['mutants']))))
         known = {(m['line'], m['operator'], m['old'], m['new']): m for m in part['mutants']}
         todo = []
@@ -330,23 +342,18 @@ def judge(module: str, n: int, seed: int, limit: float, before: dict | None = No
             seen = known.get((change.line, change.operator, old, new))
             if (seen is None and not again) or (seen is not None and again and seen['verdict'] == 'survived'):
                 todo.append((change, old, new))
-        if not todo:
-            return part
-        names = mirror.judges(None)
-        warm(names)
-        begun = time.monotonic()
-        base = in_child(40 * limit, mirror.folder, names, Watch(mirror.path), True)
-        if base['code']:
-            log = (mirror.folder / 'log').read_text(errors='replace')[-3000:]
-            raise RuntimeError(f'a judge of {module} fails without a change ({base["failed"]}):\n{log}')
-        limit = max(limit, 3 * (time.monotonic() - begun))
         bar = tqdm(todo, desc=module, unit='change', disable=False)
         for change, old, new in bar:
-            reach = next((f for f in functions(mirror.source) if f[0] <= change.line <= f[1]), None)
+            span = next((f for f in functions(mirror.source) if f[0] <= change.line <= f[1]), None)
+            chosen, left = reach.judges(module, span, mirror.chapter(change), budget)
+            wanted_nodes = {node: seconds for nodes in chosen.values() for node, seconds in nodes.items()}
+            warm(list(chosen))
             with mirror.changed(change):
-                seen = in_child(limit, mirror.folder, mirror.judges(change), Watch(mirror.path, base, reach), False)
+                patience = max(limit, 3 * sum(reach.seen[name]['wall'] for name in chosen))
+                seen = in_child(patience, mirror.folder, list(chosen), Watch(mirror.folder / 'diffbook', wanted_nodes), False)
             verdict = 'hung' if seen['code'] == -1 else 'killed' if seen['code'] else 'survived'
-            one = {'line': change.line, 'operator': change.operator, 'old': old, 'new': new, 'verdict': verdict, 'by': seen['failed']}
+            one = {'line': change.line, 'operator': change.operator, 'old': old, 'new': new, 'verdict': verdict, 'by': (seen['failed'] or [None])[0]}
+            one |= {'judges': len(wanted_nodes), 'left out': left} if verdict == 'survived' else {}
             part['mutants'] = [m for m in part['mutants'] if (m['line'], m['operator'], m['old'], m['new']) != (change.line, change.operator, old, new)] + [one]
             bar.set_postfix({k: v for k, v in summary(module, part).items() if k in ('tried', 'noticed')})
             keep(part)
@@ -377,7 +384,10 @@ def show(report: dict) -> None:
 def g13(short: bool, seed: int) -> dict:
     "Make each mistake of the museum in a copy of the library and run the test that is named beside it. For random changes of every module, one place at a time, read the result file of `python -m benchmarks.mutants --all` (the nightly run: other changes every night); the short form judges two of the ledger."
     seeded = count_tests('tests/test_mutants.py', 'killed and (noise or sign)' if short else 'test_mutant_is_killed')
-    total = overall({'ledger': judge('ledger', 2, seed, 60)} if short else read_results())
+    if short:
+        reach = Reach(REACH)
+        reach.look(2400)
+    total = overall({'ledger': judge('ledger', 2, seed, 60, reach)} if short else read_results())
     return {
         'figure': f'{seeded["figure"]} seeded, {total["noticed"]} of {total["tried"]} drawn', 'met': seeded['met'] and total['noticed'] >= 0.9 * total['tried'] > 0,
         'n': seeded['n'] + total['tried'], 'seeded': seeded, 'drawn': total,
@@ -394,6 +404,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--again', action='store_true', help='judge the survivors of the result file once more')
     parser.add_argument('--least', type=float, help='end with 1 if a smaller share of all is noticed')
     parser.add_argument('--limit', type=float, default=60, help='seconds until a change counts as hanging, at least')
+    parser.add_argument('--budget', type=float, default=120, help='seconds of tests that a change is shown to, at most')
+    parser.add_argument('--reach', type=Path, default=REACH, help='the file that keeps who calls what')
     parser.add_argument('--out', type=Path, default=RESULTS, help='the result file, which is read and gone on with')
     parser.add_argument('--show', action='store_true', help='print the result file and run nothing')
     a = parser.parse_args(argv)
@@ -406,10 +418,12 @@ def main(argv: list[str] | None = None) -> int:
     chosen, wrong = chosen[k - 1 :: parts], []
     import conftest  # noqa: F401  the quiet surroundings of the tests, and where data lies
 
+    reach = Reach(a.reach)
+    reach.look(40 * a.limit)
     for module in chosen:
         keep = lambda part, module=module: write_results(report | {module: part}, a.out)  # noqa: E731
         try:
-            if part := judge(module, a.n, a.seed, a.limit, report.get(module), a.again, keep):
+            if part := judge(module, a.n, a.seed, a.limit, reach, report.get(module), a.again, a.budget, keep):
                 report[module] = part
                 write_results(report, a.out)
         except (RuntimeError, ValueError) as error:  # the other modules are judged all the same

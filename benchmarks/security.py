@@ -344,7 +344,7 @@ def s4(short: bool) -> dict:
     each is read by the same function under the same limits in a forked child, and two go through the command line."""
     import torch
 
-    from diffbook import convert
+    from diffbook.store import convert
 
     good, wrong = 0, []
     with tempfile.TemporaryDirectory() as place, inside(place) as home:
@@ -448,26 +448,26 @@ def s5(short: bool) -> dict:
     """Fetch a file of known length and digest from servers on this machine that send other bytes, too few, too many, without
     end, slowly or not at all, lead on to http, ftp or a file, answer with a page or a bomb or with no HTTP: an error that says so
     within 5 s, and nothing left on the disk. The patience of 30 s is set to 0.3 s. The same code takes the file from a good server."""
-    from diffbook import data
+    from diffbook.store import downloads, sets
 
     good, wrong = 0, []
     name = 'a.bin'
-    with fuzz.swapped(data, '_PATIENCE', 0.3), quiet():
+    with fuzz.swapped(downloads, 'PATIENCE', 0.3), quiet():
         for title, behave in SERVERS.items():
             with tempfile.TemporaryDirectory() as place, server(behave) as url:
-                entry = data.Source('here', (url,), {name: (len(BODY), hashlib.sha256(BODY).hexdigest())}, ())
-                with swapped_item(data.SOURCES, 'here', entry):
+                entry = sets.Source('here', (url,), {name: (len(BODY), hashlib.sha256(BODY).hexdigest())}, ())
+                with swapped_item(sets.SOURCES, 'here', entry):
                     begin = time.monotonic()
-                    said = refusal(lambda: data.fetch_data('here', place) and {})  # noqa: B023
+                    said = refusal(lambda: sets.fetch_data('here', place) and {})  # noqa: B023
                     seconds = time.monotonic() - begin
                 left = list(Path(place).rglob('*'))
                 ok = 'error' in said and not left and seconds < 20
                 good += ok
                 wrong += [] if ok else [f'{title}: {said} {left} {seconds:.1f} s']
         with tempfile.TemporaryDirectory() as place, server(lambda h: send(h, 200, BODY)) as url:
-            entry = data.Source('here', (url,), {name: (len(BODY), hashlib.sha256(BODY).hexdigest())}, ())
-            with swapped_item(data.SOURCES, 'here', entry):
-                took = (data.fetch_data('here', place) / name).read_bytes() == BODY
+            entry = sets.Source('here', (url,), {name: (len(BODY), hashlib.sha256(BODY).hexdigest())}, ())
+            with swapped_item(sets.SOURCES, 'here', entry):
+                took = (sets.fetch_data('here', place) / name).read_bytes() == BODY
     return count(good, len(SERVERS), wrong=wrong, good_one=took) | ({} if took else {'met': False})
 
 
@@ -507,8 +507,7 @@ def no_exif() -> bool:
     import numpy
     from PIL import Image
 
-    from diffbook.data import read_image
-    from diffbook.plots import save_images
+    from diffbook.data import read_image, save_images
 
     with tempfile.TemporaryDirectory() as place:
         exif = Image.Exif()
@@ -542,7 +541,7 @@ import pkgutil, importlib, pathlib, tempfile, os, runpy
 os.chdir(tempfile.mkdtemp())
 import diffbook
 for module in pkgutil.walk_packages(diffbook.__path__, 'diffbook.'):
-    if module.name not in ('diffbook.demo', 'diffbook.convert') and '.exercises.' not in module.name:
+    if module.name not in ('diffbook.demo', 'diffbook.convert', 'diffbook.store.convert') and '.exercises.' not in module.name:
         importlib.import_module(module.name)
 from diffbook import cli
 def ask(*argv):

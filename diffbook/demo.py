@@ -113,8 +113,8 @@ def main(argv: list[str] | None = None) -> None:
     print('Drawing 20,000 captioned shapes and training a network on them ...', flush=True)
     import torch
 
-    from diffbook.data import to_model
-    from diffbook.plots import lines, save, save_images
+    from diffbook.data import save_images, to_model
+    from diffbook.plots import lines, save
     from diffbook.recipes import single_shapes
     from diffbook.training import save as save_model
     from diffbook.training import write_file

@@ -112,10 +112,8 @@ def inpaint(
 # %% ../nbs/45_editing.ipynb #renoise
 def renoise(schedule: Schedule, x: Data, s: Tensor, t: Tensor, noise: NoiseFn = seeded_noise(0, 'renoise')) -> Data:
     "Go back up: draw x_t from q(x_t | x_s), for `t` noisier than `s`."
-    scale = schedule.alpha(t) / schedule.alpha(s)
-    kept = scale * schedule.sigma(s) / schedule.sigma(t)
-    std = schedule.sigma(t) * torch.sqrt((1 - kept) * (1 + kept))  # no difference of squares
-    return match_dims(scale, x) * x + match_dims(std, x) * noise(x, t)
+    scale, std = (match_dims(c, x) for c in schedule.transition(s, t))
+    return scale * x + std * noise(x, t)
 
 # %% ../nbs/45_editing.ipynb #resampling
 def resampling(

@@ -10,15 +10,16 @@ __all__ = ['Weight', 'scaled_time', 'quarter_log_noise', 'table_index', 'unit_in
 # %% ../nbs/21_losses.ipynb #imports
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #imports-own
-from .core import Cond, Data, Rows, Time, as_time, draw_rows, match_dims, register
+from .core import Cond, Data, Rows, Time, as_time, draw_rows, match_dims, positive, register
 from .elbo import beta_variance, posterior_variance
-from .predictions import Prediction, check_prediction, determinant, predict_eps, skip_out, solve_x0, target
+from .predictions import Prediction, check_solvable, determinant, predict_eps, skip_out, solve_x0, target
 from .schedules import DiscreteSchedule, Schedule
 
 # %% ../nbs/21_losses.ipynb #noise-input
@@ -41,13 +42,14 @@ def table_index(schedule: Schedule, t: Time) -> Tensor:
 
 # %% ../nbs/21_losses.ipynb #input-scale
 @register
+@dataclass(frozen=True)
 class unit_input:
     "Scale the input to unit variance for data of standard deviation `sigma_data` (Karras et al. 2022, c_in)."
 
-    def __init__(self, sigma_data: float = 0.5):
-        if not sigma_data > 0:
-            raise ValueError(f'sigma_data is {sigma_data}, expected a positive number')
-        self.sigma_data = sigma_data
+    sigma_data: float = 0.5  # standard deviation of the data
+
+    def __post_init__(self) -> None:
+        positive('sigma_data', self.sigma_data)
 
     def __call__(self, schedule: Schedule, t: Time) -> Tensor:
         return torch.rsqrt((schedule.alpha(t) * self.sigma_data) ** 2 + schedule.sigma(t) ** 2)
@@ -68,7 +70,7 @@ class Denoiser(nn.Module):
         variance: Callable[[Schedule, Tensor, Tensor, Tensor], Tensor] | None = None,  # reads the second half of an answer with twice the channels
     ):
         super().__init__()
-        check_prediction(prediction, schedule)  # refuses one that cannot start a sampler, or that a sampler would fall over
+        check_solvable(prediction, schedule)  # refuses one that cannot start a sampler, or that a sampler would fall over
         self.net, self.schedule, self.prediction = net, schedule, prediction
         self.noise_input, self.input_scale, self.variance = noise_input, input_scale, variance
 
@@ -184,8 +186,7 @@ def vdm_weight(schedule: Schedule, t: Time) -> Tensor:
 # %% ../nbs/21_losses.ipynb #min-snr-code
 def min_snr(schedule: Schedule, t: Time, gamma: float = 5.0) -> Tensor:
     "Give the signal-to-noise ratio, capped, as a weight on the error of x0 (Hang et al. 2023)."
-    if not gamma > 0:
-        raise ValueError(f'gamma is {gamma}, expected a positive number')
+    positive('gamma', gamma)
     return torch.exp(schedule.log_snr(t)).clamp(max=gamma)
 
 # %% ../nbs/21_losses.ipynb #clipped-code

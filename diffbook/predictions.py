@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Prediction', 'predict_eps', 'predict_x0', 'predict_v', 'predict_score', 'predict_velocity', 'predict_edm', 'target',
-           'determinant', 'skip_out', 'solve_x0', 'check_prediction']
+           'determinant', 'skip_out', 'solve_x0', 'check_solvable']
 
 # %% ../nbs/20_predictions.ipynb #imports
 from collections.abc import Callable
@@ -14,8 +14,12 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/20_predictions.ipynb #imports-own
-from .core import Data, Time, as_time, match_dims, register
+from .core import Data, Time, as_time, match_dims, positive, register, same_shape
 from .schedules import Schedule
+
+# %% ../nbs/20_predictions.ipynb #moved
+from .moved import moved
+__getattr__ = moved(__name__, {'diffbook.conform': 'check_prediction'})
 
 # %% ../nbs/20_predictions.ipynb #prediction
 Prediction = Callable[[Schedule, Tensor], tuple[Tensor, Tensor]]  # (schedule, t) -> (a, b): the target is a x0 + b eps
@@ -62,8 +66,7 @@ class predict_edm:
     sigma_data: float = 0.5  # standard deviation of the data
 
     def __post_init__(self) -> None:
-        if not self.sigma_data > 0:
-            raise ValueError(f'sigma_data is {self.sigma_data}, expected a positive number')
+        positive('sigma_data', self.sigma_data)
 
     def __call__(self, schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -79,8 +82,7 @@ def target(
     t: Time,  # time
 ) -> Data:  # a x0 + b eps
     "Give what the network should have said."
-    if eps.shape != x0.shape:
-        raise ValueError(f'eps has shape {tuple(eps.shape)}, expected that of x0, {tuple(x0.shape)}')
+    same_shape(eps=eps, x0=x0)
     a, b = prediction(schedule, t)
     return match_dims(a, x0) * x0 + match_dims(b, x0) * eps
 
@@ -101,8 +103,8 @@ def skip_out(
     t: Time,  # time
 ) -> tuple[Tensor, Tensor]:  # c_skip and c_out in x0 = c_skip x_t + c_out y
     "Give the two numbers that turn x_t and the network's answer into x0 (named as in Karras et al. 2022)."
-    alpha, sigma, b = schedule.alpha(t), schedule.sigma(t), prediction(schedule, t)[1]
-    scale, clean = determinant(prediction, schedule, t), sigma == 0
+    (a, b), alpha, sigma = prediction(schedule, t), schedule.alpha(t), schedule.sigma(t)
+    scale, clean = alpha * b - sigma * a, sigma == 0
     skip, out = torch.where(clean, 1 / alpha, b / scale), torch.where(clean, 0.0, -sigma / scale)
     if skip.device.type == 'cpu' and not (known := torch.isfinite(skip) & torch.isfinite(out)).all():
         bad = as_time(t).expand(known.shape)[~known].reshape(-1)[0].item()
@@ -118,15 +120,14 @@ def solve_x0(
     t: Time,  # time
 ) -> Data:  # x0 = (b x_t - sigma y) / (alpha b - sigma a)
     "Solve the two linear equations of a prediction for the clean data."
-    if y.shape != x.shape:
-        raise ValueError(f'y has shape {tuple(y.shape)}, expected that of x, {tuple(x.shape)}')
+    same_shape(y=y, x=x)
     skip, out = skip_out(prediction, schedule, t)
     skip, out = match_dims(skip, x), match_dims(out, x)
     return skip * x + torch.where(out == 0, 0.0, out * y)  # where x is data, nothing counts that was said, not even nan
 
 # %% ../nbs/20_predictions.ipynb #check-prediction
-def check_prediction(
-    prediction: Prediction,  # yours
+def check_solvable(
+    prediction: Prediction,  # the pair (a, b)
     schedule: Schedule,  # alpha and sigma
     n: int = 256,  # times to look at
 ) -> None:  # silent when all is well

@@ -17,12 +17,13 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
+from .core import whole
 from .losses import Denoiser, table_index
 from .nets.clip import CLIP, ImageTower, TextTower
 from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps
-from .samplers import Solver, positive
+from .samplers import Solver
 from .schedules import DiscreteSchedule
 from .text import Tokenizer
 
@@ -178,7 +179,7 @@ def unit(self: NoisePlan) -> bool:
 def times(self: NoisePlan, n: int) -> Tensor:  # (n + 1,) falling times
     "Give the times that n steps visit; warn where the first is far from noise."
     T = len(self.schedule.betas)
-    if not self.halves < positive(n) <= T - self.spare:
+    if not self.halves < whole('n', n) <= T - self.spare:
         raise ValueError(f'n is {n}, expected {f"more than {self.halves} and " * (self.halves > 0)}at most {T - self.spare} steps')
     t = scheduler.placed(self, _spaced(self, T, n))
     scheduler.check_start(self, t[0], n)

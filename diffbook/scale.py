@@ -26,9 +26,12 @@ from torch import Tensor, nn
 
 # %% ../nbs/26_scale.ipynb #imports-own
 from .core import generator, map_batch
-from .data import Column, Dataset, Shards, check_caption, read_image
+from .data import Dataset, read_image
+from .store.captions import check_caption
 from .store.files import parse_json
-from .store.pictures import SUFFIXES, UNREAD, is_hidden
+from .store.folders import is_hidden
+from .store.pictures import SUFFIXES, UNREAD
+from .store.shards import Column, Shards
 from .training import LossFn, Team
 
 if TYPE_CHECKING:

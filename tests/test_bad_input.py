@@ -23,7 +23,7 @@ import diffbook.schedules as schedules
 from diffbook import cli, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import Cond, build, describe, generator, match_dims, noise
-from diffbook.data import Dataset, batches, fetch_data, from_model, load_data, read_folder, read_idx, to_model
+from diffbook.data import Dataset, batches, fetch_data, from_model, load_data, read_folder, to_model
 from diffbook.elbo import elbo_terms
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
 from diffbook.exercise import grade as check_exercise
@@ -39,6 +39,7 @@ from diffbook.published import unet
 from diffbook.recognise import caption_agrees, read_caption, read_shapes
 from diffbook.samplers import ddim, heun, sample, trailing_times, uniform_times
 from diffbook.shapes import draw_shapes, draw_split, scene_split
+from diffbook.store.sets import read_idx
 from diffbook.text import Tokenizer
 from diffbook.training import EMA, Trainer, load, pick_device, save
 

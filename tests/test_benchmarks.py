@@ -175,14 +175,6 @@ def test_a_change_knows_its_lines_and_comes_in_the_order_of_its_seed():
     assert ('1 < 2)', '1 <= 2)') in drawn[0] and ('y = f(a,\n          1 < 2)', 'y = (a)') in drawn[0]
 
 
-def test_every_module_has_judges():
-    "A new module is judged by tests/test_<module>.py; if it has none, say in JUDGES who notices."
-    assert [module for module in mutants.modules() if not mutants.judges(module)] == []
-    assert [module for module in mutants.JUDGES if module not in mutants.modules()] == []
-    named = {f'tests/{name}' for names in mutants.JUDGES.values() for name in names}
-    assert [name for name in sorted(named) if not (mutants.ROOT / name).exists()] == []
-
-
 @pytest.mark.parametrize('module', mutants.modules())
 def test_a_cell_is_changed_as_its_module(module):
     "The first and the last change of each piece of the module reach the cell that it came from."
@@ -221,8 +213,10 @@ def small(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='judges run in forked processes')
 def test_who_is_noticed_who_lives_and_who_hangs(small, tmp_path):
-    kept = []
-    found = mutants.judge('half', 0, 0, 1.0, keep=lambda part: kept.append(len(part['mutants'])))
+    kept, reach = [], mutants.Reach(tmp_path / 'reach.json')
+    reach.look(60)
+    assert list(reach.seen) == ['tests/test_half.py'] and reach.judges('half', (1, 2), None, 9)[0].keys() == {'tests/test_half.py'}
+    found = mutants.judge('half', 0, 0, 1.0, reach, keep=lambda part: kept.append(len(part['mutants'])))
     verdicts = {m['new']: (m['verdict'], m['by']) for m in found['mutants']}
     assert verdicts['return x * 2'] == ('killed', 'tests/test_half.py::test_half')
     assert verdicts['return x - y'] == ('survived', None), 'nobody calls it'
@@ -232,9 +226,10 @@ def test_who_is_noticed_who_lives_and_who_hangs(small, tmp_path):
 
     before = found | {'mutants': found['mutants'][1:]}  # stopped after some: it goes on with the others
     rest = []
-    assert len(mutants.judge('half', 0, 0, 1.0, before, keep=rest.append)['mutants']) == len(verdicts) and len(rest) == 1
+    assert len(mutants.judge('half', 0, 0, 1.0, reach, before, keep=rest.append)['mutants']) == len(verdicts) and len(rest) == 1
     (small / 'tests' / 'test_half.py').write_text(SMALL['tests/test_half.py'] + '\ndef test_one_more():\n    from diffbook import half\n    half.y = 1\n    assert half.unused(2) == 3\n')
-    again = mutants.judge('half', 0, 0, 1.0, found, again=True)
+    reach.look(60)
+    again = mutants.judge('half', 0, 0, 1.0, reach, found, again=True)
     assert {m['new']: m['verdict'] for m in again['mutants']}['return x - y'] == 'killed', 'a new test notices'
 
     (small / 'diffbook' / 'half.py').write_text(SMALL['diffbook/half.py'] + '\n')

@@ -7,6 +7,7 @@ import torch
 from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS, inner_times
 from torch.testing import assert_close
 
+from diffbook.conform import check_manners
 from diffbook.core import Cond, Noise, generator, noise, seeded_noise
 from diffbook.editing import (
     as_mask,
@@ -26,7 +27,7 @@ from diffbook.guidance import langevin
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
-from diffbook.samplers import ancestral, check_manners, ddim, equip, heun, karras_times, sample, uniform_times
+from diffbook.samplers import ancestral, ddim, equip, heun, karras_times, sample, uniform_times
 from diffbook.schedules import CosineSchedule, LinearBetaSchedule
 
 ALL = SOLVERS | STOCHASTIC_SOLVERS

@@ -13,6 +13,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import ndtri
 from torch.testing import assert_close
 
+from diffbook.conform import check_denoiser
 from diffbook.core import Cond, Noise, noise
 from diffbook.exact import GaussianMixture
 from diffbook.guidance import (
@@ -36,7 +37,7 @@ from diffbook.guidance import (
     within,
 )
 from diffbook.predictions import predict_v, skip_out, solve_x0, target
-from diffbook.samplers import ancestral, check_denoiser, ddim, equip, euler, heun, karras_times, sample, uniform_times
+from diffbook.samplers import ancestral, ddim, equip, euler, heun, karras_times, sample, uniform_times
 from diffbook.schedules import CosineSchedule, KarrasSchedule, LinearBetaSchedule
 
 VP, COSINE = LinearBetaSchedule(), CosineSchedule()

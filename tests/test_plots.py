@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from diffbook.plots import histogram, images, lines, montage, panels, save, save_images
+from diffbook.data import save_images
+from diffbook.plots import histogram, images, lines, montage, panels, save
 
 
 def test_a_saved_grid_holds_every_pixel(tmp_path):

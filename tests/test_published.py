@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 
+from diffbook.conform import check_schedule
 from diffbook.pretrained import load_schedule
 from diffbook.published.scheduler import FAMILIES, LogRatioTable, RatioTable, plan_config
 from diffbook.published.settings import ELSEWHERE, SCHEDULERS, SETTINGS, UNREAD
-from diffbook.schedules import DiscreteSchedule, check_schedule, scaled_linear_betas
+from diffbook.schedules import DiscreteSchedule, scaled_linear_betas
 
 
 def test_every_verdict_is_one_of_three():

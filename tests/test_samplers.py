@@ -1,5 +1,6 @@
 """Samplers: grids on every schedule, errors at the edge, and conformance functions that reject what is broken."""
 
+import math
 from fractions import Fraction
 from functools import partial, wraps
 
@@ -9,12 +10,11 @@ import torch
 from helpers import SCHEDULES, SOLVERS, STOCHASTIC_SOLVERS
 from torch.testing import assert_close
 
-from diffbook.core import Cond, Noise, noise, seeded_noise
+from diffbook.core import Cond, Noise, noise
 from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.samplers import (
     ancestral,
-    check_denoiser,
-    check_solver,
+    churn,
     clip_x0,
     ddim,
     equip,
@@ -22,10 +22,11 @@ from diffbook.samplers import (
     forked,
     heun,
     karras_times,
-    positive,
     sample,
+    snr_times,
     trailing_times,
     uniform_times,
+    walk,
 )
 from diffbook.schedules import (
     CosineSchedule,
@@ -48,7 +49,7 @@ TABLE = DiscreteSchedule(linear_betas())
 def test_grids_fall_from_t_max_to_t_min(name, n):
     "Every grid has n steps, none of them empty, and starts and ends exactly where the schedule does."
     schedule = SCHEDULES[name]
-    for grid in [uniform_times, karras_times] + [trailing_times] * (schedule.t_max - schedule.t_min >= 50):
+    for grid in [uniform_times, karras_times, snr_times] + [trailing_times] * (schedule.t_max - schedule.t_min >= 50):
         times = grid(schedule, n)
         assert times.shape == (n + 1,) and times.dtype == torch.float64
         assert times[0] == schedule.t_max and times[-1] == schedule.t_min
@@ -91,8 +92,21 @@ def test_karras_is_the_published_formula_on_every_schedule(rho):
         assert_close(got[: last + 1], torch.tensor(want, dtype=torch.float64), rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_even_steps_of_the_log_snr(name):
+    "Between two values all steps are one; from noise to data all inner steps are, and the ends are those of the schedule."
+    schedule = SCHEDULES[name]
+    low, high = (float(schedule.log_snr(helpers.inner_times(schedule, 9)[i])) for i in (6, 3))
+    close = schedule.log_snr(snr_times(schedule, 6, (low, high)))
+    assert_close(close, low + (high - low) / 6 * torch.arange(7).double(), rtol=1e-6, atol=1e-6)
+    times = snr_times(schedule, 9)
+    assert times.shape == (10,) and times[0] == schedule.t_max and times[-1] == schedule.t_min and (times.diff() < 0).all()
+    steps = schedule.log_snr(times[1:-1]).diff()
+    assert_close(steps, steps[:1].expand(7), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize('n', (1, 2, 3, 7, 10, 30, 49, 50))
-@pytest.mark.parametrize('grid', (uniform_times, trailing_times, karras_times))
+@pytest.mark.parametrize('grid', (uniform_times, trailing_times, karras_times, snr_times))
 @pytest.mark.parametrize('name', [name for name, schedule in SCHEDULES.items() if isinstance(schedule, DiscreteSchedule)])
 def test_no_grid_asks_below_the_first_row_of_a_table(name, grid, n):
     "A network was trained at t = 1, ..., T; only the end, where nobody is asked, is 0."
@@ -171,8 +185,24 @@ def test_equip_reaches_through_wrappers(wrap):
         return ddim(schedule, denoise, x, t, s, cond)
 
     past = []
-    list(sample(LAW.denoise(COSINE), COSINE, x, uniform_times(COSINE, 4), equip(wrap(remembers), past=past, noise=Noise(1))))
+    list(walk(LAW.denoise(COSINE), partial(equip(wrap(remembers), past=past, noise=Noise(1)), COSINE), x, uniform_times(COSINE, 4)))
     assert past == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_each_walk_has_a_memory_of_its_own():
+    "Two walks side by side do not meet in it, nor does one see what an earlier one kept or what a solver was made with."
+    seen, mine = [], [-1.0]
+
+    def remembers(schedule, denoise, x, t, s, cond=None, *, past=()):
+        seen.append(list(past))
+        past.append(float(t))
+        return ddim(schedule, denoise, x, t, s, cond)
+
+    solver = partial(remembers, past=mine)
+    a, b = (sample(LAW.denoise(COSINE), COSINE, torch.zeros(1, 1).double(), uniform_times(COSINE, 3), solver) for _ in range(2))
+    for _ in zip(a, b):
+        pass
+    assert seen == [[], [], [1.0], [1.0], [1.0, pytest.approx(2 / 3)], [1.0, pytest.approx(2 / 3)]] and mine == [-1.0]
 
 
 @pytest.mark.parametrize('name', ALL)
@@ -260,6 +290,58 @@ def test_noise_goes_on_over_the_borders_of_batches(name):
     assert len(torch.cat(drawn).unique()) == 5 * 128
 
 
+# Churn
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_churn_raises_the_level_and_keeps_the_law(name):
+    "What the solver gets has the variance of the level (1 + gamma) sigma / alpha, or of t_max; outside low and high nothing happens."
+    schedule, law = SCHEDULES[name], GaussianMixture([1.0], [[0.3]], [[[0.49]]])
+    for t in (*helpers.inner_times(schedule, 5), torch.tensor(schedule.t_max).double()):
+        got = []
+        step = lambda schedule, denoise, x, t, s, cond=None: got.append((x, t)) or x
+        zero_one, told = torch.tensor([[0.0], [1.0]]).double(), Noise(3)
+        churn(step, 0.5)(schedule, None, zero_one, t, t, noise=told)
+        (x, up), want = got[0], 1.5 * schedule.sigma(t) / schedule.alpha(t)
+        assert up == schedule.t_max or abs(schedule.sigma(up) / schedule.alpha(up) / want - 1) < 1e-9
+        z = told.fork('churn')(zero_one, up)
+        std = x[0] / z[0]
+        scale = x[1] - std * z[1]
+        assert_close(scale**2 * law.at(schedule, t).covs[0, 0] + std**2, law.at(schedule, up).covs[0, 0], rtol=1e-8, atol=0)
+        level = float(want / 1.5)
+        for low, high in ((1.01 * level, 1e9), (0.0, 0.99 * level)):
+            churn(step, 0.5, low, high)(schedule, None, zero_one, t, t, noise=told)
+            if math.isfinite(level):
+                assert torch.equal(got[-1][0], zero_one) and got[-1][1] == t
+
+
+def test_churn_hands_on_memory_and_noise_and_takes_each_example_for_itself():
+    seen = []
+
+    def asks(schedule, denoise, x, t, s, cond=None, *, noise=None, past=()):
+        seen.append((noise, past, t))
+        return x
+
+    told, past, x = Noise(3), [], torch.zeros(2, 1).double()
+    t, s = torch.tensor([[0.5, 0.1], [0.4, 0.05]], dtype=torch.float64)
+    equip(churn(asks, 0.5, low=0.5), noise=told, past=past)(COSINE, None, x, t, s)
+    noise_, past_, up = seen[0]
+    assert noise_ is told and past_ is past and up[0] > 0.5 and up[1] == 0.1
+
+
+def test_a_network_that_tells_its_variance_is_asked_once_a_step():
+    asked = []
+
+    def both(x, t, s, cond):
+        asked.append((float(t), float(s)))
+        return 0.5 * x, 0.1 + x**2
+
+    x, times = noise(0, 'x', 0, range(3), (2,)), uniform_times(COSINE, 4)
+    got = list(sample(lambda *_: pytest.fail('denoise is asked'), COSINE, x, times, partial(ancestral, both=both)))
+    want = list(sample(lambda x, t, c: 0.5 * x, COSINE, x, times, partial(ancestral, variance=lambda x, t, s, c: 0.1 + x**2)))
+    assert asked == list(zip(times[:-1].tolist(), times[1:].tolist())) and all(torch.equal(a, b) for a, b in zip(got, want))
+
+
 # The loop
 
 def test_sample_yields_every_state_and_is_lazy():
@@ -295,21 +377,13 @@ def test_a_bar_is_shown_only_when_asked_for(capsys, monkeypatch):
     assert 'sampling: 100%' in capsys.readouterr().err
 
 
-def test_a_right_churn_passes_and_heun_keeps_its_order_in_the_law():
-    "What is refused above is the clock, not the churn; and the order of mean and covariance may be asked for."
-    for solver, order in ((partial(broken_churn, stale=False), 1), (ddim, 1), (heun, 2)):
-        check_solver(solver, order, stochastic=True)
-    with pytest.raises(ValueError, match='mean and covariance on Gaussian data are off by'):
-        check_solver(partial(ddim, eta=0.3), 2, stochastic=True)
-
-
 # Errors
 
 BAD = {
     'no steps': (lambda: uniform_times(COSINE, 0), 'n is 0, expected a positive whole number'),
     'negative steps': (lambda: karras_times(COSINE, -3), 'n is -3, expected a positive whole number'),
     'half a step': (lambda: trailing_times(TABLE, 2.5), 'n is 2.5, expected a positive whole number'),
-    'true is no number': (lambda: positive(True), 'n is True, expected a positive whole number'),
+    'true is no number': (lambda: uniform_times(COSINE, True), 'n is True, expected a positive whole number'),
     'more whole times than there are': (lambda: trailing_times(COSINE, 2), 'n is 2, expected at most 1 steps'),
     'too many for the table': (lambda: trailing_times(TABLE, 1001), 'n is 1001, expected at most 1000 steps'),
     'rising times': (lambda: run(times=torch.tensor([0.0, 1.0])), 'expected at least two strictly falling times'),
@@ -329,6 +403,8 @@ BAD = {
     'no denoiser': (lambda: sample(None, COSINE, torch.ones(1, 1), [1.0, 0.0]), 'denoise is None, expected a denoiser'),
     'labels for a condition': (lambda: run(cond=torch.tensor([3])), 'cond is a Tensor, expected a Cond'),
     'a function to fork': (lambda: forked(None, lambda x, t: x, 'beside'), 'noise is a function, expected a Noise'),
+    'ends the wrong way': (lambda: snr_times(COSINE, 4, (5.0, -4.0)), 'expected the lower first'),
+    'churn the wrong way': (lambda: churn(ddim, -0.1), 'gamma is -0.1, expected a number, at least 0'),
     'clipping to nothing': (lambda: clip_x0(lambda *_: 0, 1.0, -1.0), 'low is 1.0 and high is -1.0, expected low < high'),
 }
 
@@ -358,211 +434,9 @@ def test_clipping_keeps_both_ends():
     assert got.tolist() == [[-0.5, -0.5, pytest.approx(0.1), 2.0, 2.0]]
 
 
-def test_the_tolerance_and_the_schedules_of_a_check_are_used():
-    off = lambda x, t, cond=None: 0.5 * x + 1e-3 * torch.as_tensor(t).ndim
-    check_denoiser(off, COSINE, torch.ones(3, 1), tol=1e-2)
-    with pytest.raises(ValueError, match='when t has shape'):
-        check_denoiser(off, COSINE, torch.ones(3, 1), tol=1e-4)
-    partly = lambda schedule, *rest: (ddim if schedule is not TABLE else euler)(schedule, *rest)
-    check_solver(partly)
-    with pytest.raises(ValueError, match='off the straight path'):
-        check_solver(partly, 1, [COSINE, TABLE])
-
-
 def test_clipping_beyond_the_data_changes_no_bit():
     exact, x = LAW.denoise(COSINE), noise(0, 'x', 0, range(20), (1,))
     wide = clip_x0(exact, -10.0, 10.0)
     for solver in ALL.values():
         a, b = (list(sample(f, COSINE, x, uniform_times(COSINE, 8), solver))[-1] for f in (exact, wide))
         assert torch.equal(a, b)
-
-
-# Conformance functions: what is right passes, what is broken is rejected with words that say why
-
-@pytest.mark.parametrize('name', ALL)
-def test_check_solver_accepts_the_books_own(name):
-    check_solver(ALL[name], {'heun': 2}.get(name, None if name in STOCHASTIC_SOLVERS else 1))
-
-
-def broken_shape(schedule, denoise, x, t, s, cond=None):
-    return ddim(schedule, denoise, x, t, s, cond)[..., None]
-
-
-def broken_dtype(schedule, denoise, x, t, s, cond=None):
-    return ddim(schedule, denoise, x, t, s, cond).double()
-
-
-def broken_input(schedule, denoise, x, t, s, cond=None):
-    return x.copy_(ddim(schedule, denoise, x, t, s, cond)) + 0
-
-
-def broken_cond(schedule, denoise, x, t, s, cond=None):
-    return ddim(schedule, denoise, x, t, s, None)
-
-
-def broken_batch(schedule, denoise, x, t, s, cond=None):
-    return ddim(schedule, denoise, x, t, s, cond) + 1e-3 * (x - x.mean(0))
-
-
-def broken_randomness(schedule, denoise, x, t, s, cond=None):
-    return ddim(schedule, denoise, x, t, s, cond) + 1e-6 * torch.randn_like(x)
-
-
-def broken_number(schedule, denoise, x, t, s, cond=None):
-    return ddim(schedule, denoise, x, t, s, cond) / (x > 0)
-
-
-def broken_level(schedule, denoise, x, t, s, cond=None):
-    "Asks the model about the wrong level."
-    return ddim(schedule, lambda x, t, c: denoise(x, 0.99 * t, c), x, t, s, cond)
-
-
-def broken_end(schedule, denoise, x, t, s, cond=None):
-    "Never arrives at the data: Stable Diffusion's first code ended at alpha_bar_1."
-    return ddim(schedule, denoise, x, t, s.clamp_min(1e-3), cond)
-
-
-def broken_root(schedule, denoise, x, t, s, cond=None):
-    x0 = denoise(x, t, cond)
-    return schedule.alpha(s) * x0 + schedule.sigma(s) ** 2 * schedule.eps(x, x0, t)
-
-
-def broken_clip(schedule, denoise, x, t, s, cond=None):
-    "Clips the estimate and keeps the stale noise."
-    x0 = denoise(x, t, cond)
-    return schedule.perturb(x0.clamp(-1, 1), schedule.eps(x, x0, t), s)
-
-
-def broken_average(schedule, denoise, x, t, s, cond=None):
-    "Heun that uses only the velocity at the end: straight paths hide it, the order does not."
-    guess = euler(schedule, denoise, x, t, s, cond)
-    return guess if s == 0 else x + (s - t) * schedule.velocity(guess, denoise(guess, s, cond), s)
-
-
-def broken_weight(schedule, denoise, x, t, s, cond=None):
-    "Corrects by the change of the estimate, whatever the step: exact on straight paths, of order 0 elsewhere."
-    guess = euler(schedule, denoise, x, t, s, cond)
-    return guess + 0.1 * (denoise(guess, s, cond) - denoise(x, t, cond)) if s > 0 else guess
-
-
-def broken_last_noise(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    "Adds the noise of the way forward, also at the last step."
-    a, b, std = schedule.posterior(t, s)
-    return a * x + b * denoise(x, t, cond) + (std * schedule.sigma(t) / schedule.sigma(s).clamp_min(1e-3)) * noise(x, s)
-
-
-def broken_variance(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    a, b, std = (c.to(x) for c in schedule.posterior(t, s))
-    return a * x + b * denoise(x, t, cond) + std**2 * noise(x, s)
-
-
-def broken_mean(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    a, b, std = (c.to(x) for c in schedule.posterior(t, s))
-    return a * x + b / schedule.alpha(s).to(x) * denoise(x, t, cond) + std * noise(x, s)
-
-
-def broken_ratio(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    "DDIM's eta without the ratio of the steps."
-    x0 = denoise(x, t, cond)
-    std = torch.sqrt(1 - (schedule.alpha(t) / schedule.alpha(s)) ** 2)
-    kept = torch.sqrt((schedule.sigma(s) ** 2 - std**2).clamp_min(0))
-    return (schedule.alpha(s) * x0 + kept * schedule.eps(x, x0, t) + std * noise(x, s)).to(x)
-
-
-def broken_sharing(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    "Draws one noise and lends it by the place in the batch, counted from the end."
-    return ancestral(schedule, denoise, x, t, s, cond, noise=lambda x, s: noise(x, s).flip(0))
-
-
-def broken_question(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    "Asks about another state: with one data point the answer is the same."
-    return ancestral(schedule, lambda x, t, c: denoise(2 * x, t, c), x, t, s, cond, noise=noise)
-
-
-def broken_clock(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    return ancestral(schedule, lambda x, t, c: denoise(x, 0.98 * t, c), x, t, s, cond, noise=noise)
-
-
-def broken_churn(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0), stale=True):
-    "Noise is added before the step, and the denoiser hears the time before that."
-    up = (t + (t - s) / 2).clamp(max=schedule.t_max)
-    scale = schedule.alpha(up) / schedule.alpha(t) if up > t else torch.ones_like(t)
-    std = torch.sqrt((schedule.sigma(up) ** 2 - (scale * schedule.sigma(t)) ** 2).clamp(min=0))
-    return ddim(schedule, lambda x, u, c: denoise(x, t if stale else u, c), scale * x + std * noise(x, up) if up > t else x, up, s, cond)
-
-
-def broken_stream(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0)):
-    "The same noise in every step, as if it were drawn once outside the loop."
-    return ancestral(schedule, denoise, x, t, s, cond, noise=lambda x, s: noise(x, torch.zeros(()).double()))
-
-
-BROKEN_SOLVERS = [
-    (broken_shape, 1, 'shape (5, 1, 1)'),
-    (broken_dtype, 1, 'from float32 the solver made torch.float64'),
-    (broken_input, 1, 'changed its input'),
-    (broken_cond, 1, 'did not hand cond'),
-    (broken_batch, 1, 'depends on the others'),
-    (broken_randomness, 1, 'two answers to one question'),
-    (broken_number, 1, 'not finite'),
-    (broken_level, 1, 'off the straight path'),
-    (broken_end, 1, 'off the straight path'),
-    (broken_root, 1, 'off the straight path'),
-    (broken_clip, 1, 'off the straight path'),
-    (ancestral, 1, 'off the straight path'),
-    (broken_average, 2, 'the order is 0.98, expected 2'),
-    (euler, 2, 'the order is 1.0'),
-    (heun, 1, 'the order is 2.0'),
-    (broken_weight, 1, 'the order is'),
-    (broken_last_noise, None, 'the noise at t ='),
-    (broken_variance, None, 'the noise at t ='),
-    (broken_mean, None, 'the mean at t ='),
-    (broken_ratio, None, 'the noise at t ='),
-    (broken_sharing, None, 'depends on the others'),
-    (broken_question, None, 'that it asks about at t = 1 is off by 3 in variance'),
-    (broken_clock, None, 'that it asks about at t = 0.98'),
-    (broken_churn, None, 'that it asks about at t ='),
-    (broken_stream, None, 'mean and covariance on Gaussian data'),
-]
-
-
-@pytest.mark.parametrize('solver, order, words', BROKEN_SOLVERS, ids=[f'{f.__name__}-{order}' for f, order, _ in BROKEN_SOLVERS])
-def test_check_solver_rejects(solver, order, words):
-    with pytest.raises(ValueError) as error:
-        check_solver(solver, order)
-    assert words in str(error.value)
-
-
-EXACT = LAW.denoise(COSINE)
-COUNT = [0]
-
-
-def forgetful(x, t, cond=None):
-    COUNT[0] += 1
-    return EXACT(x, t) + 1e-3 * COUNT[0]
-
-
-BROKEN_DENOISERS = {
-    'shape': (lambda x, t, cond=None: EXACT(x, t)[:, 0], 'answered with shape (6,), expected (6, 1)'),
-    'dtype': (lambda x, t, cond=None: EXACT(x, t).float(), 'answered in torch.float32, expected torch.float64'),
-    'nan': (lambda x, t, cond=None: EXACT(x, t) / (x > 0), 'not finite'),
-    'in place': (lambda x, t, cond=None: x.mul_(0.5), 'changed its input'),
-    'two answers': (forgetful, 'two answers to one question'),
-    'batch norm': (lambda x, t, cond=None: x - x.mean(0), 'depends on the others in its batch'),
-    'one time for all': (lambda x, t, cond=None: EXACT(x, t.reshape(-1)[0]) * (1 + t.ndim), 't has shape (b,)'),
-}
-
-
-@pytest.mark.parametrize('name', BROKEN_DENOISERS)
-def test_check_denoiser_rejects(name):
-    denoise, words = BROKEN_DENOISERS[name]
-    x = LAW.at(COSINE, 0.5).sample(6, torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError) as error:
-        check_denoiser(denoise, COSINE, x)
-    assert words in str(error.value)
-
-
-@pytest.mark.parametrize('name', SCHEDULES)
-def test_check_denoiser_accepts_the_oracle(name):
-    x = LAW.sample(6, torch.Generator().manual_seed(0))
-    for dtype in (torch.float32, torch.float64):
-        check_denoiser(LAW.denoise(SCHEDULES[name]), SCHEDULES[name], x.to(dtype), Cond(vec=torch.ones(6, 1)))

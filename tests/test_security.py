@@ -20,8 +20,8 @@ from packaging.version import Version
 
 from benchmarks import fuzz, security
 from benchmarks.reliability import load_parts, run_row
-from diffbook import convert, data
-from diffbook.store import files
+from diffbook import data
+from diffbook.store import convert, downloads, files, sets
 
 converts = pytest.mark.skipif(tuple(map(int, torch.__version__.split('.')[:2])) < convert.OLDEST, reason='convert asks for a newer torch, which cannot be tricked')
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits, forks and /proc as on Linux')
@@ -327,7 +327,7 @@ def test_an_older_torch_converts_nothing(tmp_path):
 @pytest.mark.parametrize('address', ['http://example.org/x', 'ftp://example.org/x', 'http://127.0.0.1.example.org/x', 'data:,x', 'http://localhost/x', 'x'])
 def test_addresses_that_are_not_asked(address, tmp_path):
     with pytest.raises(ValueError, match='expected https'):
-        list(data._pieces(address, 10))
+        list(downloads.pieces(address, 10))
 
 
 def test_captions_beside_pictures_are_read(tmp_path):
@@ -342,7 +342,7 @@ def test_a_folder_is_no_gzip_bomb_if_it_is_small(tmp_path):
     "Honest files compress well too: an empty picture is no bomb."
     path = Path(tmp_path) / 'a.gz'
     path.write_bytes(gzip.compress(corpus.idx(500, 28, 28, body=bytes(500 * 784))))
-    assert data.read_idx(path, 3).shape == (500, 28, 28)
+    assert sets.read_idx(path, 3).shape == (500, 28, 28)
 
 
 def test_no_exif():

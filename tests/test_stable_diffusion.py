@@ -11,6 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from diffbook.conditioning import ClassConditioner, Conditioner, TextConditioner
+from diffbook.conform import check_manners, check_straight
 from diffbook.core import Cond, generator, match_dims, noise, seeded_noise
 from diffbook.exact import reference_mixture
 from diffbook.guidance import langevin
@@ -21,7 +22,7 @@ from diffbook.nets.vae import Codec
 from diffbook.predictions import predict_eps, predict_v, target
 from diffbook.pretrained import NoisePlan
 from diffbook.published.steps import ancestral_large, ancestral_learned
-from diffbook.samplers import ancestral, check_manners, check_straight, clip_x0, ddim, equip, euler, heun, sample
+from diffbook.samplers import ancestral, clip_x0, ddim, equip, euler, heun, sample
 from diffbook.schedules import (
     DiscreteSchedule,
     KarrasSchedule,

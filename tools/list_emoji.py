@@ -68,11 +68,11 @@ def collect(noto, fluent):
 
 def pixels(rows, folders):
     "The digest of the 64 x 64 images of each set, in the order of the rows."
-    from diffbook import data
+    from diffbook.store import emoji
 
-    data._emoji_list = lambda: {'emoji': rows}
+    emoji._emoji_list = lambda: {'emoji': rows}
     return {
-        style: hashlib.sha256(b''.join(data._shrink_emoji((folder / row['path']).read_bytes()).tobytes() for row in data._emoji_rows(style))).hexdigest()
+        style: hashlib.sha256(b''.join(emoji._shrink_emoji((folder / row['path']).read_bytes()).tobytes() for row in emoji._emoji_rows(style))).hexdigest()
         for style, folder in zip(SOURCES, folders)
     }  # fmt: skip
 

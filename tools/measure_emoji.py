@@ -24,11 +24,10 @@ from train_clip import shortest, vectors
 from train_zoo import forward_flops
 
 from diffbook.core import build, generator
-from diffbook.data import Dataset, from_model, load_data, subset, to_model
+from diffbook.data import Dataset, from_model, load_data, save_images, subset, to_model
 from diffbook.guidance import guide
 from diffbook.metrics import copy_rate, frechet_distance, kernel_distance
 from diffbook.nets.clip import retrieval
-from diffbook.plots import save_images
 from diffbook.stages import Stage
 from diffbook.training import load, read_model, write_file
 

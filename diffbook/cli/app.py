@@ -68,7 +68,7 @@ def at_most(name: str, value: float | None, most: float) -> None:
 def check_text(name: str, text: str | None) -> None:
     "Refuse a text that no model should be given."
     if text is not None:
-        from diffbook.data import check_caption
+        from diffbook.store.captions import check_caption
 
         check_caption(text, name)
 

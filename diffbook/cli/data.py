@@ -66,7 +66,7 @@ def convert(
     A process of its own reads the file: it may open that file and write the other, gets no network where the system allows to take it away, and bounded memory, time and size.
     It needs torch 2.10 or later. Names of tensors in dictionaries within dictionaries are joined by dots; what is no tensor is left out.
     """
-    from diffbook.convert import convert as convert_file
+    from diffbook.store.convert import convert as convert_file
 
     report = convert_file(file, out, part=part)
     say(f'{report["tensors"]:,} tensors, {report["bytes"]:,} bytes, in {out}; the process that read {file.name} had {report["network"]}')

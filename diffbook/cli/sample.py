@@ -82,7 +82,7 @@ def sample(
     if strength is not None and not 0 < strength <= 1:
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
     check_writable(out)
-    from diffbook.plots import save_images
+    from diffbook.data import save_images
 
     if (Path(model) / 'model_index.json').is_file():
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')

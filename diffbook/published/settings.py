@@ -67,6 +67,8 @@ UNREAD: dict[str, str] = {
     **dict.fromkeys(('DDIMInverseScheduler', 'DPMSolverMultistepInverseScheduler'), 'refused: it walks from data to noise'),
     **dict.fromkeys(('CogVideoXDDIMScheduler', 'CogVideoXDPMScheduler'), 'refused: for films, with a table that is shifted'),
     **dict.fromkeys(('LCMScheduler', 'TCDScheduler'), 'refused: for consistency models, which begin anew at every step'),
+    **dict.fromkeys((f'Flax{name}Scheduler' for name in ('DDIM', 'DDPM', 'DPMSolverMultistep', 'EulerDiscrete', 'KarrasVe', 'LMSDiscrete', 'PNDM', 'ScoreSdeVe')),
+                    'refused: a class for JAX, of older releases; its twin without Flax is read'),
     'DDPMWuerstchenScheduler': 'refused: its times are shares of a cosine, and it has no table of betas',
     'IPNDMScheduler': 'refused: it has times of its own and its step rule is not in this book',
     'RFD4ProteinaScheduler': 'refused: for proteins',

@@ -4,6 +4,7 @@
 believe nothing, and check before they set memory aside.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ['write_whole', 'replacing', 'make_folder', 'alone', 'parse_json', 'read_json', 'Span', 'read_header', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES']
+__all__ = ['write_whole', 'replacing', 'make_folder', 'digest_of', 'alone', 'parse_json', 'read_json', 'Span', 'read_header', 'MAX_HEADER', 'MAX_TENSORS', 'KIND_BYTES']
 
 
 # Writing
@@ -72,6 +73,15 @@ def make_folder(path: str | Path) -> Path:
         raise ValueError(f'{path} is a file, expected a folder')
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def digest_of(path: Path) -> str:
+    "The sha256 of a file, read in pieces."
+    total = hashlib.sha256()
+    with path.open('rb') as file:
+        while piece := file.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()
 
 
 # One writer at a time

@@ -1,4 +1,4 @@
-"""Pictures of strangers, read in one way wherever one is asked for: their formats and modes, and the folders that they lie in.
+"""Pictures of strangers, read in one way wherever one is asked for, and pictures of ours, written.
 
 A picture is shown as its maker meant it: upright, in eight bits a colour, and on a ground where it is transparent.
 Whole numbers of 16 bits or more run from 0, black, to 65535, white; floating-point numbers from 0 to 1; others are refused.
@@ -6,19 +6,18 @@ Colour profiles are not applied. Of a picture that moves, or has several pages, 
 """
 
 import io
-import os
+import math
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy
 import torch
 from PIL import Image, ImageColor, UnidentifiedImageError
 from torch import Tensor
-from tqdm.auto import tqdm
+
+from diffbook.store.files import write_whole
 
 FORMATS = {  # what every supported Pillow reads, in decoders without a program or an address in them
     'PNG': ('.png', '.apng'), 'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif'), 'WEBP': ('.webp',), 'GIF': ('.gif',), 'BMP': ('.bmp',), 'TIFF': ('.tif', '.tiff'),
@@ -31,8 +30,6 @@ UNREAD = (
 PACKED = ('raw', 'packbits', 'tiff_lzw', 'tiff_adobe_deflate', 'tiff_deflate')  # how a TIFF may be packed
 MAX_PIXELS = 120_000_000  # of a picture: telephones make 108 million
 MAX_SCANS = 64  # a JPEG may ask for every pixel again and again
-HIDDEN = ('__macosx', '@eadir', '#recycle', '@recycle', '$recycle.bin', 'system volume information', 'lost+found', 'thumbs.db', 'desktop.ini')
-SPLITS = {'train': 'train', 'training': 'train', 'test': 'test', 'testing': 'test', 'val': 'val', 'valid': 'val', 'validation': 'val'}
 
 
 # One picture
@@ -168,6 +165,58 @@ def middle(image: Image.Image, size: int) -> Tensor:  # (3, size, size) uint8
     return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(size, size, 3).permute(2, 0, 1)
 
 
+def read_image(
+    path: str | Path,  # a PNG, JPEG, WebP, GIF, BMP or TIFF file
+    size: int,  # height and width to scale to
+    content: bytes | None = None,  # what is in it, where that is at hand; `path` then is a name for messages
+    *,
+    ground: str | Sequence[int] = 'white',  # behind what is transparent: a colour's name, or three bytes
+) -> Tensor:  # (3, size, size) uint8
+    "Read the middle square of an image file, upright, scaled, on a ground where it is transparent."
+    return middle(read_picture(path, content, ground=ground), size)
+
+
+def as_bytes(
+    image: Image.Image,  # of any mode
+    mode: str = 'RGB',  # or L, in grey
+    ground: str | Sequence[int] = 'white',  # behind what is transparent
+) -> Tensor:  # (3, h, w) uint8, or (1, h, w) in grey
+    "Turn a picture of Pillow into bytes: upright, of any depth and mode, on a ground where it is transparent."
+    pixels = torch.from_numpy(numpy.array(flatten(image, ground).convert(mode)))
+    return pixels.reshape(*pixels.shape[:2], -1).permute(2, 0, 1)
+
+
+# Pictures of ours
+
+
+def lay_out(
+    x: Tensor,  # (n, 1 or 3, h, w): bytes, or numbers from 0, black, to 1, white
+    columns: int = 8,
+    gap: int = 1,  # pixels between the images
+) -> Tensor:  # (H, W, 3), of the same kind
+    "Lay images out in a grid with a white gap."
+    if x.ndim != 4 or x.shape[1] not in (1, 3) or len(x) == 0:
+        raise ValueError(f'x has shape {tuple(x.shape)}, expected (n, 1, h, w) or (n, 3, h, w)')
+    n, _, h, w = x.shape
+    columns = min(columns, n)
+    rows = math.ceil(n / columns)
+    grid = x.new_full((3, rows * (h + gap) - gap, columns * (w + gap) - gap), 1 if x.is_floating_point() else 255)
+    for i, image in enumerate(x):
+        top, left = (i // columns) * (h + gap), (i % columns) * (w + gap)
+        grid[:, top : top + h, left : left + w] = image
+    return grid.permute(1, 2, 0)
+
+
+def write_png(
+    path: str | Path,
+    picture: Tensor,  # (h, w, 3) uint8
+) -> None:
+    "Write a picture as a PNG file, whole or not at all."
+    file = io.BytesIO()
+    Image.fromarray(picture.cpu().numpy()).save(file, 'PNG')
+    write_whole(path, file.getvalue())
+
+
 # Masks
 
 
@@ -184,156 +233,3 @@ def cover(
     "Which cells of another grid hold any of what is white: rounded outwards, so that they cover it."
     flat = white.reshape(1, -1, *white.shape[-2:]).float()
     return (torch.nn.functional.adaptive_max_pool2d(flat, size) > 0).reshape(*white.shape[:-2], *size)
-
-
-# Folders
-
-
-def is_hidden(name: str) -> bool:
-    "Whether a file or folder belongs to a system or a program, and not to whoever made the pictures."
-    return name.startswith('.') or name.lower() in HIDDEN
-
-
-def shown(name: object) -> str:
-    "A name without what is no letter: a file must not speak to the terminal."
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
-
-
-@dataclass
-class Found:
-    "What lies in a folder and the folders in it."
-
-    files: list[Path] = field(default_factory=list)  # pictures of a format that is read, in the order of their names
-    unread: Counter = field(default_factory=Counter)  # ending -> how many of a format that is not
-    lost: list[Path] = field(default_factory=list)  # links that lead nowhere
-
-
-def find_pictures(root: str | Path) -> Found:
-    "Find the pictures in a folder: hidden files and folders are passed over, links to folders are followed, and no folder is read twice."
-    root, found, seen = Path(root), Found(), set()
-    starts, above = [root], {os.path.realpath(root), *map(os.path.realpath, Path(os.path.realpath(root)).parents)}
-    for start in starts:  # grows: what is linked to comes after what is there itself
-        if start is not root and os.path.realpath(start) in above:
-            continue  # it leads back up
-        for folder, folders, names in os.walk(start, onerror=refuse):
-            folders[:] = sorted(name for name in folders if not is_hidden(name))
-            starts += [Path(folder) / name for name in folders if os.path.islink(os.path.join(folder, name))]
-            if (real := os.path.realpath(folder)) in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            sort_names(Path(folder), [name for name in names if not is_hidden(name)], found)
-    found.files.sort()
-    found.lost.sort()
-    return found
-
-
-def refuse(error: OSError) -> None:
-    raise ValueError(f'{error.filename} could not be read: {error.strerror}') from error
-
-
-def sort_names(folder: Path, names: Sequence[str], found: Found) -> None:
-    "Add the files of one folder to what was found."
-    for path in (folder / name for name in names):
-        ending = path.suffix.lower()
-        if ending in SUFFIXES:
-            if path.is_file():
-                found.files.append(path)
-            elif path.is_symlink():
-                found.lost.append(path)
-        elif ending in UNREAD:
-            found.unread[ending] += 1
-
-
-def sort_splits(folders: Sequence[tuple[str, ...]]) -> list[tuple[str | None, tuple[str, ...]]]:
-    """Say of each picture's folders, from the root down, which split they are of, and what they are without it.
-
-    A folder called train, test or val (or training, testing, valid, validation) is a split if another split stands beside it,
-    or if all pictures lie in it. Any other folder is a class: a class of trains beside one of ships is none.
-    """
-    inside: dict[tuple[str, ...], set[str]] = {}
-    for parts in set(folders):
-        for k in range(len(parts)):
-            inside.setdefault(parts[:k], set()).add(parts[k])
-    splits_in = {parent: {SPLITS[name.lower()] for name in names if name.lower() in SPLITS} for parent, names in inside.items()}
-    shared = os.path.commonprefix(list(set(folders)))  # of tuples: the folders that all of them begin with
-
-    def place(parts: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
-        for k, name in enumerate(parts):
-            word = SPLITS.get(name.lower())
-            if word and (len(splits_in[parts[:k]]) > 1 or k < len(shared)):
-                return word, parts[:k] + parts[k + 1 :]
-        return None, parts
-
-    known = {parts: place(parts) for parts in set(folders)}
-    return [known[parts] for parts in folders]
-
-
-def choose(
-    root: str | Path,  # a folder of pictures
-    split: str | None = None,  # train, test or val; None: train, if there are splits
-) -> tuple[list[Path], list[tuple[str, ...]], list[str]]:
-    "Give the pictures of a split, the folders of each that make its class, and what else there is to say."
-    if split is not None and split not in ('train', 'test', 'val'):
-        raise ValueError(f"split is {split!r}, expected 'train', 'test' or 'val'")
-    root, found = Path(root), find_pictures(root)
-    if not found.files:
-        raise ValueError(f'{shown(root)} holds no picture that can be read: no {", ".join(SUFFIXES)} file{tell_unread(found, " (")}')
-    placed = sort_splits([path.relative_to(root).parts[:-1] for path in found.files])
-    count, want = Counter(word for word, _ in placed), split or 'train'
-    said = [text for text in (tell_unread(found), tell_lost(found)) if text]
-    there = [word for word in ('train', 'val', 'test') if count[word]]
-    if not there and want != 'train':
-        raise ValueError(f'split is {split!r}, and {shown(root)} has no sub-folders train and {split}')
-    if there and want not in there:
-        raise ValueError(f'{shown(root)} has sub-folders for the splits {" and ".join(there)}, and none for {want}; expected split to be one of these')
-    if there:
-        rest = [f'{count[word]:,} of {word}' for word in there if word != want] + [f'{count[None]:,} beside them'] * (count[None] > 0)
-        left = f' and {" and ".join(rest)} are left out' if rest else ''
-        said.insert(0, f'{shown(root)} has sub-folders for splits: {count[want]:,} pictures of {want} are read{left}')
-    keep = [k for k, (word, _) in enumerate(placed) if not there or word == want]
-    classes = [placed[k][1] for k in keep]
-    if any(classes) and (bare := classes.count(())):
-        said.append(f'{bare:,} pictures lie beside the sub-folders, which are classes, and are of no class')
-    return [found.files[k] for k in keep], classes, said
-
-
-def tell_unread(found: Found, start: str = '') -> str:
-    "Say how many pictures are of formats that are not read."
-    if not found.unread:
-        return ''
-    what = ', '.join(f'{n:,} {ending}' for ending, n in sorted(found.unread.items()))
-    return f'{start}{sum(found.unread.values()):,} pictures of other formats are skipped: {what}' + (')' if start else '')
-
-
-def tell_lost(found: Found) -> str:
-    return f'{len(found.lost):,} links to pictures lead nowhere, such as {shown(found.lost[0])}' if found.lost else ''
-
-
-def read_all(
-    files: Sequence[Path],
-    size: int,  # height and width to scale to
-    ground: str | Sequence[int] = 'white',  # behind what is transparent
-    skip_broken: bool = False,  # leave out what cannot be read
-) -> tuple[Tensor, list[int], str]:  # (n, 3, size, size) uint8, which files they are, and what there is to say
-    "Read the middle squares of many pictures, with a bar if that takes long; all that cannot be read are told of together."
-    ground = check_ground(ground)
-    images, kept, broken = torch.empty(len(files), 3, size, size, dtype=torch.uint8), [], []
-    for k, path in enumerate(tqdm(files, desc='reading pictures', unit='picture', delay=1, leave=False)):
-        try:
-            images[len(kept)] = middle(read_picture(path, ground=ground), size)
-            kept.append(k)
-        except ValueError as error:
-            broken.append(str(error))
-    told = tell_broken(broken, len(files)) if broken else ''
-    if broken and not skip_broken:
-        raise ValueError(f'{told}; to leave out what cannot be read, say skip_broken=True, or --skip-broken on the command line')
-    if broken and not kept:
-        raise ValueError(f'{told}; nothing is left')
-    return images[: len(kept)], kept, told and f'{told}; left out'
-
-
-def tell_broken(broken: Sequence[str], n: int, most: int = 5) -> str:
-    "List the first files that could not be read, each with its reason, and count the rest."
-    rest = f', and {len(broken) - most:,} more' if len(broken) > most else ''
-    return f'{len(broken):,} of {n:,} pictures cannot be read: ' + '; '.join(shown(text) for text in broken[:most]) + rest

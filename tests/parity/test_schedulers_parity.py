@@ -212,7 +212,10 @@ class Gap:
 def theirs_in_double(case):
     "A scheduler of diffusers with its table in double precision, and its settings."
     name, said = CONFIGS[case]
-    theirs = getattr(schedulers, name).from_config(said | ({'solver_order': 1} if name in DDIM_OF_ORDER_ONE else {}))
+    try:
+        theirs = getattr(schedulers, name).from_config(said | ({'solver_order': 1} if name in DDIM_OF_ORDER_ONE else {}))
+    except NotImplementedError as error:
+        pytest.skip(f'the installed diffusers: {error}')
     plan = dict(theirs.config) | {'_class_name': name}
     betas = torch.from_numpy(numpy.asarray(plan['trained_betas'])) if plan['trained_betas'] else own_betas(plan)
     table = torch.cumprod(1 - betas, 0)

@@ -491,7 +491,7 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 
 
-DOORS = {'published': ('pretrained',), 'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained')}  # written by hand -> the modules that may enter
+DOORS = {'published': ('pretrained',), 'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion')}  # written by hand -> the modules that may enter
 
 
 def imports_look_back(ch, book):

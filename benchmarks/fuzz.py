@@ -320,7 +320,7 @@ def signed(folder: Path) -> None:
     from safetensors.torch import load as read
     from safetensors.torch import save as write
 
-    from diffbook.training import _digest
+    from diffbook.store.tensors import sum_up
 
     file = folder / 'model.safetensors'
     try:
@@ -328,7 +328,7 @@ def signed(folder: Path) -> None:
         header = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], 'little')])['__metadata__']['diffbook'])
         tensors = read(data)
         text = json.dumps({k: header.get(k) for k in ('format', 'model', 'about')}, sort_keys=True)
-        header['digest'] = _digest(text, tensors)
+        header['digest'] = sum_up(text, tensors)
         file.write_bytes(write(tensors, {'diffbook': json.dumps(header, sort_keys=True)}))
         (folder / 'config.json').unlink()
     except Exception:
@@ -399,7 +399,7 @@ def read_all_parts(folder: Path):
 
 def loaders() -> dict[str, Loader]:
     import diffbook.data as data
-    from diffbook.store import archives, files, sets
+    from diffbook.store import files, packed, sets
     from diffbook.text import clip_tokenizer
 
     weights = 'diffusion_pytorch_model.safetensors'
@@ -431,7 +431,7 @@ def loaders() -> dict[str, Loader]:
         'tiff': Loader(functools.partial(make_image, kind='TIFF', compression='tiff_lzw'), {'a.tiff': change_bytes}, lambda f: data.read_image(f / 'a.tiff', 8), 3),
         'webp': Loader(functools.partial(make_image, kind='WEBP'), {'a.webp': change_bytes}, lambda f: data.read_image(f / 'a.webp', 8), 3),
         'captions': Loader(make_captions, {'*.txt': change_caption}, lambda f: data.read_folder(f, 4), 4),
-        'archive': Loader(make_tar, {'a.tar.gz': change_gzip}, lambda f: archives.read_members(f / 'a.tar.gz', MEMBERS), 3),
+        'archive': Loader(make_tar, {'a.tar.gz': change_gzip}, lambda f: packed.read_members(f / 'a.tar.gz', MEMBERS), 3),
         'npz': Loader(make_npz, {'images.npz': change_bytes}, read_npz, 2),
         'idx': Loader(make_idx, {'a.gz': change_gzip}, lambda f: sets.read_idx(f / 'a.gz', 3), 4),
     }  # fmt: skip

@@ -65,10 +65,10 @@ def waits(update, n: int) -> float:
 def our_update(device: str):
     "An update as the command line makes it, with the switches that a GPU has."
     from diffbook.cli.train import new_model, objective
-    from diffbook.training import RECIPES, Trainer
+    from diffbook.training import SWITCHES, Trainer
 
     images = torch.randint(0, 256, (32, 1, 28, 28), dtype=torch.uint8, device=device)
-    switches = {**RECIPES['cuda'], 'bf16': device == 'cuda'}
+    switches = {**SWITCHES['cuda'], 'bf16': device == 'cuda'}
     trainer = Trainer(new_model((1, 28, 28), 16, 0), objective, device=device, **switches)
     return lambda: trainer.update(images)
 
@@ -245,7 +245,7 @@ def without(source: str, start: str | None, names: tuple[str, ...] = ()) -> str:
 
 BEYOND = {  # from where on, and which classes, a module does what their file does not
     'diffbook.nets.layers': (None, ('CrossAttention', 'TransformerBlock')),  # reading texts
-    'diffbook.training': ('write_file', ('Team',)),  # checkpoints that survive a kill; several processes
+    'diffbook.training': ('_state', ()),  # checkpoints that survive a kill
     'diffbook.samplers': ('expect', ()),  # tests of a reader's own solver
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from diffbook.training import write_file
+from diffbook.store.files import write_whole
 
 ROWS: dict[str, 'Row'] = {}
 
@@ -48,7 +48,7 @@ def merge(path: Path, rows: dict[str, dict]) -> dict:
     report = {'about': {'made by': 'python -m benchmarks', 'a row': 'goals: figure, quartiles, goal, met; detail: all numbers; about: command, machine, versions'}}
     report['rows'] = {id: known[id] for id in ROWS if id in known}
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, (json.dumps(report, indent=1) + '\n').encode())
+    write_whole(path, (json.dumps(report, indent=1) + '\n').encode())
     return report
 
 

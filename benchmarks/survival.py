@@ -40,8 +40,11 @@ from diffbook.data import batches
 from diffbook.losses import Denoiser, training_loss
 from diffbook.predictions import predict_v
 from diffbook.samplers import ancestral, ddim, euler, heun, sample, uniform_times
+from diffbook.scale import in_parts
 from diffbook.schedules import CosineSchedule
-from diffbook.training import Trainer, checkpoints, read_checkpoint, read_model, save
+from diffbook.store import checkpoints as checkpoint_files
+from diffbook.store.checkpoints import read_checkpoint
+from diffbook.training import Trainer, checkpoints, read_model, save
 
 sys.path.insert(0, str(ROOT / 'tests'))  # the rows call what the tests call, and write nothing twice
 import test_training as lesson  # noqa: E402
@@ -61,7 +64,7 @@ def begin(**settings) -> Trainer:
     with torch.random.fork_rng([]):
         torch.manual_seed(1)
         net = lesson.Net()
-    given = {'warmup': 5, 'total': UPDATES, 'seed': 7, 'device': 'cpu', 'ema': 0.9, 'weight_decay': 0.01, 'accumulate': 2}
+    given = {'warmup': 5, 'total': UPDATES, 'seed': 7, 'device': 'cpu', 'ema': 0.9, 'weight_decay': 0.01, 'backward': in_parts(2)}
     return Trainer(net, loss, **given | settings)
 
 
@@ -135,7 +138,7 @@ class Board:
 
 def train_watched(folder: Path, board: Path) -> None:
     "Train into a folder to the end, and keep the board up to date."
-    board, trainer, write = Board(board), begin(), training.write_file
+    board, trainer, write = Board(board), begin(), checkpoint_files.write_whole
     board.set(0, 0)
 
     def writing(*args):
@@ -143,7 +146,7 @@ def train_watched(folder: Path, board: Path) -> None:
         write(*args)
         board.set(trainer.step, 1)
 
-    training.write_file = writing
+    checkpoint_files.write_whole = writing
     trainer.resume(folder)
     board.set(trainer.step, 1)
     for step in trainer.fit(stream(trainer), folder, every=3):
@@ -466,7 +469,7 @@ def forget(folder: Path, target: Path, name: str) -> bool:  # whether the file s
     header, tensors = read_checkpoint(path)
     if name in tensors:
         blank = begin()
-        blank._touch_optimizer(tensors)
+        checkpoint_files.wake_optimizer(blank.model, blank.optimizer, tensors)
         own = blank._state()[name]
         different = own if not torch.equal(own, tensors[name]) else torch.zeros_like(own) + 1
         tensors[name] = different.clone().contiguous()
@@ -537,10 +540,10 @@ def by_two() -> int:  # at how many steps a run of two processes is taken up wit
 
 def work_together(root: Path) -> None:
     "One of the processes of `by_two`: stop and take up the run of a team at every step."
-    from diffbook.scale import join, share
+    from diffbook.scale import join, share, shared
 
     team, equal = join('cpu', timeout=600), 0
-    new = lambda: begin(team=team, accumulate=1)  # a batch norm needs more than the one row that a half would be
+    new = lambda: begin(backward=shared(team))  # a batch norm needs more than the one row that a half would be
     line = lambda trainer: islice(batches(share(DATA, team), BATCH, trainer.seed, trainer.step), UPDATES - trainer.step)
     trainer, states = new(), {}
     for batch in [None, *line(trainer)]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from benchmarks.reliability import QUIET, ROOT, row
-from diffbook.scale import LAUNCHED
+from diffbook.store.processes import LAUNCHED
 
 LIMITS = {'float32': 1e-6, 'float64': 2e-15}  # sums in another order: eight units of rounding and a little
 CONTROL = '2 with one seed'  # the mistake on purpose: it must be far off

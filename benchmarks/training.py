@@ -16,7 +16,8 @@ import torch
 
 from diffbook.cli.train import new_model, objective
 from diffbook.core import uniform
-from diffbook.training import RECIPES, Trainer, pick_device, write_file
+from diffbook.store.files import write_whole
+from diffbook.training import SWITCHES, Trainer, pick_device
 
 OFF = dict(bf16=False, channels_last=False, fused=False, compile=False, check_every=1)
 VARIANTS = {  # name -> (switches, settings): each differs from `plain` in one thing
@@ -27,7 +28,7 @@ VARIANTS = {  # name -> (switches, settings): each differs from `plain` in one t
     'checked every 50 updates': (dict(fused=True, check_every=50), {}),
     'no clipping': ({}, dict(clip=None)),
     'images one by one from the host': ({}, {}),
-    'as RECIPES says': (None, {}),
+    'as SWITCHES says': (None, {}),
 }
 
 
@@ -42,7 +43,7 @@ def measure(device: torch.device, batch_size: int, width: int, turns: int, updat
     variants = VARIANTS | ({'compile': (dict(compile=True), {})} if compiled else {})
     trainers = {}
     for name, (switches, settings) in variants.items():
-        switches = RECIPES[device.type] if switches is None else OFF | switches
+        switches = SWITCHES[device.type] if switches is None else OFF | switches
         trainers[name] = Trainer(new_model((1, 28, 28), width, 0), objective, device=device, **switches, **settings)
         trainers[name].update(images)
     wait = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
@@ -95,7 +96,7 @@ def main() -> None:
         'parameters': sum(p.numel() for p in new_model((1, 28, 28), args.width, 0).parameters()),
         'rows': rows,
     }  # fmt: skip
-    write_file(args.out, (json.dumps(known, indent=1) + '\n').encode())
+    write_whole(args.out, (json.dumps(known, indent=1) + '\n').encode())
     for name, values in rows.items():
         print(f'{name:34} {values["ms"]:8.1f} ms   {values["gain"]:.2f}x  ({values["gain_quartiles"][0]:.2f} to {values["gain_quartiles"][1]:.2f})')
 

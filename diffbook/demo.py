@@ -116,8 +116,8 @@ def main(argv: list[str] | None = None) -> None:
     from diffbook.data import save_images, to_model
     from diffbook.plots import lines, save
     from diffbook.recipes import single_shapes
+    from diffbook.store.files import write_whole
     from diffbook.training import save as save_model
-    from diffbook.training import write_file
 
     model, losses, seconds = train(args)
     start = time.monotonic()
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> None:
         'machine': {'python': platform.python_version(), 'torch': torch.__version__, 'threads': torch.get_num_threads(), 'processor': platform.machine()},
         'command': f'{COMMAND} {shlex.join(sys.argv[1:] if argv is None else argv)}'.strip(),
     }
-    write_file(args.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+    write_whole(args.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
     clear, real = (report[k]['clear'] for k in ('samples_read', 'real_images_read'))
     print(f"""
 Done. A reader of shapes finds one clear object in {clear:.0%} of the samples, and in {real:.0%} of real images.

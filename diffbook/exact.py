@@ -108,7 +108,7 @@ def sample(self: GaussianMixture, n: int, generator: torch.Generator | None = No
         raise ValueError(f'n is {n!r}, expected a positive whole number of samples')
     generator = fresh_generator(0, 'GaussianMixture.sample') if generator is None else generator
     if not isinstance(generator, torch.Generator):
-        raise ValueError(f"generator is {generator!r}, expected a torch.Generator, such as core.generator(0, 'draw')")
+        raise ValueError(f"generator is {generator!r}, expected a torch.Generator, such as core.make_generator(0, 'draw')")
     k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
     eps = torch.randn(n, self.d, dtype=torch.float64, generator=generator)
     return self.means[k] + torch.einsum('nd,ned->ne', self.spreads[k].sqrt() * eps, self.axes[k])

@@ -22,7 +22,7 @@ def option(name: str) -> str:
 
 def refuse_overwriting(out: Path) -> None:
     "Refuse to begin a run in a folder that holds one, or a model, or anything else under the names that a run writes."
-    from diffbook.training import checkpoints
+    from diffbook.store.checkpoints import checkpoints
 
     if checkpoints(out / 'checkpoints'):
         raise ValueError(f'{out} holds a run already; add --resume to continue it, or choose another --out')
@@ -89,7 +89,7 @@ def refuse_content(plan: Plan, content: str, data: str, out: Path) -> None:
 
 def remembered(out: Path) -> tuple[dict[str, Any], dict[str, Any], int]:  # options, settings of the trainer, updates made
     "What the newest checkpoint of a run says of it."
-    from diffbook.training import checkpoint_header, checkpoints
+    from diffbook.store.checkpoints import checkpoint_header, checkpoints
 
     found = checkpoints(out / 'checkpoints')
     if not found:

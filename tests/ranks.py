@@ -20,15 +20,17 @@ import torch.distributed.fsdp
 import torch.distributed.tensor
 from torch import nn
 
-from diffbook import training
 from diffbook.core import Rows, generator
 from diffbook.data import batches
 from diffbook.losses import Denoiser, training_loss
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
-from diffbook.scale import Crew, blocks, copy_whole, join, my_rows, share
-from diffbook.scale import split as cut_in_pieces
+from diffbook.scale import Crew, join, my_rows, share, shared
 from diffbook.schedules import CosineSchedule
+from diffbook.store import checkpoints as files
+from diffbook.store.processes import blocks
+from diffbook.store.processes import split as cut_in_pieces
+from diffbook.store.tensors import copy_whole, own_piece, whole_tensor
 from diffbook.training import Trainer
 
 FOLDER = Path(sys.argv[1])
@@ -89,30 +91,27 @@ def team(size, *works):
     return answers
 
 
-def make(team, kind, **options):
+def make(team, kind, parts=1, loss=training_loss):
     with torch.random.fork_rng([]):
         torch.manual_seed(team.rank)  # the others' weights must give way to those of the first
         net = Net().to(kind)
     model = Denoiser(net, CosineSchedule(), predict_v)
-    return Trainer(model, training_loss, device='cpu', seed=3, warmup=5, team=team, channels_last=False, **options)
+    return Trainer(model, loss, device='cpu', seed=3, warmup=5, backward=shared(team, parts), channels_last=False)
 
 
 def points(kind):
     return torch.randn(96, 3, dtype=kind, generator=generator(0, 'points'))
 
 
-def flat(team, tensors):
-    return torch.cat([team.whole(v).detach().flatten() for v in tensors]).tolist()
+def flat(tensors):
+    return torch.cat([whole_tensor(v).detach().flatten() for v in tensors]).tolist()
 
 
-def gradient(team, kind, loss=training_loss, whole=False, **options):
+def gradient(team, kind, loss=training_loss, whole=False, parts=1):
     Net.whole = whole
-    trainer = make(team, kind, **options)
-    trainer._forward = (
-        team.prepare(loss, trainer.model, trainer.ema.model) if loss is not training_loss else trainer._forward
-    )
+    trainer = make(team, kind, parts, loss)
     trainer._backward(points(kind)[:24][my_rows(24, team)])
-    return flat(team, [p.grad for p in trainer.model.parameters() if p.grad is not None])
+    return flat([p.grad for p in trainer.model.parameters() if p.grad is not None])
 
 
 def one_seed(model, x, source):
@@ -127,10 +126,10 @@ def split(team):
 def gradients(team):
     found = {}
     for name, kind in KINDS.items():
-        found[name] = {'': gradient(team, kind), ' in 3 parts': gradient(team, kind, accumulate=3)}
+        found[name] = {'': gradient(team, kind), ' in 3 parts': gradient(team, kind, parts=3)}
         if team.size == 2:
             found[name][' split'] = gradient(split(team), kind, whole=True)
-            found[name][' split in 3 parts'] = gradient(split(team), kind, whole=True, accumulate=3)
+            found[name][' split in 3 parts'] = gradient(split(team), kind, whole=True, parts=3)
             found[name][' with one seed'] = gradient(team, kind, loss=one_seed)
     return found
 
@@ -142,7 +141,7 @@ def train(team, n, folder=None, whole=False):
         trainer.resume(folder)
     for _ in trainer.fit(islice(batches(share(points(torch.float32), team), 24, 3, trainer.step), n), folder):
         pass
-    whole = copy_whole(trainer.ema.model, Denoiser(Net(), CosineSchedule(), predict_v), team)
+    whole = copy_whole(trainer.ema.model, Denoiser(Net(), CosineSchedule(), predict_v))
     return torch.cat([v.flatten() for v in whole.state_dict().values()]).tolist(), trainer.step
 
 
@@ -188,27 +187,29 @@ def block_by_block(team):
         net = UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 2), groups=4).double()
     nn.init.ones_(net.head.weight)
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64, generator=generator(0, 'x'))
-    grads = lambda: torch.cat([team.whole(p.grad).flatten() for p in net.parameters()])  # noqa: E731
+    grads = lambda: torch.cat([whole_tensor(p.grad).flatten() for p in net.parameters()])  # noqa: E731
     net(x, torch.ones(2)).square().mean().backward()
     want = grads()
     net.zero_grad()
     cut_in_pieces(net, team.device, least=1)
     net(x, torch.ones(2)).square().mean().backward()
-    held = sum(team.own(p).numel() for p in net.parameters()) / sum(p.numel() for p in net.parameters())
+    held = sum(own_piece(p).numel() for p in net.parameters()) / sum(p.numel() for p in net.parameters())
     return far(grads().tolist(), want.tolist()), held, len(blocks(net, 1))
 
 
 def writers(team):
-    wrote, real = [], training.write_file
-    training.write_file = lambda path, data: (wrote.append(team.rank), real(path, data))
+    wrote, real = [], files.write_whole
+    files.write_whole = lambda path, data: (wrote.append(team.rank), real(path, data))
     make(team, torch.float32).save(FOLDER / 'writers')
-    training.write_file = real
+    files.write_whole = real
     return wrote
 
 
 def disagree(team):
     try:
-        make(team, torch.float32).resume(FOLDER / ('journey' if team.rank else 'nothing'))
+        trainer = make(team, torch.float32)
+        trainer.resume(FOLDER / ('journey' if team.rank else 'nothing'))
+        trainer.update(points(torch.float32)[:24][my_rows(24, team)])
     except ValueError as error:
         return str(error)
 

@@ -40,8 +40,9 @@ from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.stable_diffusion import StableDiffusion
+from diffbook.store.checkpoints import read_checkpoint
 from diffbook.text import Tokenizer, train_merges
-from diffbook.training import Trainer, checkpoints, learning_rate, load, read_checkpoint, read_model, save
+from diffbook.training import Trainer, checkpoints, learning_rate, load, read_model, save
 
 TRAIN = ['train', '--data', 'shapes', '--size', '8', '--width', '8', '--batch-size', '4', '--seed', '3']
 

@@ -10,12 +10,14 @@ from diffbook.conditioning import (
     ClassConditioner,
     Conditional,
     Conditioner,
+    Conditioners,
     ImageConditioner,
     TextConditioner,
+    VectorConditioner,
     conditional_loss,
     drop,
 )
-from diffbook.core import REGISTRY, Cond, build, describe, generator
+from diffbook.core import REGISTRY, Cond, Rows, build, describe, generator, merge
 from diffbook.losses import Denoiser, clipped_snr, diffusion_loss, training_loss, uniform_draw
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
@@ -38,6 +40,11 @@ MAKE = {
     'text': (lambda: text(), {'seq_dim': 8}, CAPTIONS),
     'pooled text, trained': (lambda: text(pooled=True, frozen=False), {'seq_dim': 8, 'cond_dim': 8}, CAPTIONS),
     'image': (lambda: ImageConditioner(1, (8, 16)), {'img_channels': 2}, torch.linspace(-1, 1, 3 * 128).reshape(3, 1, 8, 16)),
+    'vector': (lambda: VectorConditioner(6), {'cond_dim': 6}, torch.linspace(-1, 1, 18).reshape(3, 6)),
+    'text and image': (
+        lambda: Conditioners(caption=text(), low=ImageConditioner(1, (8, 16))), {'seq_dim': 8, 'img_channels': 2},
+        {'caption': CAPTIONS, 'low': torch.linspace(-1, 1, 3 * 128).reshape(3, 1, 8, 16)},
+    ),
 }
 
 
@@ -206,6 +213,78 @@ def test_as_many_examples_lose_their_condition_as_is_said_one_in_ten_by_default(
     assert len({tuple(row.tolist()) for row in lost}) == 4
 
 
+def parts(n):
+    "A label, a vector and an image of each of n examples, of which none equals what stands for nothing."
+    conditioner = Conditioners(vector=VectorConditioner(2), low=ImageConditioner(1, 2), caption=text())
+    tokens = conditioner.parts['caption'].tokenizer([CAPTIONS[0]]).expand(n, -1)
+    return conditioner, {'vector': torch.ones(n, 2), 'low': torch.ones(n, 1, 2, 2), 'caption': tokens}
+
+
+def lost(conditioner, raw, n, p, source):
+    "Which parts of which examples are gone: (n, 3) bool."
+    with torch.no_grad():
+        got, null = conditioner.forget(raw, n, p, source), conditioner.null(n)
+    same = lambda field: (getattr(got, field) == getattr(null, field)).flatten(1).all(1)
+    assert torch.equal(same('seq'), same('mask'))
+    return torch.stack([same('vec'), same('img'), same('seq')], 1)
+
+
+def test_parts_are_lost_each_by_its_own_chance_and_independently():
+    "All eight combinations at the product of their rates: each within 5 standard deviations, a false alarm in less than 1 run in 100,000."
+    n, rates = 20_000, torch.tensor([0.3, 0.5, 0.1]).double()
+    conditioner, raw = parts(n)
+    gone = lost(conditioner, raw, n, dict(zip(('vector', 'low', 'caption'), rates.tolist())), generator(0, 'parts'))
+    for combination in torch.cartesian_prod(*3 * [torch.tensor([False, True])]):
+        want = torch.where(combination, rates, 1 - rates).prod()
+        assert abs((gone == combination).all(1).double().mean() - want) < 5 * math.sqrt(want * (1 - want) / n), combination
+    neighbours = (gone[1:].double() - rates).mul(gone[:-1].double() - rates).mean(0)  # from one example to the next
+    assert (neighbours.abs() < 5 * rates * (1 - rates) / math.sqrt(n)).all()
+
+
+def test_a_part_is_never_lost_unless_it_is_said_and_no_chance_moves_another_parts_throws():
+    conditioner, raw = parts(500)
+    gone = lambda p, seed=0: lost(conditioner, raw, 500, p, generator(seed, 'parts'))
+    assert not gone({}).any() and gone({'low': 1.0}).double().mean(0).tolist() == [0.0, 1.0, 0.0]
+    assert torch.equal(gone({'low': 0.4})[:, 1], gone({'vector': 0.9, 'low': 0.4, 'caption': 0.2})[:, 1])
+    assert torch.equal(gone({'low': 0.4}), gone({'low': 0.4})) and not torch.equal(gone({'low': 0.4}), gone({'low': 0.4}, 1))
+
+
+def test_parts_of_a_batch_lose_what_the_whole_batch_loses():
+    "No throw depends on how a batch is cut."
+    conditioner, raw = parts(12)
+    p = {'vector': 0.5, 'low': 0.3, 'caption': 0.4}
+    whole = lost(conditioner, raw, 12, p, generator(3, 'parts'))
+    cut = [lost(conditioner, {k: v[a:b] for k, v in raw.items()}, b - a, p, Rows(generator(3, 'parts'), a, 12)) for a, b in ((0, 5), (5, 12))]
+    assert torch.equal(torch.cat(cut), whole) and whole.any()
+
+
+def test_the_loss_loses_parts_too():
+    "By a mapping as each part says, by a number all of an example at once; what a network is told is what it is trained under."
+    told, n = [], 400
+
+    class Net(nn.Module):
+        def forward(self, x, noise_level, cond=None):
+            told.append(cond)
+            return x
+
+    conditioner, raw = parts(n)
+    whole = Conditional(Denoiser(Net(), CosineSchedule(), predict_v), conditioner)
+    for p in ({'caption': 0.5}, 0.5):
+        conditional_loss(whole, (torch.zeros(n, 1, 2, 2), raw), generator(0, 'loss'), p=p)
+    null = conditioner.null(n)
+    gone = [torch.stack([(getattr(cond, f) == getattr(null, f)).flatten(1).all(1) for f in ('vec', 'img', 'seq')], 1) for cond in told]
+    assert not gone[0][:, :2].any() and 0.3 < gone[0][:, 2].double().mean() < 0.7
+    assert torch.equal(gone[1].all(1), gone[1].any(1)) and 0.3 < gone[1][:, 0].double().mean() < 0.7
+
+
+def test_the_null_of_several_knows_pictures_and_one_part_may_be_kept():
+    conditioner, raw = parts(3)
+    cond, null = conditioner(raw), conditioner.null(3)
+    kept = merge(conditioner.parts['caption'].null(3), Cond(vec=cond.vec, img=cond.img))
+    assert torch.equal(null.img, torch.zeros(3, 2, 2, 2)) and given(kept).keys() == given(cond).keys() == given(null).keys()
+    assert torch.equal(kept.img, cond.img) and torch.equal(kept.seq, null.seq)
+
+
 def test_gradients_reach_the_row_of_no_class_by_the_dropped_examples_only():
     conditioner = ClassConditioner(2, 3)
     cond = drop(conditioner([0, 1] * 32), conditioner.null(64), 0.5, generator(0, 'drop'))
@@ -256,7 +335,17 @@ def test_every_conditioner_is_registered():
 
 
 REFUSED = {
-    'no class': (lambda: ClassConditioner(0, 4), 'classes=0, dim=4'),
+    'no class': (lambda: ClassConditioner(0, 4), 'classes is 0, expected a positive whole number'),
+    'a vector of another width': (lambda: VectorConditioner(3)(torch.zeros(2, 4)), r'vectors are torch.float32 of shape \(2, 4\), expected floating point of shape \(b, 3\)'),
+    'a vector of whole numbers': (lambda: VectorConditioner(3)(torch.zeros(2, 3, dtype=torch.long)), 'vectors are torch.int64'),
+    'no parts': (lambda: Conditioners(), 'the parts are named nothing'),
+    'a part with a taken name': (lambda: Conditioners(keys=ClassConditioner(2, 3)), 'the parts are named keys'),
+    'a part called type': (lambda: Conditioners(type=ClassConditioner(2, 3)), 'the parts are named type'),
+    'two parts for one field': (lambda: Conditioners(a=ClassConditioner(2, 3), b=ClassConditioner(2, 3)).null(1), 'vec stands in both'),
+    'a part that is not given': (lambda: Conditioners(a=ClassConditioner(2, 3))({}), 'conditions are empty, expected a mapping of a'),
+    'no mapping': (lambda: Conditioners(a=ClassConditioner(2, 3))([0]), 'conditions are list, expected a mapping of a'),
+    'a chance of no part': (lambda: Conditioners(a=ClassConditioner(2, 3)).forget({'a': [0]}, 1, {'b': 0.5}), 'chances are a, b, expected a mapping of a'),
+    'chances without parts': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])), generator(0, 'x'), p={'a': 0.1}), 'a ClassConditioner has no parts'),
     'a label too large': (lambda: ClassConditioner(3, 4)([0, 3]), r'labels run from 0 to 3, expected 0..2'),
     'a negative label': (lambda: ClassConditioner(3, 4)([-1]), r'labels run from -1 to -1, expected 0..2'),
     'a label that is no whole number': (lambda: ClassConditioner(3, 4)(torch.tensor([0.5])), r'labels are torch.float32 of shape \(1,\), expected whole numbers'),
@@ -265,7 +354,7 @@ REFUSED = {
     'a tokenizer with more words': (lambda: TextConditioner(Tokenizer(['a b'], context=16), TextTower(514, 16, 8, 1, 2)), 'tokens below 515, the tower reads 16 below 514'),
     'an image of another size': (lambda: ImageConditioner(3, 8)(torch.zeros(1, 3, 4, 8)), r'shape \(1, 3, 4, 8\), expected floating point of shape \(.b., 3, 8, 8\)'),
     'an image of whole numbers': (lambda: ImageConditioner(3, 8)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), 'images are torch.uint8'),
-    'no channels': (lambda: ImageConditioner(0, 8), 'channels=0, size=8'),
+    'no channels': (lambda: ImageConditioner(0, 8), 'channels is 0'),
     'p above one': (lambda: drop(Cond(), Cond(), 1.5), 'p is 1.5, expected a probability'),
     'p that is no number': (lambda: drop(Cond(), Cond(), math.nan), 'p is nan'),
     'images in bytes': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])), generator(0, 'x')), r'x0 is torch.uint8, expected floating point: scale images to \[-1, 1\]'),

@@ -11,29 +11,33 @@ from diffbook import core
 from diffbook.store import files
 from diffbook.store.files import make_folder, replacing, write_whole
 
-CALLS = ('touch', 'write_bytes', 'fsync', 'replace', '_sync_folder')  # what the writer does, in order
+CALLS = ('open', 'fsync', 'replace', '_sync_folder')  # what the writer does, in order
 KILLED = """
 import os, signal, sys
-from pathlib import Path
 from diffbook.store import files
-path, when, after = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == 'after'
-owner = {'touch': Path, 'write_bytes': Path, '_sync_folder': files}.get(when, os)
-real = getattr(owner, when)
+path, when, after, by_name = sys.argv[1], sys.argv[2], sys.argv[3] == 'after', sys.argv[4] == 'by name'
+owner = files if when in ('open', '_sync_folder') else os
+real = open if when == 'open' else getattr(owner, when)
 def dying(*args, **kwargs):
     if not after:
         os.kill(os.getpid(), signal.SIGKILL)
     real(*args, **kwargs)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(owner, when, dying)
-files.write_whole(path, b'new' * 100_000)
+if by_name:
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(b'new' * 100_000)
+else:
+    files.write_whole(path, b'new' * 100_000)
 """
 
 
+@pytest.mark.parametrize('how', ['bytes', 'by name'])
 @pytest.mark.parametrize('when, moment', [(call, moment) for call in CALLS for moment in ('before', 'after')])
-def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path, when, moment):
+def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path, when, moment, how):
     path = tmp_path / 'file'
     path.write_bytes(b'old')
-    run = subprocess.run([sys.executable, '-c', KILLED, path, when, moment], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, '-c', KILLED, path, when, moment, how], capture_output=True, text=True)
     assert run.returncode == -signal.SIGKILL, run.stderr
     done = CALLS.index(when) > CALLS.index('replace') or (when, moment) == ('replace', 'after')
     assert path.read_bytes() == (b'new' * 100_000 if done else b'old')

@@ -281,7 +281,7 @@ def test_other_weights_are_refused(tmp_path, monkeypatch):
     data[-1] ^= 1
     (zoo / entry['file']).write_bytes(bytes(data))
     (zoo / 'zoo.json').write_text(json.dumps({'classifier': entry}))
-    monkeypatch.setattr(metrics.importlib.resources, 'files', lambda _: tmp_path)
+    monkeypatch.setattr('diffbook.store.zoo.importlib.resources.files', lambda _: tmp_path)
     with pytest.raises(ValueError, match='sha256'):
         load_classifier()
 

@@ -204,7 +204,7 @@ MUTANTS = {
         'test_training.py::test_average_equals_torch_swa_with_buffers',
     ),
     'a lock that two may hold': (
-        'two trainers in one folder', 'training.py',
+        'two trainers in one folder', 'store/files.py',
         'fcntl.LOCK_EX', 'fcntl.LOCK_SH',
         'test_training.py::test_two_trainers_in_one_folder[4]',
     ),
@@ -600,8 +600,8 @@ MUTANTS = {
         'test_scale.py::test_rows_of_parts_are_the_rows_of_the_whole',
     ),
     'a mean of means of unequal parts': (
-        'gradient accumulation that forgets the last, shorter part', 'training.py',
-        '* (len(rows) / n)', '/ self.accumulate',
+        'gradient accumulation that forgets the last, shorter part', 'scale.py',
+        '* (len(rows) / n)', '/ parts',
         'test_scale.py::test_unequal_parts_weigh_what_they_hold',
     ),
     'every rank reads the first part': (
@@ -625,12 +625,12 @@ MUTANTS = {
         'test_training.py::test_an_infinite_weight_that_a_nonlinearity_hides_is_found[1]',
     ),
     'an archive unpacked without end': (
-        'a zip of 204 KB inflates to 200 MB in torchvision', 'store/archives.py',
+        'a zip of 204 KB inflates to 200 MB in torchvision', 'store/packed.py',
         'if self.left < 0:', 'if False:',
         'test_bad_input.py::test_case[tar: a bomb of 320 megabytes]',
     ),
     'a link in an archive': (
-        'CVE-2007-4559', 'store/archives.py',
+        'CVE-2007-4559', 'store/packed.py',
         'if k >= MEMBERS or not (member.isdir()', 'if False and not (member.isdir()',
         'test_bad_input.py::test_case[tar: a link]',
     ),

@@ -16,14 +16,18 @@ import pytest
 import torch
 from PIL import Image
 
-from diffbook import scale
+from diffbook import training
 from diffbook.core import Rows, draw_rows, generator
 from diffbook.data import Dataset, batches, read_shards, write_shards
-from diffbook.scale import asked, count_samples, join, lane_order, launched, my_rows, read_archives, share
-from diffbook.training import Team, Trainer, checkpoints, read_checkpoint
+from diffbook.scale import Team, in_parts, join, lane_order, my_rows, read_archives, share, shared
+from diffbook.store import processes
+from diffbook.store.checkpoints import checkpoints, read_checkpoint
+from diffbook.store.processes import asked, launched
+from diffbook.store.samples import count_samples, read_samples
+from diffbook.training import Trainer
 
 ROOT = Path(__file__).parent.parent
-PLAIN = {k: v for k, v in os.environ.items() if k not in scale.LAUNCHED and not k.startswith('ACCELERATE')}
+PLAIN = {k: v for k, v in os.environ.items() if k not in processes.LAUNCHED and not k.startswith('ACCELERATE')}
 PLAIN |= {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
 
 
@@ -157,7 +161,7 @@ def test_an_attempt_does_not_read_the_addresses_of_the_one_before(monkeypatch):
     monkeypatch.setattr(torch.distributed, 'init_process_group', lambda backend, store, **options: seen.append(store))
     for attempt in ('0', '0', '1'):
         monkeypatch.setenv('TORCHELASTIC_RESTART_COUNT', attempt)
-        scale.meet('gloo', timedelta(seconds=1))
+        processes.meet('gloo', timedelta(seconds=1))
     seen[0].set('address of 0', 'port 24480')
     assert seen[1].check(['address of 0']) and not seen[2].check(['address of 0'])
 
@@ -178,10 +182,10 @@ def test_rows_of_parts_are_the_rows_of_the_whole(cuts):
 
 @pytest.mark.parametrize('parts', [2, 5, 8])
 def test_unequal_parts_weigh_what_they_hold(parts):
-    def gradient(accumulate):
+    def gradient(k):
         net = torch.nn.Linear(3, 1).double()
         torch.nn.init.ones_(net.weight)
-        trainer = Trainer(net, lambda m, b, g: m(b[0]).square().mean(1), accumulate=accumulate, device='cpu')
+        trainer = Trainer(net, lambda m, b, g: m(b[0]).square().mean(1), backward=in_parts(k), device='cpu')
         torch.nn.init.zeros_(net.bias)
         loss = trainer._backward((torch.arange(24).double().reshape(8, 3), ['caption'] * 8))
         return net.weight.grad, loss
@@ -382,7 +386,7 @@ def test_what_is_not_ours_in_an_archive_is_never_read(tmp_path):
     "A pickle beside a picture stays bytes that nobody looks at."
     path = archive(tmp_path / 'a.tar', range(2), more=[('pyd', b'cos\nsystem\n'), ('cls', b'7')])
     assert count_samples(path) == 2
-    assert set(scale._samples(path)[0]) == {'__key__', '__url__', 'png', 'txt'}
+    assert set(read_samples(path)[0]) == {'__key__', '__url__', 'png', 'txt'}
 
 
 def entry(name, **fields):
@@ -491,13 +495,25 @@ def test_a_batch_that_the_team_does_not_divide_is_refused():
 
 @pytest.mark.parametrize('parts', [0, -1, 1.5, True, 'two'])
 def test_parts_that_are_no_number_are_refused(parts):
-    with pytest.raises(ValueError, match='accumulate is .* expected a whole number, at least 1'):
-        Trainer(torch.nn.Linear(1, 1), lambda m, b, g: m(b).square().mean(1), accumulate=parts, device='cpu')
+    with pytest.raises(ValueError, match='parts is .* expected a positive whole number'):
+        in_parts(parts)
+
+
+@pytest.mark.parametrize('name, value, instead', [('accumulate', 4, r'backward=scale\.in_parts\(4\)'), ('team', Team(), r'backward=scale\.shared\(team\)')])
+def test_options_that_are_gone_say_what_to_write(name, value, instead):
+    with pytest.raises(ValueError, match=f'{name} is no option any more; write {instead}'):
+        Trainer(torch.nn.Linear(1, 1), lambda m, b, g: m(b).square().mean(1), device='cpu', **{name: value})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rate'"):
+        Trainer(torch.nn.Linear(1, 1), lambda m, b, g: m(b).square().mean(1), device='cpu', rate=1e-3)
+
+
+def test_a_team_of_one_in_one_part_is_the_plain_way():
+    assert in_parts(1) is shared(Team()) is training.plain
 
 
 def test_more_parts_than_examples_are_refused():
-    trainer = Trainer(torch.nn.Linear(1, 1), lambda m, b, g: m(b).square().mean(1), accumulate=4, device='cpu')
-    with pytest.raises(ValueError, match='accumulate is 4, expected at most 3'):
+    trainer = Trainer(torch.nn.Linear(1, 1), lambda m, b, g: m(b).square().mean(1), backward=in_parts(4), device='cpu')
+    with pytest.raises(ValueError, match='parts is 4, expected at most 3'):
         trainer.update(torch.zeros(3, 1))
     with pytest.raises(ValueError, match=r'holds tensors of \[3, 4\] rows'):
         trainer.update((torch.zeros(3, 1), torch.zeros(4, 1)))
@@ -507,7 +523,7 @@ def test_a_loss_that_draws_for_itself_is_refused_in_parts():
     loss = lambda m, b, g: m(b + torch.randn(b.shape, generator=g)).square().mean(1)  # noqa: E731
     Trainer(torch.nn.Linear(1, 1), loss, device='cpu').update(torch.zeros(4, 1))
     with pytest.raises(ValueError, match=r'expected draw_rows\(draw, n, generator\)'):
-        Trainer(torch.nn.Linear(1, 1), loss, accumulate=2, device='cpu').update(torch.zeros(4, 1))
+        Trainer(torch.nn.Linear(1, 1), loss, backward=in_parts(2), device='cpu').update(torch.zeros(4, 1))
 
 
 BAD_ENVIRONMENTS = {
@@ -522,7 +538,7 @@ BAD_ENVIRONMENTS = {
 @pytest.mark.parametrize('name', BAD_ENVIRONMENTS)
 def test_an_environment_that_makes_no_sense_is_refused(monkeypatch, name):
     told, words = BAD_ENVIRONMENTS[name]
-    for key in scale.LAUNCHED:
+    for key in processes.LAUNCHED:
         monkeypatch.delenv(key, raising=False)
     full = {'LOCAL_RANK': '0', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '1'} if words.startswith('RANK') else {}
     for key, value in (full | told).items():
@@ -532,14 +548,14 @@ def test_an_environment_that_makes_no_sense_is_refused(monkeypatch, name):
 
 
 def test_alone_needs_no_library(monkeypatch):
-    for key in scale.LAUNCHED:
+    for key in processes.LAUNCHED:
         monkeypatch.delenv(key, raising=False)
-    monkeypatch.setattr(scale.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setattr(processes.importlib.util, 'find_spec', lambda name: None)
     assert join('cpu').size == 1
     with pytest.raises(
         ValueError, match=r"accelerate is not installed, and this needs it: pip install 'diffbook\[scale\]'"
     ):
-        scale.need('accelerate')
+        processes.need('accelerate')
 
 
 @pytest.mark.parametrize('timeout', [0, -1, float('inf'), float('nan')])
@@ -567,10 +583,10 @@ def test_what_accelerate_was_asked_for_is_heard(monkeypatch):
 @pytest.mark.parametrize('address, want', [('127.0.0.1', 'lo'), ('localhost', 'lo'), ('10.0.0.7', None)])
 def test_processes_meet_at_home_unless_told_otherwise(monkeypatch, address, want):
     monkeypatch.setenv('MASTER_ADDR', address)
-    monkeypatch.setattr(scale.socket, 'if_nameindex', lambda: [(1, 'lo'), (2, 'eth0')])
+    monkeypatch.setattr(processes.socket, 'if_nameindex', lambda: [(1, 'lo'), (2, 'eth0')])
     monkeypatch.delenv('GLOO_SOCKET_IFNAME', raising=False)
     monkeypatch.setenv('NCCL_SOCKET_IFNAME', 'eth0')
-    scale.stay_home()
+    processes.stay_home()
     assert os.environ.get('GLOO_SOCKET_IFNAME') == want and os.environ['NCCL_SOCKET_IFNAME'] == 'eth0'
     monkeypatch.delenv('GLOO_SOCKET_IFNAME', raising=False)
 

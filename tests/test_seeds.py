@@ -13,6 +13,7 @@ X = torch.zeros(2, 3)
 DRAWS = {
     'noise': lambda f: f(0, 'test', 0, range(2), (3,)),
     'generator': lambda f: torch.rand(3, generator=f(0, 'test')),
+    'make_generator': lambda f: torch.rand(3, generator=f(0, 'test')),
     'seeded_noise': lambda f: f(0, 'test')(X, torch.tensor(0.5)),
 }
 

@@ -343,7 +343,7 @@ def test_the_mask_ends_with_the_first_end():
     (lambda: Tokenizer(['a</w> b']), 'merge 0'),
     (lambda: Tokenizer((), 2), 'context is 2'),
     (lambda: Tokenizer((), 77.0), 'context is 77.0'),
-    (lambda: Tokenizer((), pad=514), 'a token below 514'),
+    (lambda: Tokenizer((), pad=514), 'pad is 514, expected a whole number from 0 to 513'),
     (lambda: Tokenizer(())(['red', None]), 'the text is None, of type NoneType'),
     (lambda: Tokenizer(())([]), 'no texts'),
     (lambda: Tokenizer(()).decode([514]), 'token 514 is not one of the 514'),

@@ -10,7 +10,8 @@ import pytest
 from diffbook.core import build, describe
 from diffbook.pretrained import load_tokenizer, save_published
 from diffbook.published.tokens import FLAGS, TOKENIZERS
-from diffbook.text import SPECIAL, AddedWord, Tokenizer, clip_tokenizer, train_merges
+from diffbook.store.words import AddedWord
+from diffbook.text import SPECIAL, Tokenizer, clip_tokenizer, train_merges
 
 transformers = pytest.importorskip('transformers')
 MERGES = train_merges(['a small red circle', 'two blue squares near a red triangle'], 30)

@@ -27,12 +27,17 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffbook import training
-from diffbook.core import REGISTRY, Cond, generator, map_batch, register, uniform
+from diffbook.core import REGISTRY, Cond, map_batch, register, uniform
 from diffbook.data import batches
+from diffbook.devices import to_device
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
+from diffbook.scale import in_parts
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, linear_betas
+from diffbook.store import files
+from diffbook.store.checkpoints import read_checkpoint
+from diffbook.store.files import write_whole
 from diffbook.training import (
     EMA,
     Trainer,
@@ -40,10 +45,8 @@ from diffbook.training import (
     ema_decay,
     learning_rate,
     load,
-    read_checkpoint,
     read_model,
     save,
-    write_file,
 )
 
 DATA = uniform(0, 'test data', 0, range(24), (3,)).float()
@@ -187,12 +190,8 @@ def test_losing_the_order_of_the_data_is_noticed(run):
 
 
 def test_losing_the_seed_of_dropout_is_noticed(run, monkeypatch):
-    @contextlib.contextmanager
-    def unseeded(seed, step, device, first):
-        yield generator(seed, 'train', step, device)
-
     root, states = run
-    monkeypatch.setattr(training, '_seeded', unseeded)
+    monkeypatch.setattr(training, 'seeded', lambda *_: contextlib.nullcontext())
     trainer = make()
     trainer.resume(root / '9')
     go(trainer)
@@ -580,7 +579,7 @@ def test_batches_of_any_kind_reach_the_loss(name, parts):
 
     nets = [nn.Linear(3, 1).double() for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
-    Trainer(nets[0], squared, device='cpu', accumulate=parts)._backward(BATCHES[name])
+    Trainer(nets[0], squared, device='cpu', backward=in_parts(parts))._backward(BATCHES[name])
     (nets[1](X) - Y).square().mean().backward()
     torch.testing.assert_close(nets[0].weight.grad, nets[1].weight.grad, rtol=1e-13, atol=1e-15)
     assert len(seen) == parts
@@ -606,9 +605,7 @@ def flat_rows(batch):
 
 @pytest.mark.parametrize('name', BATCHES)
 def test_batches_of_any_kind_are_moved_to_the_device(name):
-    trainer = Trainer(nn.Linear(3, 1).double(), loss, device='cpu')
-    trainer.device = torch.device('meta')  # a device that is always there
-    moved = flat(trainer._bring(BATCHES[name]))
+    moved = flat(to_device(BATCHES[name], 'meta'))  # a device that is always there
     assert len(moved) == len(flat(BATCHES[name]))
     for after, before in zip(moved, flat(BATCHES[name])):
         assert after.device.type == 'meta' and after.shape == before.shape if isinstance(before, torch.Tensor) else after == before
@@ -821,9 +818,9 @@ def test_trainers_of_one_process_share_a_folder(tmp_path):
         next(run)
     runs[0].close()
     children = [train_apart(tmp_path, *pipe) for pipe in [(os.pipe()[1], os.open(os.devnull, os.O_RDONLY))]]
-    assert training._HELD and os.waitpid(children[0], 0)[1] == 0
+    assert files._HELD and os.waitpid(children[0], 0)[1] == 0
     runs[1].close()
-    assert not training._HELD
+    assert not files._HELD
 
 
 def test_a_disk_without_locks_refuses_nobody(tmp_path, monkeypatch):
@@ -849,9 +846,9 @@ class Disk:
     def __init__(self, monkeypatch, fatal):
         self.fatal, self.count, self.loose, self.renamed = fatal, 0, {}, []
         self.real = {'open': open, 'fsync': os.fsync, 'replace': os.replace, 'unlink': Path.unlink}
-        monkeypatch.setattr(training, 'open', self.open, raising=False)
-        monkeypatch.setattr(training.os, 'fsync', self.fsync)
-        monkeypatch.setattr(training.os, 'replace', self.replace)
+        monkeypatch.setattr(files, 'open', self.open, raising=False)
+        monkeypatch.setattr(files.os, 'fsync', self.fsync)
+        monkeypatch.setattr(files.os, 'replace', self.replace)
         monkeypatch.setattr(Path, 'unlink', lambda path, missing_ok=False: self.unlink(path, missing_ok))
 
     def tick(self):
@@ -1212,8 +1209,8 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
 
 
 def test_writing_a_file_again_replaces_it(tmp_path):
-    write_file(tmp_path / 'x', b'one')
-    write_file(tmp_path / 'x', b'two')
+    write_whole(tmp_path / 'x', b'one')
+    write_whole(tmp_path / 'x', b'two')
     assert snapshot(tmp_path) == {'x': b'two'}
 
 

@@ -491,7 +491,10 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 
 
-DOORS = {'published': ('pretrained',), 'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion')}  # written by hand -> the modules that may enter
+DOORS = {  # written by hand -> the modules that may enter
+    'bags': ('core',), 'checks': ('core',), '_modidx': ('core',), 'devices': ('training',), 'diagnosis': ('training',), 'published': ('pretrained',),
+    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion'),
+}  # fmt: skip
 
 
 def imports_look_back(ch, book):

@@ -29,7 +29,8 @@ from diffbook.guidance import guide
 from diffbook.metrics import copy_rate, frechet_distance, kernel_distance
 from diffbook.nets.clip import retrieval
 from diffbook.stages import Stage
-from diffbook.training import load, read_model, write_file
+from diffbook.store.files import write_whole
+from diffbook.training import load, read_model
 
 SCALES = (1.0, 1.5, 3.0, 5.0)  # of guidance, besides --scale
 
@@ -67,8 +68,8 @@ class Judge:
     "A CLIP that looks at pictures of 32 x 32."
 
     def __init__(self, folder: str):
-        self.clip, about = load(folder).eval(), read_model(folder)[0]['about']
-        self.tokenizer, self.seed, self.counts = build(about['tokenizer']), about['seed'], about['retrieval']
+        self.clip = load(folder)
+        self.tokenizer, self.seed, self.counts = build(self.clip.about['tokenizer']), self.clip.about['seed'], self.clip.about['retrieval']
 
     def look(self, images: torch.Tensor, captions) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = shortest(self.tokenizer(list(captions)), self.tokenizer.end)
@@ -137,7 +138,7 @@ def main() -> None:
     save_file(show, a.out / 'gallery.safetensors')
     save_images(to_model(show['zoo, seen']), a.out / 'gallery.png', columns=12)
     report['captions'] = {k: list(d.captions[:24]) for k, d in picked.items()}
-    write_file(a.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+    write_whole(a.out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

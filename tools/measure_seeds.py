@@ -37,7 +37,8 @@ def moved(k):
     "What replaces the sources of randomness in repetition k."
     return {
         'noise': lambda seed, *rest: core.noise(seed + 1000 * k, *rest),
-        'generator': lambda seed, *rest: core.generator(seed + 1000 * k, *rest),
+        'generator': lambda seed, *rest: core.make_generator(seed + 1000 * k, *rest),
+        'make_generator': lambda seed, *rest: core.make_generator(seed + 1000 * k, *rest),
         'seeded_noise': lambda seed, *rest: core.seeded_noise(seed + 1000 * k, *rest),
     }
 

@@ -22,7 +22,8 @@ from diffbook.recognise import caption_agrees, read_caption, read_shapes
 from diffbook.samplers import clip_x0
 from diffbook.shapes import draw_split
 from diffbook.stages import Stage
-from diffbook.training import find_model, load, write_file
+from diffbook.store.files import write_whole
+from diffbook.training import find_model, load
 
 SETS = {  # name -> (split, how many objects)
     'one object': ('new scenes', (1,)),
@@ -101,7 +102,7 @@ def main() -> None:
         return
     if a.out is None:
         save_file({'failures': torch.stack([picture for _, picture in wrong])}, folder / 'gallery.safetensors')
-    write_file(a.out or folder / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+    write_whole(a.out or folder / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

@@ -29,7 +29,7 @@ from diffbook.nets.clip import CLIP, ImageTower, TextTower, clip_loss, retrieval
 from diffbook.recognise import draw_near_misses
 from diffbook.shapes import FIELDS, draw_split
 from diffbook.text import Tokenizer, train_merges
-from diffbook.training import Trainer, load, read_model, save
+from diffbook.training import Trainer, load, save
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def tells_apart(clip: CLIP, tokenizer: Tokenizer, n: int, seed: int) -> dict:
 def begin(recipe: Recipe, train: Dataset, seed: int) -> tuple[Tokenizer, CLIP]:
     "Make a tokenizer and an untrained model, or take those of a model."
     if recipe.start:
-        return build(read_model(recipe.start)[0]['about']['tokenizer']), load(recipe.start).float()
+        clip = load(recipe.start)
+        return build(clip.about['tokenizer']), clip.float()
     tokenizer = Tokenizer(train_merges(train.captions, recipe.merges), context=32)
     torch.manual_seed(seed)  # the first weights
     text = TextTower(tokenizer.vocab_size, tokenizer.context, **recipe.text, end=tokenizer.end)

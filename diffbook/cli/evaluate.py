@@ -57,7 +57,7 @@ def evaluate(
     from diffbook.core import generator
     from diffbook.data import from_model
     from diffbook.metrics import compare
-    from diffbook.training import write_file
+    from diffbook.store.files import write_whole
 
     opened = open_model(model, device, solver=solver)
     if opened.stage.codec is not None:
@@ -69,7 +69,7 @@ def evaluate(
         report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
-            write_file(out, (json.dumps(report, indent=1) + '\n').encode())
+            write_whole(out, (json.dumps(report, indent=1) + '\n').encode())
             say(f'{out}')
         return
     real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
@@ -90,7 +90,7 @@ def evaluate(
     say(f'  Frechet distance is {report["frechet_ratio"]:.3g} times its floor')
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_file(out, (json.dumps(report, indent=1) + '\n').encode())
+        write_whole(out, (json.dumps(report, indent=1) + '\n').encode())
         say(f'{out}')
 
 

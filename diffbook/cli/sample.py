@@ -120,13 +120,13 @@ def open_model(name: str, device: str | None, size: int | None = None, solver: s
     from diffbook.conditioning import Conditional
     from diffbook.losses import Denoiser
     from diffbook.stages import Stage
-    from diffbook.training import load, pick_device, read_model
+    from diffbook.training import load, pick_device
 
     place = pick_device(device)
-    model, about = load(name), read_model(name)[0].get('about')
+    model = load(name)
     if not isinstance(model, (Denoiser, Conditional)):
         raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
-    if not isinstance(about, dict):
+    if not isinstance(about := model.about, dict):
         raise ValueError(f'about in config.json of {name} is {repr(about)[:100]}, expected an object')
     codec = open_codec(about, name, place)
     shape = describe_shape(about, model, size if codec is None else cells(codec, size))

@@ -93,7 +93,9 @@ def train(
         raise ValueError(f'--minutes is {minutes}, expected a positive number')
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out is {out}, which is a file; expected a folder')
-    from diffbook.scale import asked, copy_whole, join, launched
+    from diffbook.scale import join, shared
+    from diffbook.store.processes import asked, launched
+    from diffbook.store.tensors import copy_whole
     from diffbook.training import Trainer, checkpoints, pick_device, save
 
     folder, told, (rank, size_of_team) = out / 'checkpoints', asked(), launched()
@@ -123,11 +125,12 @@ def train(
     pieces = copy.deepcopy(model) if shard else None  # to put the split weights together in
     trainer = Trainer(
         model, text_objective if text else objective, lr=run.options['lr'], total=total, ema=run.options['ema'], seed=seed, device=device,
-        bf16=run.options['bf16'], compile=compile or None, warmup=run.warmup, channels_last=False if shard else None, accumulate=accumulate, team=team)  # fmt: skip
+        bf16=run.options['bf16'], compile=compile or None, warmup=run.warmup, channels_last=False if shard else None, backward=shared(team, accumulate))  # fmt: skip
     where = os.path.abspath(data) if Path(data).is_dir() else data
-    trainer.settings['run'] = run.options | {'data': where, 'size': images.shape[-1], 'bf16': trainer.recipe['bf16'], 'content': what}
+    trainer.settings['run'] = run.options | {'data': where, 'size': images.shape[-1], 'bf16': trainer.switches['bf16'], 'content': what}
     if run.had:
         go_on(trainer, run, folder, tell_user)
+    team.agree(f'the step of the checkpoint found in {folder}', trainer.step)
     parameters = sum(p.numel() for p in model.parameters())
     tell_user(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
     if found.captions and not text:
@@ -137,14 +140,14 @@ def train(
         about = {'data': Path(where).name, 'shape': list(images.shape[1:]), 'steps': trainer.step, 'batch_size': batch_size, 'seed': seed}
         if text:
             about['words'] = sorted({word for caption in found.captions for word in split_words(caption)})
-        average = trainer.ema.model if pieces is None else copy_whole(trainer.ema.model, pieces, team)
+        average = trainer.ema.model if pieces is None else copy_whole(trainer.ema.model, pieces)
         if team.rank == 0:
             save(out, average, about)
 
     new = not out.exists()
     try:
         trainer.save(folder)  # a disk that cannot be written to says so now
-        train_loop(trainer, examples, batch_size, total, minutes, folder, save_every, out / 'training.csv', publish)
+        train_loop(trainer, examples, batch_size, total, minutes, folder, save_every, out / 'training.csv', publish, team)
     except Exception as error:
         if new and trainer.step == 0 and team.size == 1:
             shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping
@@ -194,7 +197,7 @@ def load_captioned(name: str, root: Path | None, size: int | None, **own: Any) -
 
 
 def train_loop(
-    trainer: Any, examples: Any, batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path, publish: Callable[[], None]
+    trainer: Any, examples: Any, batch_size: int, total: int | None, minutes: float | None, folder: Path, every: int, log: Path, publish: Callable[[], None], team: Any
 ) -> None:
     "Make updates until the steps or the minutes are used up; write one line of the log every 20."
     from itertools import islice
@@ -203,9 +206,9 @@ def train_loop(
 
     from diffbook.data import batches
     from diffbook.scale import share
-    from diffbook.training import write_file
+    from diffbook.store.files import write_whole
 
-    left, team = None if total is None else max(0, total - trainer.step), trainer.team
+    left = None if total is None else max(0, total - trainer.step)
     examples = tuple(v.to(trainer.device) for v in examples) if isinstance(examples, tuple) else examples.to(trainer.device)
     stream = islice(batches(share(examples, team), batch_size, trainer.seed, trainer.step), left)
     end = time.monotonic() + 60 * minutes if minutes else float('inf')
@@ -213,7 +216,7 @@ def train_loop(
     kept = [line for line in kept if line.partition(',')[0].isdigit() and int(line.partition(',')[0]) <= trainer.step]
     others = team.rank > 0  # who are silent
     if not others:
-        write_file(log, '\n'.join(['step,loss,lr,grad_norm', *kept, '']).encode())
+        write_whole(log, '\n'.join(['step,loss,lr,grad_norm', *kept, '']).encode())
     with open(os.devnull if others else log, 'a') as file, tqdm(total=total, initial=trainer.step, desc='training', unit='step', disable=others) as bar:
         for step in trainer.fit(stream, folder, every, publish):
             bar.update()
@@ -265,7 +268,7 @@ def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
     from diffbook.predictions import predict_x0
     from diffbook.schedules import CosineSchedule
     from diffbook.text import Tokenizer, train_merges
-    from diffbook.training import load, read_model
+    from diffbook.training import load
 
     if width < 8 or width % 8:
         raise ValueError(f'--width is {width}, expected a multiple of 8, at least 8')
@@ -273,7 +276,8 @@ def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(generator(seed, 'weights').initial_seed())
         if images.name.startswith('shapes'):
-            tokenizer, tower = build(read_model('clip-near-misses')[0]['about']['tokenizer']), load('clip-near-misses').text_model
+            reader = load('clip-near-misses')
+            tokenizer, tower = build(reader.about['tokenizer']), reader.text_model
         else:
             merges = train_merges(images.captions, 1000)
             context = 2 + max(len(Tokenizer(merges).encode(text)) for text in images.captions)

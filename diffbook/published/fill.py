@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..training import _fit_names, no_larger
+from ..store.models import no_larger
+from ..store.tensors import fit_names
 from .reading import Published
 
 Places = Mapping[str, tuple[str, slice]]  # published name -> our name, and which of its rows
@@ -63,7 +64,7 @@ def fill(
     "Put published tensors into a model, all of them or none: names and shapes are compared first, and a ValueError lists what is wrong."
     own = model.state_dict()
     tensors = {k: as_ours(k, v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}
-    _fit_names(tensors, {k: own[at] if rows == slice(None) else own[at][rows] for k, (at, rows) in places.items()}, where)
+    fit_names(tensors, {k: own[at] if rows == slice(None) else own[at][rows] for k, (at, rows) in places.items()}, where)
     kind = _common_dtype(tensors, where, dtype)
     model.load_state_dict(_state(own, tensors, places, where, kind), assign=True)
     mapped = {at: name for name, (at, rows) in places.items() if rows == slice(None) and tensors[name].dtype == kind and not tensors[name].is_meta}

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..store.files import read_json
-from ..text import SPECIAL, AddedWord, Tokenizer, clip_merges
+from ..store.merges import check_numbers, clip_merges
+from ..store.words import AddedWord
+from ..text import SPECIAL, Tokenizer
 from .folders import KINDS, find_folder, in_folder
 from .foreign import refuse_file
 
@@ -68,11 +70,8 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         plain = Tokenizer(merges, context)
     except ValueError as error:
         raise ValueError(f'{where}: {error}') from error
-    number = {piece: i for i, piece in enumerate(plain.pieces)}
     for file, vocabulary in vocabularies.items():
-        for piece, i in vocabulary.items():
-            if number.get(piece) != i:
-                raise ValueError(f'{folder}, {file}: {piece!r} is token {i}, expected {number.get(piece, "none")} by its merges')
+        check_numbers(plain.pieces, vocabulary, f'{folder}, {file}')
     return _with_words(folder, settings, data, plain)
 
 

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..store.files import make_folder, replacing, write_whole
+from ..store.tensors import refuse_nan
 from ..text import SPECIAL, Tokenizer
-from ..training import _refuse_nan
 from .folders import DIFFUSERS
 from .tokens import FLAGS
 
@@ -35,7 +35,7 @@ def save_settings(folder: Path, said: Mapping[str, object], name: str = 'config.
 
 def save_network(folder: Path, said: Mapping[str, object], tensors: dict[str, Tensor]) -> None:
     "Write the tensors and settings of a part; the file of tensors may be the one that they are mapped from."
-    _refuse_nan(tensors)
+    refuse_nan(tensors)
     name = 'model' if 'architectures' in said else DIFFUSERS  # in transformers, and in diffusers
     with replacing(make_folder(folder) / f'{name}.safetensors') as temporary:
         save_file(tensors, temporary, {'format': 'pt'})

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from diffbook.store.archives import read_pixels
+from diffbook.store.packed import read_pixels
 from diffbook.store.downloads import fetch_small
 from diffbook.store.files import write_whole
 from diffbook.store.pictures import opened

@@ -23,37 +23,51 @@ __all__ = ['write_whole', 'replacing', 'make_folder', 'digest_of', 'alone', 'par
 # Writing
 
 
+def write_whole(path: str | Path, data: bytes) -> None:
+    """Write a file so that a kill at any moment leaves the old one or the new one, whole.
+
+    The bytes are on the disk before the name is, and the name before this returns. An OSError says how many bytes were needed.
+    """
+    path, temporary = Path(path), _beside(path)
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (Exception, KeyboardInterrupt) as error:
+        temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        free = f'{shutil.disk_usage(path.parent).free:,} are free' if path.parent.is_dir() else f'there is no folder {path.parent}'
+        raise OSError(error.errno, f'{error.strerror}; {len(data):,} bytes were needed, {free}', str(path)) from error
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Lend a new file beside `path`, for whatever writes by name, and put it in the place of `path` when all went well.
 
-    A kill at any moment leaves the old file or the new one, whole: bytes are on the disk before the name is, and the name
-    before this returns. After an error the old file is as it was.
+    It promises what `write_whole` promises. After an error the old file is as it was.
     """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    path, temporary = Path(path), _beside(path)
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # the rights of new files here; some writers give them to nobody else
         yield temporary
         temporary.chmod(mode)
-        with temporary.open('rb+') as file:
+        with open(temporary, 'rb+') as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    finally:
+    except (Exception, KeyboardInterrupt):
         temporary.unlink(missing_ok=True)
+        raise
 
 
-def write_whole(path: str | Path, data: bytes) -> None:
-    "Write a file so that a kill at any moment leaves the old one or the new one, whole."
-    path = Path(path)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        free = f'{shutil.disk_usage(path.parent).free:,} are free' if path.parent.is_dir() else f'there is no folder {path.parent}'
-        raise OSError(error.errno, f'{error.strerror}; {len(data):,} bytes were needed, {free}', str(path)) from error
+def _beside(path: str | Path) -> Path:
+    "A name in the same folder, as only within one file system a file can be renamed in one step."
+    return Path(path).with_name(f'.{Path(path).name}.{os.getpid()}.tmp')
 
 
 def _sync_folder(path: Path) -> None:
@@ -91,8 +105,11 @@ _HELD: dict[str, list[int]] = {}  # folder -> process, locked file, how often we
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    "Let no other process write to a folder meanwhile; those who write in one process share it. Raise a ValueError that names who holds it."
+def alone(folder: Path | None) -> Iterator[None]:
+    "Let no other process write to a folder meanwhile, if there is one; those who write in one process share it. Raise a ValueError that names who holds it."
+    if folder is None:
+        yield
+        return
     key = str(folder.resolve())
     if key not in _HELD or _HELD[key][0] != os.getpid():  # a fork inherits the table, but not the lock
         _HELD[key] = [os.getpid(), _lock(folder / '.writer'), 0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffbook.core import one_of
-from diffbook.store.archives import read_members
+from diffbook.store.packed import read_members
 from diffbook.store.downloads import download
 from diffbook.store.emoji import EMOJI_STYLES, FILES, SIZES, fetch_emoji, read_emoji
 from diffbook.store.files import digest_of

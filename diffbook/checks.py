@@ -1,0 +1,76 @@
+"""Checks of arguments: each kind of refusal is written once, and names the argument, what came, and what was expected.
+
+`core` gives these names to all others.
+"""
+
+import math
+import types
+import typing
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+__all__ = ['whole', 'number', 'positive', 'one_of', 'same_shape', 'fits']
+
+
+def whole(
+    name: str,  # of the argument, for the message
+    value: Any,
+    least: int = 1,
+    most: int | None = None,  # None: no bound
+) -> int:  # the value
+    "Give back `value`, or raise a ValueError if it is no whole number from `least` to `most`; True is no number."
+    if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        said = 'a positive whole number' if (least, most) == (1, None) else f'a whole number, at least {least}'
+        raise ValueError(f'{name} is {value!r}, expected {said if most is None else f"a whole number from {least} to {most:,}"}')
+    return value
+
+
+def number(
+    name: str,  # of the argument, for the message
+    value: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> float:  # the value
+    "Give back `value`, or raise a ValueError if it is no finite number from `least` to `most`."
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and least <= value <= most):
+        said = f' from {least:g} to {most:g}' if math.isfinite(most) else f', at least {least:g}' if math.isfinite(least) else ''
+        raise ValueError(f'{name} is {value!r}, expected a {"" if said else "finite "}number{said}')
+    return value
+
+
+def positive(name: str, value: Any) -> float:  # the value
+    "Give back `value`, or raise a ValueError if it is no positive finite number."
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f'{name} is {value!r}, expected a positive number')
+    return value
+
+
+def one_of(name: str, value: Any, allowed: Collection[str]) -> str:  # the value
+    "Give back `value`, or raise a ValueError if it is not among the words that are allowed."
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f'{name} is {value!r}, expected one of {", ".join(allowed)}')
+    return value
+
+
+def same_shape(**tensors: Any) -> None:  # tensors by name; the last is what the others are held against
+    "Raise a ValueError unless all have one shape: `same_shape(eps=eps, x0=x0)`."
+    *others, (right, model) = tensors.items()
+    for name, x in others:
+        if x.shape != model.shape:
+            raise ValueError(f'{name} has shape {tuple(x.shape)}, expected that of {right}, {tuple(model.shape)}')
+
+
+def fits(value: Any, kind: Any) -> bool:
+    "Whether plain data can be of the kind that an argument is annotated with: a width is no text, and no number is endless."
+    if kind in (int, float, bool, str, type(None), None):
+        right = type(value) in {int: (int,), float: (int, float), None: (type(None),)}.get(kind, (kind,))
+        return right and (type(value) not in (int, float) or -(2**53) < value < 2**53)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, k) for k in inner)
+    if origin in (tuple, list, Sequence):
+        kinds = inner if len(inner) > 1 and inner[-1] is not ... else inner[:1] * len(value) if isinstance(value, (tuple, list)) else ()
+        return isinstance(value, (tuple, list)) and len(kinds) == len(value) and all(map(fits, value, kinds))
+    if origin is Callable:
+        return callable(value)
+    return isinstance(value, kind) if isinstance(kind, type) and origin is None else True

@@ -599,7 +599,7 @@ BAD = {
     'strength alone': (dict(strength=0.5), 'strength is 0.5 and there is no image'),
     'strength': (dict(image=picture(), strength=1.5), 'strength is 1.5, expected a number over 0, up to 1'),
     'zero strength': (dict(image=picture(), strength=0.0), 'strength is 0.0, expected'),
-    'steps': (dict(steps=0), 'n is 0, expected a positive whole number of steps'),
+    'steps': (dict(steps=0), 'n is 0, expected a positive whole number'),
     'many steps': (dict(steps=1001), 'n is 1001, expected at most 1000'),
     'scale': (dict(scale=float('nan')), 'scale is nan, expected a finite number'),
     'seed': (dict(seed=1.5), 'seed is 1.5, expected an integer'),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 # %% ../nbs/42_conditioning.ipynb #imports-own
-from .core import Cond, Data, Rows, Time, draw_rows, match_dims, merge, register, whole
+from .core import Cond, Data, Rows, Time, draw_rows, match_dims, merge, number, register, whole
 from .losses import Denoiser, training_loss
 from .nets.clip import TextTower
 from .predictions import Prediction
@@ -149,8 +149,7 @@ def drop(
     generator: torch.Generator | Rows | None = None,  # of the chance
 ) -> Cond:  # each example keeps all of its condition, or none
     "Replace the condition of some examples by the null condition. Ho and Salimans 2022, algorithm 1."
-    if not 0 <= p <= 1:
-        raise ValueError(f'p is {p}, expected a probability')
+    number('p', p, 0, 1)
     pairs = {f.name: pair for f in fields(Cond) if (pair := (getattr(cond, f.name), getattr(null, f.name))) != (None, None)}
     for name, (a, b) in pairs.items():
         shapes = [None if v is None else tuple(v.shape) for v in (a, b)]

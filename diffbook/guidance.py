@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/43_guidance.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, Noise, NoiseFn, Time, as_time, match_dims, seeded_noise
+from .core import Cond, Data, DenoiseFn, Noise, NoiseFn, Time, as_time, match_dims, number, positive, seeded_noise, whole
 from .samplers import Solver, ancestral, equip, forked
 from .schedules import Schedule
 
@@ -138,8 +138,9 @@ def langevin(
     noise: Noise | None = None,  # which it forks; if not said, a fork of the noise that the solver gets
 ) -> Solver:  # predictor and corrector
     "Follow each step of `solver` by steps of Langevin's at the new time, under the same denoiser (Song et al. 2021, algorithm 3)."
-    if steps < 0 or not 0 < size < 2:
-        raise ValueError(f'steps is {steps} and size is {size}, expected no negative number, and a size between 0 and 2')
+    whole('steps', steps, 0)
+    if not 0 < size < 2:
+        raise ValueError(f'size is {size}, expected a number between 0 and 2')
 
     own = noise
 
@@ -205,8 +206,7 @@ def rescale(share: float = 0.7, rule: Rule = extrapolate) -> Rule:
 
     The estimates are of x0. Published pipelines rescale what the network predicts, eps or v; that is another rule, for this one is not affine.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f'share is {share}, expected a number from 0 to 1')
+    number('share', share, 0, 1)
 
     def rescaled(x0: Data, away: Data, scale: Time, t: Time) -> Data:
         guided = rule(x0, away, scale, t)
@@ -223,8 +223,7 @@ def dynamic_threshold(
     bound: float = 1.0,  # data lies in [-bound, bound]
 ) -> DenoiseFn:  # whose estimates lie there too
     "Clamp an estimate at a quantile of its own values and scale that to the bound (Saharia et al. 2022, section 2.3)."
-    if not 0 < quantile <= 1 or not bound > 0:
-        raise ValueError(f'quantile is {quantile} and bound is {bound}, expected 0 < quantile <= 1 and a positive bound')
+    positive('bound', bound), number('quantile', positive('quantile', quantile), 0, 1)
 
     def thresholded(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
         x0 = denoise(x, t, cond)

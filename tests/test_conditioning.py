@@ -355,7 +355,7 @@ REFUSED = {
     'an image of another size': (lambda: ImageConditioner(3, 8)(torch.zeros(1, 3, 4, 8)), r'shape \(1, 3, 4, 8\), expected floating point of shape \(.b., 3, 8, 8\)'),
     'an image of whole numbers': (lambda: ImageConditioner(3, 8)(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), 'images are torch.uint8'),
     'no channels': (lambda: ImageConditioner(0, 8), 'channels is 0'),
-    'p above one': (lambda: drop(Cond(), Cond(), 1.5), 'p is 1.5, expected a probability'),
+    'p above one': (lambda: drop(Cond(), Cond(), 1.5), 'p is 1.5, expected a number from 0 to 1'),
     'p that is no number': (lambda: drop(Cond(), Cond(), math.nan), 'p is nan'),
     'images in bytes': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1])), generator(0, 'x')), r'x0 is torch.uint8, expected floating point: scale images to \[-1, 1\]'),
     'a seed for a generator': (lambda: conditional_loss(model('class'), (torch.zeros(2, 1, 8, 8), torch.tensor([0, 1])), 0), 'generator is 0, expected a torch.Generator'),

@@ -285,6 +285,7 @@ def build(config: Any) -> Any:
     f, arguments = _find(config.get('type')), {k: v for k, v in config.items() if k != 'type'}
     if not isinstance(f, type) and not arguments:
         return f
+    arguments = getattr(f, 'earlier', dict)(arguments)  # of what was saved before its arguments were what they are
     known = inspect.signature(f).parameters
     rest = next((p for p in known.values() if p.kind is p.VAR_KEYWORD), None)  # takes arguments of any name
     if rest is None and (strange := [key for key in arguments if key not in known]):

@@ -32,9 +32,10 @@ from diffbook.ledger import check
 from diffbook.losses import Denoiser, diffusion_loss
 from diffbook.metrics import compare, features, frechet_distance, precision_recall
 from diffbook.nets.clip import TextTower
-from diffbook.nets.unet import UNet, published_arguments
+from diffbook.nets.unet import UNet
 from diffbook.plots import montage
 from diffbook.predictions import predict_edm, predict_eps, predict_v
+from diffbook.published import unet
 from diffbook.recognise import caption_agrees, read_caption, read_shapes
 from diffbook.samplers import ddim, heun, sample, trailing_times, uniform_times
 from diffbook.shapes import draw_shapes, draw_split, scene_split
@@ -127,8 +128,8 @@ LIBRARY = {
     'heads that do not divide': (lambda: UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 3), groups=4), 'heads=.*3 heads cannot share 16'),
     'levels that do not agree': (lambda: UNet(1, channels=(8, 16), blocks=(1,), heads=(0, 0, 0)), r'blocks=\(1,\).* expected as many'),
     'channels of no group': (lambda: UNet(1, channels=(10, 16), groups=8), r'channels=\(10, 16\)'),
-    'unknown published key': (lambda: published_arguments({'colour': 3}), "unknown key 'colour'"),
-    'published activation': (lambda: published_arguments({'act_fn': 'relu'}), "act_fn is 'relu', expected 'silu'"),
+    'unknown published key': (lambda: unet.arguments({'colour': 3}), "unknown key 'colour'"),
+    'published activation': (lambda: unet.arguments({'act_fn': 'relu'}), "act_fn is 'relu', expected 'silu'"),
     # samplers
     'no sampling steps': (lambda: uniform_times(SCHEDULE, 0), 'n is 0, expected a positive whole number'),
     'half a step': (lambda: uniform_times(SCHEDULE, 2.5), 'n is 2.5, expected a positive whole number'),

@@ -493,7 +493,7 @@ def figures_are_labelled(ch, book):
 
 DOORS = {  # written by hand -> the modules that may enter
     'bags': ('core',), 'checks': ('core',), '_modidx': ('core',), 'devices': ('training',), 'diagnosis': ('training',), 'published': ('pretrained',),
-    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained'),
+    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion'),
 }  # fmt: skip
 
 

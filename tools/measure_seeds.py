@@ -155,7 +155,7 @@ def negative_prompt():
     space = run('54_stable_diffusion', 'tools-own tools-more', {'__name__': 'chapter'}, 0)
     space['small'] = space['load']('shapes')
     run('54_stable_diffusion', 'negative-count', space, 0)
-    pipe = space['StableDiffusion'](space['small'].denoiser, space['small'].conditioner, space['Pixels'](), recipe=space['Recipe'](clip=1.0), size=32)
+    pipe = space['StableDiffusion'](space['small'].denoiser, space['small'].conditioner, space['Pixels'](), plan=space['Plan'](clip=1.0), size=32)
     plain, counts = 'a big {}circle at the centre on a black background', {}
     for name, away in (('prompt', ''), ('negative', plain.format('red '))):
         batches = [pipe([plain.format('')] * 8, away, scale=3.0, steps=20, output='tensor', progress=False, first=first) for first in range(0, 64, 8)]

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 from .bags import count_rows, cut_rows, map_batch, take_apart, tensors_in
-from .checks import number, one_of, positive, same_shape, whole
+from .checks import check_joint, holds, number, one_of, positive, same_shape, whole
 
-__all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'seeded_noise', 'generator', 'REGISTRY', 'BY_HAND', 'Cond', 'merge', 'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'make_generator', 'seeded', 'Rows', 'draw_rows', 'register', 'describe', 'build', 'count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'number', 'one_of', 'positive', 'same_shape', 'whole']
+__all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'seeded_noise', 'generator', 'REGISTRY', 'BY_HAND', 'Cond', 'merge', 'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'make_generator', 'seeded', 'Rows', 'draw_rows', 'register', 'describe', 'build', 'count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'holds', 'check_joint', 'number', 'one_of', 'positive', 'same_shape', 'whole']
 
 _all_: list[Any]
 

@@ -41,7 +41,7 @@ def subset(data: Dataset, index: slice | Tensor) -> Dataset:
     ...
 
 def to_model(images: Tensor) -> Tensor:
-    """Turn bytes into the units of a model.
+    """Turn bytes into the units of a model; raise a ValueError for what are none.
 
     images: uint8
     returns: float32 in [-1, 1]
@@ -150,7 +150,7 @@ def load_data(name: str, split: str='train', root: str | Path | None=None, *, si
     ...
 
 def read_folder(path: str | Path, size: int=64, *, split: str | None=None, captions: bool | None=None, ground: str | Sequence[int]='white', skip_broken: bool=False) -> Dataset:
-    """Read a folder of images, with their classes, and with the captions in text files of their names; a warning says what was left out.
+    """Read a folder of images, with their classes, and with the captions in text files of their names; a warning says what was left out, a ValueError what cannot be read.
 
     path: a folder of images; sub-folders, if any, are classes, unless they are called train, test or val
     size: height and width to scale to

@@ -6,7 +6,7 @@ from .core import Cond, Data, DenoiseFn, Noise, NoiseFn
 from .samplers import Solver
 from .schedules import Schedule
 
-__all__ = ['cut_times', 'start_from', 'as_mask', 'put_back', 'inpaint', 'renoise', 'resampling', 'repaint', 'rise', 'invert', 'slerp']
+__all__ = ['start_from', 'inpaint', 'repaint', 'invert', 'slerp']
 
 def cut_times(times: Tensor, strength: float) -> Tensor:
     """Keep the last steps of a grid, so that a walk begins in the middle.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import torch
 from torch import Tensor
-from .core import Cond, Data, DenoiseFn, Time
+from .core import Cond, Data, DenoiseFn, Time, number, whole
 from .schedules import DiscreteSchedule, Schedule
 from typing import Any
 
@@ -134,7 +134,7 @@ class TermHistory:
     """Remember the last terms of the bound for each t, and draw t where they are large (Nichol and Dhariwal 2021, section 3.3)."""
     terms: Any
     seen: Any
-    uniform: float
+    uniform: Any
     def __init__(self, T: int, length: int=10, uniform: float=0.001) -> None:
         """T: steps of the table
         length: terms to remember for each t

@@ -6,7 +6,7 @@ from torch import Tensor
 __all__ = ['gaussian_log_prob', 'posterior', 'condition', 'kl_gaussian', 'interpolate_noise']
 
 def gaussian_log_prob(x: Tensor, mean: Tensor | float, var: Tensor | float) -> Tensor:
-    """Give the logarithm of the normal density.
+    """Give the logarithm of the normal density; raise a ValueError for a variance that is not positive.
 
     x: where
     mean: of the same shape, or broadcastable
@@ -28,7 +28,7 @@ def posterior(x: Tensor | float, mean: Tensor | float, var: Tensor | float, alph
     ...
 
 def condition(mean: Tensor | Sequence, cov: Tensor | Sequence, index: Sequence[int], value: Tensor | Sequence) -> tuple[Tensor, Tensor]:
-    """Condition a joint Gaussian on some of its coordinates.
+    """Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit.
 
     mean: (d,)
     cov: (d, d)

@@ -6,7 +6,7 @@ from .core import Cond, Data, DenoiseFn, Noise, NoiseFn, Time
 from .samplers import Solver
 from .schedules import Schedule
 
-__all__ = ['Rule', 'autoguide', 'classifier_guide', 'extrapolate', 'guide_away', 'within', 'unconditional', 'guide', 'scale_to_w', 'w_to_scale', 'langevin', 'step_weight', 'resample', 'feynman_kac', 'rescale', 'dynamic_threshold', 'apg', 'cfg_plus_plus', 'lambda_to_scale', 'scale_to_lambda']
+__all__ = ['Rule', 'autoguide', 'classifier_guide', 'extrapolate', 'guide_away', 'within', 'unconditional', 'guide', 'scale_to_w', 'w_to_scale', 'langevin', 'resample', 'feynman_kac', 'rescale', 'dynamic_threshold', 'apg', 'cfg_plus_plus', 'lambda_to_scale', 'scale_to_lambda']
 
 def classifier_guide(denoise: DenoiseFn, log_prob: Callable[[Tensor, Tensor, Cond | None], Tensor], schedule: Schedule, scale: float | Tensor=1.0) -> DenoiseFn:
     """Add the gradient of a noisy classifier at x_t to a denoiser's estimate (Dhariwal and Nichol 2021).

@@ -6,7 +6,7 @@ from .core import DenoiseFn
 from .exact import GaussianMixture
 from .schedules import Schedule
 
-__all__ = ['measured_law', 'steer', 'dps', 'conjugate_gradients', 'pigdm']
+__all__ = ['measured_law', 'dps', 'pigdm']
 
 def measured_law(law: GaussianMixture, A: Tensor | Sequence, y: Tensor | Sequence, std: float) -> GaussianMixture:
     """Condition a mixture on a linear measurement: again a mixture, each part updated like a Kalman filter.

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ['read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'draw_near_misses']
 
 def read_shapes(images: Tensor) -> Tensor:
-    """Recover from images of shapes what is in them.
+    """Recover from images of shapes what is in them; raise a ValueError if they are no square bytes in colour.
 
     images: (n, 3, h, w) uint8, square
     returns: (n, 13) int64 labels as draw_shapes makes them
@@ -25,12 +25,12 @@ class Facts:
     things: shape, colour, size and cell of each object
     relations: (a, r, b): a stands to b in the r-th of RELATIONS
     """
-    things: tuple[tuple[int, int, int, int], ...]
+    things: tuple[tuple[int, ...], ...]
     relations: tuple[tuple[int, int, int], ...] = ...
     background: int = ...
 
 def read_caption(text: str) -> Facts:
-    """Read what a caption of shapes states.
+    """Read what a caption of shapes states; raise a ValueError that names a word which is none of its grammar.
 
     text: such as 'a small red circle above a big blue square'
     """
@@ -48,7 +48,7 @@ def caption_agrees(captions: str | Sequence[str], labels: Tensor) -> dict[str, T
     ...
 
 def draw_near_misses(n: int, size: int=32, split: str='train', seed: int=0, *, k: int=4, objects: tuple[int, ...]=...) -> Dataset:
-    """Draw families of scenes: the first is any, the others differ from it in one point.
+    """Draw families of scenes: the first is any, the others differ from it in one point; raise a ValueError for a part that is none.
 
     n: families
     size: height and width in pixels

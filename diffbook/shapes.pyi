@@ -31,6 +31,8 @@ TRIPLES: Any
 
 LAYOUTS: dict[Any, Any]
 
+_CELLS: Any
+
 FIELDS: tuple[Any, ...]
 
 COLUMNS = ('background',) + tuple((f'{field} {k}' for k in (1, 2, 3) for field in FIELDS))
@@ -64,7 +66,7 @@ def check_drawing(n: int, size: int, start: int=0, objects: Sequence[int]=...) -
 def check_labels(labels: Tensor) -> None: ...
 
 def draw_shapes(n: int, size: int=32, seed: int=0, start: int=0, *, objects: tuple[int, ...]=...) -> Dataset:
-    """Draw captioned shapes, the same for everyone.
+    """Draw captioned shapes, the same for everyone; raise a ValueError for fewer than one image or less than 8 pixels.
 
     n: images
     size: height and width in pixels
@@ -76,7 +78,7 @@ def draw_shapes(n: int, size: int=32, seed: int=0, start: int=0, *, objects: tup
     ...
 
 def draw_scenes(labels: Tensor, size: int=32, seed: int=0, name: str='shapes') -> Dataset:
-    """Draw scenes that are given, each object somewhere in its cell.
+    """Draw scenes that are given, each object somewhere in its cell; raise a ValueError for one that is none.
 
     labels: (n, 13) scenes, as named in COLUMNS
     size: height and width in pixels
@@ -97,7 +99,7 @@ SPLITS: tuple[Any, ...]
 _SAME_WORDS: dict[Any, Any]
 
 def scene_split(labels: Tensor) -> Tensor:
-    """Say which part a scene belongs to: 0 train, 1 new scenes, 2 new kinds.
+    """Say which part a scene belongs to: 0 train, 1 new scenes, 2 new kinds; raise a ValueError if labels are of another shape.
 
     labels: (n, 13) as draw_shapes makes them
     returns: (n,) int64: position in SPLITS
@@ -105,7 +107,7 @@ def scene_split(labels: Tensor) -> Tensor:
     ...
 
 def draw_split(n: int, size: int=32, split: str='train', seed: int=0, *, objects: tuple[int, ...]=..., brief: float=0.0) -> Dataset:
-    """Draw the first n images of a world that belong to one part.
+    """Draw the first n images of a world that belong to one part; raise a ValueError for a part that is none.
 
     n: images
     size: height and width in pixels

@@ -7,19 +7,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from .conditioning import Conditioner
-from .core import Cond, Data, DenoiseFn, NoiseFn
-from .elbo import VarianceFn
+from .core import Cond, DenoiseFn
 from .guidance import Rule
 from .losses import Denoiser
-from .nets.vae import Codec
+from .nets.vae import ImageCodec
 from .pretrained import NoisePlan
-from .samplers import Solver
+from .samplers import Solver, sample
 from .schedules import Schedule
+from .store.given import Picture
 from typing import Any
 
-__all__ = ['SOLVERS', 'IN_SIGMA', 'Picture', 'FINISH', 'Pixels', 'in_ratio', 'ddim_clipped', 'ancestral_large', 'ancestral_learned', 'Recipe', 'published_recipe', 'StableDiffusion', 'to_pil']
+__all__ = ['FINISH', 'Pixels', 'in_ratio', 'Plan', 'published_plan', 'StableDiffusion']
 
-class Pixels(Codec):
+class Pixels(ImageCodec):
     """Change nothing: the codec of a model that works on pixels."""
 
     def encode(self, x: Tensor, generator: torch.Generator | None=None) -> Tensor: ...
@@ -29,36 +29,8 @@ def in_ratio(solver: Solver) -> Solver:
     """Let `solver` walk x / alpha over sigma / alpha: Euler's method is then DDIM (Karras et al. 2022, section 4)."""
     ...
 
-def ddim_clipped(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, clip: float, again: float | None=None, eta: float=0.0, noise: NoiseFn=...) -> Data:
-    """DDIM over clipped estimates as diffusers has it: the noise stays that of the estimate before it was clipped.
-
-    clip: estimates are kept within plus and minus this
-    again: a time where the walk stays for one more call, as diffusers' does on its first row
-    eta: share of fresh noise
-    noise: where it comes from
-    returns: x_s
-    """
-    ...
-
-def ancestral_large(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise: NoiseFn=...) -> Data:
-    """The ancestral step with the variance of the way forward, `fixed_large`, on a table (Ho et al. 2020, section 3.2).
-
-    noise: where fresh noise comes from
-    returns: x_s
-    """
-    ...
-
-def ancestral_learned(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, variance: VarianceFn | None=None, noise: NoiseFn=...) -> Data:
-    """The ancestral step with the variance that the network says; the last step is without noise (Nichol and Dhariwal 2021).
-
-    variance: `denoiser.step_variance`, where `denoise` is not the denoiser itself, but guided or clipped
-    noise: where fresh noise comes from
-    returns: x_s
-    """
-    ...
-
 @dataclass(frozen=True)
-class Recipe:
+class Plan:
     """Say how a model is sampled when nobody asks otherwise.
 
     solver: the step rule
@@ -71,31 +43,23 @@ class Recipe:
     unit: bool = True
     clip: float | None = None
 
-SOLVERS: dict[Any, Any]
-
-IN_SIGMA: Any
-
-def published_recipe(plan: NoisePlan, name: str | None=None) -> Recipe:
-    """Say how diffusers would sample, as far as the book has the step rule.
-
-    plan: what the scheduler says of times
-    name: its class in the diffusers library
-    """
+def published_plan(plan: NoisePlan) -> Plan:
+    """Say how diffusers would sample, as far as the book has the step rule."""
     ...
 
 class StableDiffusion(nn.Module):
     """Draw what a text says: a denoiser of latents, a reader of prompts and a codec, assembled (Rombach et al. 2022)."""
     denoiser: Any
     conditioner: Any
-    vae: Codec
-    recipe: Recipe
+    vae: ImageCodec
+    plan: Plan
     paints: Any
     size: Any
-    def __init__(self, denoiser: Denoiser, conditioner: Conditioner, vae: Codec, *, recipe: Recipe=..., size: int | tuple[int, int]=512) -> None:
+    def __init__(self, denoiser: Denoiser, conditioner: Conditioner, vae: ImageCodec, *, plan: Plan=..., size: int | tuple[int, int]=512) -> None:
         """denoiser: of latents
         conditioner: prompts -> cond
         vae: pixels <-> latents of unit variance
-        recipe: how it is sampled, if nobody asks otherwise
+        plan: how it is sampled, if nobody asks otherwise
         size: height and width in pixels, if nobody asks otherwise
         """
         ...
@@ -106,7 +70,7 @@ class StableDiffusion(nn.Module):
         negative_prompt: what to stay away from
         height: in pixels; that of the image, of the latents, or `size`, if not said
         scale: of guidance; 1 is off
-        solver: the step rule; the recipe's, if not said
+        solver: the step rule; the plan's, if not said
         latents: (b, c, h / factor, w / factor): starting noise of unit variance, in place of the seed's
         image: a picture to start from
         mask: white, 1 or True (half and more) where the image is painted anew; the rest stays to the pixel
@@ -131,7 +95,6 @@ class StableDiffusion(nn.Module):
     def _shape(self, n: int, height: int | None, width: int | None, latents: Tensor | None, picture: Tensor | None, hole: Tensor | None) -> tuple[int, ...]:
         """The shape of the latents; refuse sizes that do not fit the codec or one another."""
         ...
-    def _refuse_holes(self, picture: Tensor | None, hole: Tensor | None) -> None: ...
     def encode(self, picture: Tensor, like: Tensor) -> Tensor:
         """Latents of a picture, one for each of the batch `like`: the mean of what the codec says, so nothing is drawn."""
         ...
@@ -157,18 +120,12 @@ class StableDiffusion(nn.Module):
         ...
     @classmethod
     def from_pretrained(cls, path: str | Path, dtype: torch.dtype | None=None, *, tokenizer: str | Path | None=None) -> StableDiffusion:
-        """Read a published Stable Diffusion, version 1 or 2, for text alone or for filling holes.
+        """Read a published Stable Diffusion, version 1 or 2, for text alone or for filling holes; each file is read once.
 
         path: a folder in the layout of the diffusers library, a name of the Hub, or a single .safetensors file
         dtype: of the weights; None: as stored
         tokenizer: where the tokenizer lies; a single file holds none
         """
         ...
-
-Picture = Image.Image | Sequence[Image.Image] | Tensor
-
-def to_pil(x: Tensor) -> list[Image.Image]:
-    """Turn pictures (b, 3, h, w) in [0, 1] into PIL images."""
-    ...
 
 FINISH: dict[Any, Any]

@@ -1,13 +1,11 @@
 # Written by tools/stubs.py from the module beside it.
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from typing import Any
 
-__all__ = ['MAX_SCALE', 'MEAN', 'STD', 'ACTIVATIONS', 'SHARED', 'TEXT', 'IMAGE', 'WIDTHS', 'info_nce', 'quick_gelu', 'gelu', 'Attention', 'MLP', 'Block', 'Transformer', 'TextEmbeddings', 'TextTower', 'ImageEmbeddings', 'ImageTower', 'CLIP', 'clip_loss', 'retrieval', 'clip_pixels', 'tower_arguments']
-
-MAX_SCALE: float
+__all__ = ['info_nce', 'quick_gelu', 'gelu', 'TextTower', 'ImageTower', 'CLIP', 'clip_loss', 'retrieval']
 
 def info_nce(image_vectors: Tensor, text_vectors: Tensor, log_scale: Tensor | float) -> Tensor:
     """Give the symmetric contrastive loss (van den Oord et al. 2018; Radford et al. 2021, figure 3).
@@ -100,8 +98,7 @@ class TextTower(nn.Module):
     def end_of(self, tokens: Tensor) -> Tensor:
         """Find the first end token of each text.
 
-        tokens: (b, l)
-        returns: (b,)
+        returns: (b, l) -> (b,)
         """
         ...
     def _refuse(self, tokens: Tensor, skip: int) -> None: ...
@@ -132,9 +129,7 @@ class ImageTower(nn.Module):
         """
         ...
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images: (b, c, size, size)
-        returns: states (b, 1 + n, width), pooled (b, width)
-        """
+        """returns: (b, c, size, size) -> states (b, 1 + n, width), pooled (b, width)"""
         ...
 
 class CLIP(nn.Module):
@@ -150,31 +145,24 @@ class CLIP(nn.Module):
         """
         ...
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """Give each text its vector.
+        """Give each text its vector, of unit length.
 
-        tokens: (b, l) int64
-        returns: (b, dim) of unit length
+        returns: (b, l) int64 -> (b, dim)
         """
         ...
     def encode_image(self, images: Tensor) -> Tensor:
-        """Give each image its vector.
+        """Give each image its vector, of unit length.
 
-        images: (b, c, h, w), scaled as in training
-        returns: (b, dim) of unit length
+        returns: (b, c, h, w), scaled as in training -> (b, dim)
         """
         ...
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """images: (b, c, h, w)
-        tokens: (b, l)
-        returns: vectors of the images and of the texts
-        """
+        """returns: (b, c, h, w), (b, l) -> vectors of the images and of the texts"""
         ...
 
 def clip_loss(clip: CLIP, batch: tuple[Tensor, Tensor], generator: torch.Generator | None=None) -> Tensor:
-    """Give the contrastive loss of a batch of pairs; hold the scale at 100 (a loss for `Trainer`).
+    """Give the contrastive loss of images (b, c, h, w) and the tokens (b, l) of their captions; hold the scale at 100. A loss for `Trainer`; nothing is drawn.
 
-    batch: images (b, c, h, w) and the tokens (b, l) of their captions
-    generator: unused: nothing is drawn
     returns: ()
     """
     ...
@@ -186,32 +174,5 @@ def retrieval(image_vectors: Tensor, text_vectors: Tensor, among: int=64) -> tup
     text_vectors: (n, e); row i belongs to image i
     among: candidates; images that fill no whole group are left out
     returns: how often an image finds its text, and a text its image
-    """
-    ...
-
-def clip_pixels(x: Tensor) -> Tensor:
-    """Turn images in the units of this book into those of OpenAI's CLIP.
-
-    x: (b, 3, h, w) in [-1, 1]
-    returns: as OpenAI's image tower expects them
-    """
-    ...
-
-ACTIVATIONS: dict[Any, Any]
-
-SHARED: dict[Any, Any]
-
-TEXT: dict[Any, Any]
-
-IMAGE: dict[Any, Any]
-
-WIDTHS: dict[Any, Any]
-
-def tower_arguments(config: Mapping[str, object], kind: str) -> dict[str, object]:
-    """Translate a published configuration; what it does not say is as in the transformers library.
-
-    config: the text_config or vision_config of a published model
-    kind: 'text' or 'image'
-    returns: arguments of TextTower or ImageTower
     """
     ...

@@ -1,12 +1,12 @@
 # Written by tools/stubs.py from the module beside it.
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from typing import Any
 
-__all__ = ['Features', 'NAMES', 'INSIDE', 'DEFAULTS', 'kl_to_normal', 'draw_latents', 'Codec', 'AutoencoderKL', 'perceptual_loss', 'PatchJudge', 'judge_loss', 'fool_loss', 'vae_loss', 'pool_moments', 'measure_scale', 'VectorQuantizer', 'run_in_tiles', 'published_places', 'load_published', 'published_arguments']
+__all__ = ['Features', 'kl_to_normal', 'draw_latents', 'Codec', 'ImageCodec', 'AutoencoderKL', 'perceptual_loss', 'PatchJudge', 'judge_loss', 'fool_loss', 'vae_loss', 'pool_moments', 'measure_scale']
 
 def kl_to_normal(mean: Tensor, log_var: Tensor) -> Tensor:
     """Give KL(q || N(0, I)) of independent Gaussians (Kingma and Welling 2014, appendix B).
@@ -17,34 +17,37 @@ def kl_to_normal(mean: Tensor, log_var: Tensor) -> Tensor:
     """
     ...
 
-def draw_latents(mean: Tensor, log_var: Tensor, generator: torch.Generator) -> Tensor:
+def draw_latents(mean: Tensor, log_var: Tensor, generator: torch.Generator | None) -> Tensor:
     """Draw by scaling and shifting noise, so that gradients pass (Kingma and Welling 2014, section 2.4).
 
     mean: of each latent
     log_var: logarithm of its variance
-    generator: of the noise
+    generator: of the noise; None: give the mean
     returns: one draw, with gradients to mean and log_var
     """
     ...
 
 class Codec(ABC):
-    """Turn images into latents of unit variance, and latents into images.
+    """Turn data into latents of unit variance, and latents into data."""
+    @abstractmethod
+    def encode(self, x: Tensor, generator: torch.Generator | None=None) -> Tensor:
+        """Give the latents of data, at unit variance: drawn with a generator, else their means."""
+        ...
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Give the data of latents."""
+        ...
+
+class ImageCodec(Codec):
+    """A codec of images (b, c, h, w), whose latents are a coarser grid.
 
     factor: pixels along a side of one latent cell
     latent_channels: numbers in a latent cell
     """
     factor: int
     latent_channels: int
-    @abstractmethod
-    def encode(self, x: Tensor, generator: torch.Generator | None=None) -> Tensor:
-        """Give the latents of images, at unit variance: drawn with a generator, else their means."""
-        ...
-    @abstractmethod
-    def decode(self, z: Tensor) -> Tensor:
-        """Give the images of latents."""
-        ...
 
-class AutoencoderKL(nn.Module):
+class AutoencoderKL(nn.Module, ImageCodec):
     """Encode images as Gaussian latents and decode them. Kingma and Welling 2014; Rombach et al. 2022, section 3.1."""
     factor: Any
     in_channels: int
@@ -52,9 +55,7 @@ class AutoencoderKL(nn.Module):
     encoder: Any
     decoder: Any
     def __init__(self, in_channels: int=3, out_channels: int=3, channels: tuple[int, ...]=..., *, blocks: int=2, latent_channels: int=4, groups: int=32, attention: bool=True, mix: bool=True, eps: float=1e-06, scale: float | tuple[float, ...]=0.18215, shift: float | tuple[float, ...]=0.0) -> None:
-        """in_channels: of the pictures
-        out_channels: of what is decoded
-        channels: width of each level, finest first
+        """channels: width of each level, finest first
         blocks: residual blocks of each level on the way down; one more on the way up
         latent_channels: numbers in a latent cell
         groups: groups of channels in every norm
@@ -65,6 +66,18 @@ class AutoencoderKL(nn.Module):
         shift: their mean
         """
         ...
+    def encode(self, x: Tensor, generator: torch.Generator | None=None) -> Tensor:
+        """Give the latents of images, at unit variance: drawn with a generator, else their means.
+
+        returns: (b, in_channels, h, w) in [-1, 1] -> (b, latent_channels, h / factor, w / factor)
+        """
+        ...
+    def decode(self, z: Tensor) -> Tensor:
+        """Give the images of latents.
+
+        returns: (b, latent_channels, h, w), of unit variance -> (b, out_channels, factor h, factor w)
+        """
+        ...
     def rescale(self, scale: float | Sequence[float], shift: float | Sequence[float]=0.0) -> None:
         """Say what turns latents into unit variance; `describe` and `save` keep it.
 
@@ -72,31 +85,15 @@ class AutoencoderKL(nn.Module):
         shift: their mean
         """
         ...
-    def posterior(self, x: Tensor, *, tile: int | None=None) -> tuple[Tensor, Tensor]:
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Give the law of the latents of each image, before shift and scale.
 
         x: (b, in_channels, h, w) in [-1, 1], h and w multiples of `factor`
-        tile: see `encode`
         returns: mean and log-variance, each (b, latent_channels, h / factor, w / factor)
         """
         ...
-    def encode(self, x: Tensor, generator: torch.Generator | None=None, *, tile: int | None=None) -> Tensor:
-        """Give the latents of images.
-
-        x: (b, in_channels, h, w) in [-1, 1]
-        generator: draws the latents; None: their means
-        tile: work in squares of so many pixels, one image at a time: less memory, equal result, no gradient
-        returns: (b, latent_channels, h / factor, w / factor), of unit variance
-        """
-        ...
-    def decode(self, z: Tensor, *, tile: int | None=None) -> Tensor:
-        """Give the images of latents.
-
-        z: (b, latent_channels, h, w), of unit variance
-        tile: work in squares of so many pixels, one image at a time: less memory, equal result, no gradient
-        returns: (b, out_channels, factor h, factor w)
-        """
-        ...
+    def _to_unit(self, z: Tensor) -> Tensor: ...
+    def _from_unit(self, z: Tensor) -> Tensor: ...
     def forward(self, x: Tensor, generator: torch.Generator | None=None) -> tuple[Tensor, Tensor, Tensor]:
         """Encode and decode, and give the law of the latents too: all that a loss needs.
 
@@ -174,78 +171,5 @@ def measure_scale(vae: AutoencoderKL, images: Tensor, batch_size: int=64) -> flo
     images: (n, c, h, w) in [-1, 1]
     batch_size: images at a time
     returns: for `vae.rescale`
-    """
-    ...
-
-class VectorQuantizer(nn.Module):
-    """Replace each latent cell by the nearest entry of a codebook. Van den Oord et al. 2017."""
-    codes: nn.Parameter
-    commitment: float
-    def __init__(self, size: int=512, channels: int=4, commitment: float=0.25) -> None:
-        """size: entries of the codebook
-        channels: numbers in an entry
-        commitment: weight of what holds the encoder to its choice
-        """
-        ...
-    def look_up(self, index: Tensor) -> Tensor:
-        """Give the entries of the codebook.
-
-        index: (b, h, w) int64
-        returns: (b, channels, h, w)
-        """
-        ...
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z: (b, channels, h, w)
-        returns: entries as z, with the gradient of z; index (b, h, w); loss (b,)
-        """
-        ...
-
-class _Reached(Exception):
-    """Thrown when a layer is reached; carries what it was given."""
-
-class _Known(nn.Module):
-    """A GroupNorm whose means and variances are known: one factor and one shift for each channel."""
-    factor: Any
-    shift: Any
-    def __init__(self, norm: nn.GroupNorm, mean: Tensor, var: Tensor) -> None: ...
-    def forward(self, x: Tensor) -> Tensor: ...
-
-def run_in_tiles(level: nn.Module, x: Tensor, tile: int) -> Tensor:
-    """Run a level piece by piece: first measure what each norm sees of the whole image, then compute.
-
-    level: convolutions and group norms, one halving or doubling at most
-    x: (1, c, h, w)
-    tile: side of a square, in pixels of the finer of the grids that come and leave
-    returns: as `level(x)`, up to rounding
-    """
-    ...
-
-NAMES: dict[Any, Any]
-
-INSIDE: dict[Any, Any]
-
-def published_places(vae: AutoencoderKL) -> dict[str, tuple[str, slice]]:
-    """Fill the table of names for `vae`.
-
-    vae: any of this class
-    returns: published parameter -> (our parameter, which rows of it)
-    """
-    ...
-
-def load_published(vae: AutoencoderKL, tensors: Mapping[str, Tensor]) -> None:
-    """Copy the weights of a diffusers AutoencoderKL into `vae`.
-
-    vae: built with published_arguments
-    tensors: the published weights by name
-    """
-    ...
-
-DEFAULTS: dict[Any, Any]
-
-def published_arguments(config: Mapping[str, object]) -> dict[str, object]:
-    """Translate a published configuration; refuse by name what this class does not do.
-
-    config: the config.json of a diffusers AutoencoderKL
-    returns: arguments of AutoencoderKL
     """
     ...

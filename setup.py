@@ -26,7 +26,7 @@ setup(
     license_expression=cfg['license_expression'],
     keywords=cfg['keywords'].split(),
     packages=find_packages(include=['diffbook', 'diffbook.*']),
-    package_data={'diffbook': ['py.typed', 'zoo/**/*', 'zoo/*']},
+    package_data={'diffbook': ['py.typed', '*.pyi', 'nets/*.pyi', 'measured/*.json', 'zoo/**/*', 'zoo/*']},
     python_requires='>=' + cfg['min_python'],
     install_requires=shlex.split(cfg['requirements']),
     extras_require=extras,

@@ -198,13 +198,13 @@ def tiny_reader():
 def tiny_pipeline(folder: Path) -> None:
     "A whole Stable Diffusion in the published layout, of a few thousand numbers."
     from diffbook.nets.clip import TextTower
-    from diffbook.nets.unet import UNet
+    from diffbook.nets.unet import Layout, UNet
     from diffbook.nets.vae import AutoencoderKL
     from diffbook.pretrained import NoisePlan, save_pipeline
     from diffbook.schedules import DiscreteSchedule, scaled_linear_betas
     from diffbook.text import Tokenizer
 
-    unet = UNet(4, out_channels=4, channels=(8, 16), blocks=(1, 1), heads=(2, 0, 2), patch=1, groups=4, seq_dim=6, scale_shift=False, cos_first=True, freq_shift=0)
+    unet = UNet(4, out_channels=4, channels=(8, 16), blocks=(1, 1), heads=(2, 0, 2), patch=1, groups=4, seq_dim=6, layout=Layout(scale_shift=False, cos_first=True, freq_shift=0))
     save_pipeline(
         folder, unet=unet, vae=AutoencoderKL(channels=(4, 8), blocks=1, groups=2), text_encoder=TextTower(522, 9, 6, 2, 2, hidden=24, end=515),
         tokenizer=Tokenizer(['a b', 'ab c</w>'], 9), scheduler=NoisePlan(DiscreteSchedule(scaled_linear_betas(50, 0.01, 0.2)), offset=1, last=1.0),

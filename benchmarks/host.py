@@ -245,7 +245,6 @@ def without(source: str, start: str | None, names: tuple[str, ...] = ()) -> str:
 
 BEYOND = {  # from where on, and which classes, a module does what their file does not
     'diffbook.nets.layers': (None, ('CrossAttention', 'TransformerBlock')),  # reading texts
-    'diffbook.nets.unet': ('NAMES', ()),  # reading published weights
     'diffbook.training': ('_state', ()),  # checkpoints that survive a kill
     'diffbook.samplers': ('expect', ()),  # tests of a reader's own solver
 }
@@ -262,7 +261,7 @@ def lines(args: argparse.Namespace) -> dict:
 
     sources = {m.__name__: inspect.getsource(m) for m in (layers, unet, training, samplers)}
     whole = {name: code_lines(s) for name, s in sources.items()}
-    core = {name: code_lines(without(s, *BEYOND[name])) for name, s in sources.items()}
+    core = {name: code_lines(without(s, *BEYOND.get(name, (None, ())))) for name, s in sources.items()}
     other = code_lines(inspect.getsource(theirs))
     detail = {
         LUCIDRAINS: other, 'the same tasks': {**core, 'together': sum(core.values())}, 'whole modules': {**whole, 'together': sum(whole.values())},

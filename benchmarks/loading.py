@@ -106,9 +106,10 @@ def make(folder, dtype):
     from itertools import islice, product
 
     from diffbook.nets.clip import TextTower
-    from diffbook.nets.unet import UNet, published_arguments
+    from diffbook.nets.unet import UNet
     from diffbook.nets.vae import AutoencoderKL
     from diffbook.pretrained import NoisePlan, save_pipeline
+    from diffbook.published.unet import arguments
     from diffbook.schedules import DiscreteSchedule, scaled_linear_betas
     from diffbook.text import END, LETTERS, Tokenizer
 
@@ -116,7 +117,7 @@ def make(folder, dtype):
     letters = list(LETTERS.values())
     merges = islice((f'{a} {b}' for a, b in product(letters, letters + [letter + END for letter in letters])), 49408 - 514)
     save_pipeline(
-        folder, config={'unet': {'sample_size': 64}}, unet=random_weights(UNet, published_arguments(config), dtype), vae=random_weights(AutoencoderKL, {}, dtype),
+        folder, config={'unet': {'sample_size': 64}}, unet=random_weights(UNet, arguments(config), dtype), vae=random_weights(AutoencoderKL, {}, dtype),
         text_encoder=random_weights(TextTower, {}, dtype), tokenizer=Tokenizer(list(merges)), scheduler=NoisePlan(DiscreteSchedule(scaled_linear_betas()), offset=1, last=1.0),
     )  # fmt: skip
 

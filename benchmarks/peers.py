@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.measure import flops
-from diffbook.nets.unet import UNet, load_published, published_arguments
+from diffbook.nets.unet import UNet
+from diffbook.pretrained import fill
+from diffbook.published.unet import arguments, places
 
 OURS, DIFFUSERS, LUCIDRAINS, SMALL = 'diffbook', 'diffusers', 'denoising-diffusion-pytorch', 'smalldiffusion'
 SHAPE = dict(channels=(56, 128), blocks=(1, 1), heads=(0, 0, 4))  # ours at equal parameters
@@ -72,9 +74,9 @@ def same_weights(blocks: tuple[str, ...] = ATTENTION, **config) -> dict[str, Net
         theirs = from_diffusers(blocks, **(config or DDPM))
     except ImportError:
         return {}
-    net = UNet(**published_arguments(dict(theirs.inner.config)))
-    load_published(net, theirs.inner.state_dict())
-    return {OURS: Net(net), DIFFUSERS: theirs}
+    net = UNet(**arguments(dict(theirs.inner.config)))
+    fill(net, {name: value.clone() for name, value in theirs.inner.state_dict().items()}, places(net), 'benchmark')
+    return {OURS: Net(net.train()), DIFFUSERS: theirs}
 
 
 def size(net: Net) -> dict:

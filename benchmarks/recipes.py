@@ -2,7 +2,7 @@
 
     python -m benchmarks.recipes --compile --threads 2
 
-writes this device's part of diffbook/zoo/speed.json, which the chapter on speed reads. Each recipe compares two ways to do
+writes this device's part of diffbook/measured/speed.json, which the chapter on speed reads. Each recipe compares two ways to do
 the same work. They take turns (ABBA...), the gain is the ratio of their times in one round, and reported are the median
 and the quartiles over the rounds. One thread is timed by the processor's clock, which other programs disturb little;
 two threads and a GPU by the clock on the wall. A device that nobody ran this file on is "not measured".
@@ -32,7 +32,7 @@ from diffbook.nets.unet import UNet
 from diffbook.training import EMA
 
 ROWS = Path(__file__).resolve().parent / 'results' / 'rows.json'  # written by python -m benchmarks
-OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'zoo' / 'speed.json'
+OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured' / 'speed.json'
 BATCH = 64
 CHANNELS_LAST = dict(memory_format=torch.channels_last)
 

@@ -33,7 +33,7 @@ from pathlib import Path
 
 os.environ.setdefault('TQDM_DISABLE', '1')  # before anything imports tqdm, as in conftest.py: a bar is no line of an error
 ROOT = Path(__file__).parent.parent
-REPORT = ROOT / 'diffbook' / 'zoo' / 'reliability.json'
+REPORT = ROOT / 'diffbook' / 'measured' / 'reliability.json'
 PARTS = ('survival', 'teams', 'truth', 'security', 'mutants')  # modules of this package with rows; one that is absent is left out
 ROWS: dict[str, 'Row'] = {}
 QUIET = {'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1', 'MPLBACKEND': 'agg', 'CUDA_VISIBLE_DEVICES': ''}  # for children

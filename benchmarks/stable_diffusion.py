@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.measure import machine, quartiles
 from diffbook.core import Cond, generator
-from diffbook.nets.unet import UNet, published_arguments, published_places
-from diffbook.pretrained import fill
+from diffbook.pretrained import fill, make_empty
+from diffbook.published.unet import places
 
 V15 = {'block_out_channels': (320, 640, 1280, 1280), 'cross_attention_dim': 768, 'attention_head_dim': 8, 'sample_size': 64}
 OURS, THEIRS = 'diffbook UNet', 'diffusers UNet2DConditionModel'
@@ -45,8 +45,8 @@ def build(which, tensors):
     "A net that holds these tensors; the book's copies only what it keeps in one."
     with torch.device('meta'):
         if which == OURS:
-            net = UNet(**published_arguments(V15))
-            return fill(net, tensors, published_places(net), 'benchmark')
+            net = make_empty('unet', V15)
+            return fill(net, tensors, places(net), 'benchmark')
         import diffusers
 
         net = diffusers.UNet2DConditionModel(**V15)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy
 import torch
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -34,7 +35,7 @@ mpl.rcParams.update({
 })
 
 # %% ../nbs/02_plots.ipynb #helpers
-def _array(x: Tensor | Sequence | float) -> 'numpy.ndarray':
+def _array(x: Tensor | Sequence | float) -> numpy.ndarray:
     return torch.as_tensor(x).detach().cpu().double().numpy() if not isinstance(x, range) else torch.tensor(list(x)).double().numpy()
 
 

@@ -170,11 +170,12 @@ def _ours() -> dict[str, Case]:
         'blocks': ([], [1], [0, 1], ['1', 1], None, [1, -1]), 'heads': ([0, 0], [0, 0, 3], 'abc', [0, 0, -1]), 'groups': (0, -4, '4', 5, None),
         'patch': (0, 'two', -1), 'dropout': (2.0, -0.5, 'some', None), 'down_pad': ([1], 'ab', [1, 1, 1]), 'scale_shift': ('yes', 1, None),
         'eps': ('small', None), 'freq_shift': ('x',), 'cos_first': (3,), 'cond_dim': ('4', -1), 'seq_dim': ([], -2), 'img_channels': (1.0, -1),
+        'layout.down_pad': ([1], 'ab', [2, 2]), 'layout.eps': ('small', None), 'layout.cos_first': (3,), 'layout': ('own', 3, None, []),
     }  # fmt: skip
     for field, values in wrong.items():
         for value in values:
             make = partial(set_json, 'config.json', net + field, value, 'model')
-            cases[f'net {field} {str(value)[:20]}'] = Case(make, SAMPLE, rf'config\.json(?=.*{field}).*(expected|cannot share|even multiple)')
+            cases[f'net {field} {str(value)[:20]}'] = Case(make, SAMPLE, rf'config\.json(?=.*{field.rpartition(".")[2]}).*(expected|cannot share|even multiple)')
     for where, value, words in (
         ('model', None, 'model is None, expected'), ('model', [], 'model is'), ('model', 'UNet', "model is 'UNet', expected"), ('model', 3, 'model is 3, expected'),
         ('model.type', 'Transformer', "type is 'Transformer', expected one of"), ('model.type', '__import__', "type is '__import__', expected"),

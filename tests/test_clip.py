@@ -19,12 +19,12 @@ from diffbook.nets.clip import (
     TextTower,
     Transformer,
     clip_loss,
-    clip_pixels,
     gelu,
     info_nce,
     quick_gelu,
     retrieval,
 )
+from diffbook.pretrained import clip_pixels
 from diffbook.shapes import draw_split
 from diffbook.training import Trainer, load, read_model, save
 
@@ -246,7 +246,7 @@ BAD = [
     (lambda: make().encode_text(torch.full((1, 3), 20)), r'tokens run from 20 to 20, expected 0..19'),
     (lambda: make().encode_text(torch.full((1, 3), -1)), r'tokens run from -1 to -1'),
     (lambda: make().encode_text(torch.tensor([[1, END], [1, 2]])), 'text 1 has no end token 19'),
-    (lambda: make().text_model(torch.tensor([[1, END]]), skip=3), 'skip is 3, expected 0..2'),
+    (lambda: make().text_model(torch.tensor([[1, END]]), skip=3), 'skip is 3, expected a whole number from 0 to 2'),
     (lambda: make().encode_image(torch.zeros(1, 3, 6, 6)), r"shape \(1, 3, 6, 6\), expected .*\('b', 2, 6, 6\)"),
     (lambda: make().encode_image(torch.zeros(1, 2, 6, 6, dtype=torch.uint8)), 'images are torch.uint8'),
     (lambda: ImageTower(32, 5), 'size=32, patch=5'),

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_pretrained import LOADERS, filled, parts, small_unet
 
+import diffbook.published as published
 from diffbook.nets.clip import CLIP, ImageTower, TextTower
 from diffbook.nets.vae import AutoencoderKL
 from diffbook.pretrained import (
@@ -24,9 +25,10 @@ from diffbook.pretrained import (
     save_pipeline,
     save_published,
 )
+from diffbook.published import original
+from diffbook.published.families import FAMILIES, SHAPES
 from diffbook.published.folders import DIFFUSERS, KINDS
 from diffbook.published.foreign import ENDINGS
-from diffbook.published.single import FAMILIES, SHAPES
 
 LOADS = LOADERS | {'clip': load_clip}
 WEIGHTS = {'unet': (DIFFUSERS, load_unet), 'vae': (DIFFUSERS, load_vae), 'text_encoder': ('model', load_text_encoder), 'clip': ('model', load_clip)}
@@ -254,12 +256,10 @@ def test_folders_of_what_is_no_model(tmp_path, name, words):
 
 def first_names(vae):
     "A VAE in the names of the first code, by the renaming of the parity tests."
-    from diffbook.pretrained import ORIGINAL_VAE, WITHIN_VAE, published_tensors
-
     levels, found = len(vae.arguments['channels']), {}
-    table = {new.format(level=k, n=n, mirror=levels - 1 - k): old.format(level=k, n=n) for old, new in ORIGINAL_VAE.items() for k in range(levels) for n in range(3)}
-    within = {new: old for old, new in WITHIN_VAE.items()}
-    for name, v in published_tensors(vae).items():
+    table = {new.format(level=k, n=n, mirror=levels - 1 - k): old.format(level=k, n=n) for old, new in original.ORIGINAL_VAE.items() for k in range(levels) for n in range(3)}
+    within = {new: old for old, new in original.WITHIN_VAE.items()}
+    for name, v in published.vae.as_published(vae).items():
         head = next((h for h in sorted(table, key=len, reverse=True) if name.startswith(h + '.')), None)
         rest = name.removeprefix(f'{head}.') if head else name
         inner, _, p = rest.rpartition('.')
@@ -287,7 +287,7 @@ SAYS = {'Stable Diffusion 1 and 2': ('stable-diffusion-v1', 'stable-diffusion-v2
 def opened(monkeypatch):
     "Files whose tensors have shapes and no numbers."
     held = {}
-    monkeypatch.setattr('diffbook.pretrained.read_tensors', lambda files: held['tensors'])
+    monkeypatch.setattr('diffbook.published.reading.read_tensors', lambda files: held['tensors'])
     return held
 
 
@@ -367,15 +367,11 @@ def test_text_towers_in_one_file(tmp_path, prefix, odd):
 
 def test_averaged_weights_in_one_file(tmp_path):
     "The weights of training are read unless `ema` is asked for, which is named without dots."
-    from test_pretrained import published_tensors
-
-    from diffbook.pretrained import ORIGINAL_UNET, WITHIN_UNET, _counts, _filled
-
     net = small_unet(blocks=(2, 2), heads=(8, 0, 8))
-    table = {new: old for old, new in _filled(ORIGINAL_UNET, _counts(2, [True, False])).items()}
-    within = {new: old for old, new in WITHIN_UNET.items()}
+    table = {new: old for old, new in original.filled(original.ORIGINAL_UNET, original._counts(2, [True, False])).items()}
+    within = {new: old for old, new in original.WITHIN_UNET.items()}
     names = {}
-    for name, v in published_tensors(net).items():
+    for name, v in published.unet.as_published(net).items():
         head = max((h for h in table if name.startswith(h + '.')), key=len)
         inner, _, p = name.removeprefix(f'{head}.').rpartition('.')
         names['.'.join(filter(None, (table[head], within.get(inner, inner) if 'resnets' in head or 'samplers' in head else inner, p)))] = v

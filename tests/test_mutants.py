@@ -520,9 +520,9 @@ MUTANTS = {
         'test_vae.py::test_the_judges_loss_sends_nothing_to_the_decoder',
     ),
     'codebook without its straight-through': (
-        'the encoder gets no gradient', 'nets/vae.py',
+        'the encoder gets no gradient', 'nets/codebook.py',
         'return z + (chosen - z).detach(), index', 'return chosen, index',
-        'test_vae.py::test_gradients_go_straight_through',
+        'test_codebook.py::test_gradients_go_straight_through',
     ),
     # pretrained
     'an offset of the steps forgotten': (
@@ -541,12 +541,12 @@ MUTANTS = {
         'test_pretrained.py::test_damaged_folders_are_refused',
     ),
     'a NaN in a checkpoint': (
-        'comparisons with NaN are false', 'pretrained.py',
+        'comparisons with NaN are false', 'published/fill.py',
         "if not (-float('inf') < least and most < float('inf')):", "if least == -float('inf') or most == float('inf'):",
         'test_pretrained.py::test_damaged_folders_are_refused',
     ),
     'an overflow in half precision': (
-        'weights that become infinite when loaded', 'pretrained.py',
+        'weights that become infinite when loaded', 'published/fill.py',
         'if max(-least, most) > torch.finfo(dtype).max:', 'if False:',
         'test_pretrained.py::test_an_overflow_in_half_precision_is_refused',
     ),
@@ -564,7 +564,7 @@ MUTANTS = {
     ),
     'a negative prompt that nobody reads': (
         'an argument not passed on', 'stable_diffusion.py',
-        "self.read(_texts('negative_prompt', negative, len(prompts)), skip)", "self.read([''] * len(prompts), skip)",
+        "self.read(as_texts('negative_prompt', negative, len(prompts)), skip)", "self.read([''] * len(prompts), skip)",
         'test_stable_diffusion.py::test_a_point_is_drawn_where_guidance_puts_it',
     ),
     'a picture that changes with its batch': (
@@ -573,13 +573,13 @@ MUTANTS = {
         'test_stable_diffusion.py::test_a_picture_is_the_same_alone_and_in_a_batch',
     ),
     'an image in [0, 1] given to the encoder': (
-        'the units of the encoder', 'stable_diffusion.py',
+        'the units of the encoder', 'store/given.py',
         'return 2 * x - 1', 'return x',
         'test_stable_diffusion.py::test_strength_is_the_share_of_steps',
     ),
     'noise of unit variance where sigma is large': (
         'init_noise_sigma forgotten', 'stable_diffusion.py',
-        '1.0 if self.recipe.unit else self.schedule.sigma(times[0])', '1.0',
+        '1.0 if self.plan.unit else self.schedule.sigma(times[0])', '1.0',
         'test_stable_diffusion.py::test_where_the_walk_begins',
     ),
     # shards

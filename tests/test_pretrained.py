@@ -13,11 +13,10 @@ from torch import nn
 
 from diffbook.core import Cond
 from diffbook.nets.clip import CLIP, ImageTower, TextTower
-from diffbook.nets.unet import UNet, published_places
+from diffbook.nets.unet import Layout, UNet
 from diffbook.nets.vae import AutoencoderKL
 from diffbook.predictions import predict_eps, predict_score, predict_v
 from diffbook.pretrained import (
-    KINDS,
     NoisePlan,
     fill,
     load_clip,
@@ -26,10 +25,11 @@ from diffbook.pretrained import (
     load_tokenizer,
     load_unet,
     load_vae,
-    published_tensors,
     save_pipeline,
     save_published,
 )
+from diffbook.published import unet
+from diffbook.published.folders import KINDS
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, linear_betas, scaled_linear_betas
 from diffbook.text import Tokenizer
 
@@ -45,7 +45,7 @@ def filled(model, seed=0):
 
 
 def small_unet(**more):
-    options = dict(out_channels=4, channels=(8, 16), blocks=(1, 1), heads=(2, 0, 2), patch=1, groups=4, seq_dim=6, scale_shift=False, cos_first=True, freq_shift=0)
+    options = dict(out_channels=4, channels=(8, 16), blocks=(1, 1), heads=(2, 0, 2), patch=1, groups=4, seq_dim=6, layout=Layout(scale_shift=False, cos_first=True, freq_shift=0))
     return filled(UNet(4, **(options | more)))
 
 
@@ -334,14 +334,71 @@ DAMAGED = {  # what happens to the folder, words of the message
 }  # fmt: skip
 
 
+def use(net):
+    return net(torch.zeros(1, 4, 8, 8), torch.zeros(1), Cond(seq=torch.zeros(1, 3, 6)))
+
+
 @pytest.mark.parametrize('case', DAMAGED)
 def test_damaged_folders_are_refused(folder, case):
     damage, words = DAMAGED[case]
     damage(folder)
     with pytest.raises((ValueError, FileNotFoundError)) as info:
-        load_unet(folder.parent)
+        use(load_unet(folder.parent))  # numbers that stay in the file are looked at when they are first used
     for word in words:
         assert re.search(word, str(info.value)), str(info.value)
+
+
+def counting(monkeypatch):
+    "How often each file is opened from here on, by `open` and by `safe_open`."
+    import builtins
+    import io
+    from collections import Counter
+
+    import diffbook.published.tensors as tensors
+
+    opened, own, map_file = Counter(), io.open, tensors.safe_open
+
+    def count(file, *args, **kwargs):
+        opened[f'open {file}'] += 1
+        return own(file, *args, **kwargs)
+
+    def count_map(file, *args):
+        opened[f'safe_open {file}'] += 1
+        return map_file(file, *args)
+
+    monkeypatch.setattr(builtins, 'open', count)
+    monkeypatch.setattr(io, 'open', count)
+    monkeypatch.setattr(tensors, 'safe_open', count_map)
+    return opened
+
+
+def test_opening_a_model_reads_each_file_once(saved, monkeypatch):
+    "Settings once; of the weights the header once, and then they are mapped, once."
+    from diffbook.stable_diffusion import StableDiffusion
+
+    opened = counting(monkeypatch)
+    StableDiffusion.from_pretrained(saved)
+    read = {name: n for name, n in opened.items() if str(saved) in name}
+    assert {name.rpartition('/')[2] for name in read} == {'scheduler_config.json', 'config.json', UNET, 'model.safetensors', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'special_tokens_map.json'}
+    assert set(read.values()) == {1}, read
+    assert sum(name.startswith('safe_open') for name in read) == 3 == sum(name.startswith('open') and name.endswith('.safetensors') for name in read)
+
+
+def test_any_network_by_its_class(saved, tmp_path):
+    "One door for whatever denoises: in the folder `unet` or `transformer`, or by itself; a class that is not read is named."
+    import shutil
+
+    from diffbook.pretrained import load_network
+
+    want = load_unet(saved).state_dict()
+    (tmp_path / 'model').mkdir()
+    shutil.copytree(saved / 'unet', tmp_path / 'model' / 'transformer')
+    for source in (saved, saved / 'unet', tmp_path / 'model'):
+        net = load_network(source)
+        assert isinstance(net, UNet) and all(torch.equal(v, want[k]) for k, v in net.state_dict().items())
+    write_config(tmp_path / 'model' / 'transformer', _class_name='FluxTransformer2DModel')
+    with pytest.raises(ValueError, match='describes a FluxTransformer2DModel; supported here: UNet2DModel, UNet2DConditionModel'):
+        load_network(tmp_path / 'model')
 
 
 def test_every_cut_is_found(folder):
@@ -366,10 +423,10 @@ def test_what_does_not_fit_fills_nothing():
     net = small_unet()
     with torch.device('meta'):
         empty = UNet(**net.arguments)
-    tensors = published_tensors(net)
+    tensors = unet.as_published(net)
     del tensors['conv_in.bias']
     with pytest.raises(ValueError, match='this one does not fit the model; missing: conv_in.bias'):
-        fill(empty, tensors, published_places(empty), 'this one')
+        fill(empty, tensors, unet.places(empty), 'this one')
     assert all(p.is_meta for p in empty.parameters())
 
 
@@ -388,7 +445,7 @@ CALLS = {  # a call, words of the message
     'no clip in a single file': (lambda f: load_clip(f / UNET), 'holds no clip'),
     'a part that has no layout': (lambda f: save_published(f, nn.Linear(2, 2)), 'Linear has no published layout; expected a UNet'),
     'a folded U-Net': (lambda f: save_published(f, UNet(3)), 'patch is 2; in the published layout a UNet like this one can only have 1'),
-    'a told scale': (lambda f: save_published(f, small_unet(scale_shift=True)), 'scale_shift is True'),
+    'a told scale': (lambda f: save_published(f, small_unet(layout=Layout(scale_shift=True))), 'scale_shift is True'),
     'heads of two widths': (lambda f: save_published(f, small_unet(seq_dim=0, heads=(2, 2, 2))), 'heads is'),
     'a middle that does not read': (lambda f: save_published(f, small_unet(heads=(2, 0, 0))), 'heads is'),
     'scales by channel': (lambda f: save_published(f, AutoencoderKL(channels=(4, 8), groups=2, scale=(1.0, 2.0, 3.0, 4.0))), 'scale is .*one number for all channels'),

@@ -55,7 +55,7 @@ def test_kept_bytes_as_torch_packs_them():
 
 def test_what_was_measured_is_whole():
     "Every gain is a ratio of the times beside it, over at least five rounds; a device without a run says so."
-    known = json.loads((importlib.resources.files('diffbook') / 'zoo' / 'speed.json').read_text())
+    known = json.loads((importlib.resources.files('diffbook') / 'measured' / 'speed.json').read_text())
     for device in ('cpu', 'cuda'):
         if known[device] == 'not measured':
             continue

@@ -21,6 +21,7 @@ from diffbook.nets.unet import UNet
 from diffbook.nets.vae import Codec
 from diffbook.predictions import predict_eps, predict_v, target
 from diffbook.pretrained import NoisePlan
+from diffbook.published.steps import ancestral_large, ancestral_learned
 from diffbook.samplers import ancestral, clip_x0, ddim, equip, euler, heun, sample
 from diffbook.schedules import (
     DiscreteSchedule,
@@ -31,12 +32,10 @@ from diffbook.schedules import (
 )
 from diffbook.stable_diffusion import (
     Pixels,
-    Recipe,
+    Plan,
     StableDiffusion,
-    ancestral_large,
-    ancestral_learned,
     in_ratio,
-    published_recipe,
+    published_plan,
 )
 from diffbook.text import Tokenizer
 
@@ -85,11 +84,11 @@ class Point(nn.Module):
         return target(self.prediction, self.schedule, x0, (x - alpha * x0) / sigma, t)
 
 
-def make(schedule=TABLE, prediction=predict_eps, plan=None, size=16, name=None, **recipe):
+def make(schedule=TABLE, prediction=predict_eps, plan=None, size=16, name=None, **options):
     net = Point(schedule, prediction)
     plan = plan or NoisePlan(schedule, prediction, offset=1, last=0.0)
     drawer = StableDiffusion(
-        plan.denoiser(net), Letters(), Fold(), recipe=published_recipe(plan, name) if not recipe else Recipe(**recipe), size=size
+        plan.denoiser(net), Letters(), Fold(), plan=published_plan(replace(plan, scheduler=name)) if not options else Plan(**options), size=size
     )
     return drawer, net
 
@@ -149,22 +148,22 @@ def test_where_the_walk_begins(name, spacing, unit):
     assert_close(net.asked[0][0], eps * (1 if unit else TABLE.sigma(first)), rtol=0, atol=1e-15)
 
 
-def test_recipes_name_the_rules():
+def test_plans_name_the_rules():
     plan = NoisePlan(TABLE)
-    rules = {name: published_recipe(plan, name).solver for name in ('DDIMScheduler', 'DDPMScheduler', 'EulerDiscreteScheduler')}
+    rules = {name: published_plan(replace(plan, scheduler=name)).solver for name in ('DDIMScheduler', 'DDPMScheduler', 'EulerDiscreteScheduler')}
     assert rules == {'DDIMScheduler': ddim, 'DDPMScheduler': ancestral, 'EulerDiscreteScheduler': ddim}
-    variances = {v: published_recipe(replace(plan, variance=v), 'DDPMScheduler').solver for v in ('fixed_small_log', 'fixed_large', 'learned', 'learned_range')}
+    variances = {v: published_plan(replace(plan, variance=v, scheduler='DDPMScheduler')).solver for v in ('fixed_small_log', 'fixed_large', 'learned', 'learned_range')}
     assert list(variances.values()) == [ancestral, ancestral_large, ancestral_learned, ancestral_learned]
-    assert published_recipe(replace(plan, clip=2.0)).clip == 2.0
+    assert published_plan(replace(plan, clip=2.0)).clip == 2.0
     with pytest.warns(UserWarning, match='the step rule of PNDMScheduler is not in this book; DDIM on its times'):
-        assert published_recipe(plan, 'PNDMScheduler').solver is ddim
+        assert published_plan(replace(plan, scheduler='PNDMScheduler')).solver is ddim
 
 
 @pytest.mark.parametrize('name, again', (({}, False), ({'last': 1.0, 'offset': 1}, False), ({'last': 1.0}, True)))
 def test_clipped_ddim_keeps_the_noise_of_the_estimate_before(name, again):
     "By hand; a walk whose published one stays on its first row clips there once more. A solver of one's own has its noise worked out anew."
     plan = NoisePlan(TABLE, clip=0.3, **name)
-    recipe = published_recipe(plan, 'DDIMScheduler')
+    own_plan = published_plan(replace(plan, scheduler='DDIMScheduler'))
     denoise = lambda x, t, cond=None: 2 * x  # noqa: E731
     x, s = torch.tensor([[0.1, -0.4, 2.0]]).double(), plan.times(5)
     t, s = (s[-2], s[-1]) if name else (s[1], s[2])
@@ -172,11 +171,11 @@ def test_clipped_ddim_keeps_the_noise_of_the_estimate_before(name, again):
     want = as_ * (2 * x).clamp(-0.3, 0.3) + ss * (x - at * 2 * x) / st
     if again:
         want = want + as_ * ((2 * want).clamp(-0.3, 0.3) - 2 * want)
-    assert_close(recipe.solver(TABLE, denoise, x, t, s), want, rtol=1e-12, atol=0)
+    assert_close(own_plan.solver(TABLE, denoise, x, t, s), want, rtol=1e-12, atol=0)
     drawer, net = make(plan=plan, name='DDIMScheduler')
     theirs, own = (quiet(drawer, 'a' * 20, steps=5, scale=1.0, solver=solver) for solver in (None, ddim))
     start = drawer._noise((1, 12, 8, 8), None, 0, 0)
-    for got, solver, f in ((theirs, recipe.solver, drawer.denoiser), (own, ddim, clip_x0(drawer.denoiser, -0.3, 0.3))):
+    for got, solver, f in ((theirs, own_plan.solver, drawer.denoiser), (own, ddim, clip_x0(drawer.denoiser, -0.3, 0.3))):
         *_, want = sample(f, TABLE, start, plan.times(5), solver, net.asked[0][2])
         assert_close(got, want, rtol=0, atol=1e-12)
     assert (theirs - own).abs().max() > 1e-3 or plan.last == 0
@@ -201,7 +200,7 @@ def test_a_learned_variance_is_read_where_it_is_said():
     plan = NoisePlan(TABLE, variance='learned')
     denoiser, one = plan.denoiser(Two()), lambda x, s: torch.ones_like(x)
     x, (t, s) = noise(0, 'x', 0, range(2), (3,)), torch.tensor([800.0, 600.0]).double()
-    step = partial(published_recipe(plan, 'DDPMScheduler').solver, noise=one)
+    step = partial(published_plan(replace(plan, scheduler='DDPMScheduler')).solver, noise=one)
     a, b, _ = TABLE.posterior(t, s)
     want = a * x + b * denoiser(x, t) + 0.5
     assert_close(step(TABLE, denoiser, x, t, s), want, rtol=1e-12, atol=0)
@@ -209,7 +208,7 @@ def test_a_learned_variance_is_read_where_it_is_said():
     assert_close(step(TABLE, wrapped, x, t, s, variance=denoiser.step_variance), want, rtol=1e-12, atol=0)
     with pytest.raises(ValueError, match='give the solver variance=denoiser.step_variance'):
         step(TABLE, wrapped, x, t, s)
-    drawer = StableDiffusion(denoiser, Letters(), Fold(), recipe=published_recipe(plan, 'DDPMScheduler'), size=16)
+    drawer = StableDiffusion(denoiser, Letters(), Fold(), plan=published_plan(replace(plan, scheduler='DDPMScheduler')), size=16)
     drawer.denoiser.net.one = nn.Parameter(torch.ones(1, dtype=F64))
     start = noise(0, 'given', 0, range(1), (12, 8, 8))
     z = quiet(drawer, 'a', steps=3, scale=2.0, latents=start)
@@ -444,7 +443,7 @@ def test_what_a_network_that_fills_holes_sees():
     seen = []
     net.register_forward_pre_hook(lambda module, args: seen.append(args))
     plan = NoisePlan(TABLE, offset=1)
-    drawer = StableDiffusion(plan.denoiser(net), Letters(), Fold(), recipe=published_recipe(plan), size=16)
+    drawer = StableDiffusion(plan.denoiser(net), Letters(), Fold(), plan=published_plan(plan), size=16)
     mask = torch.zeros(16, 16)
     mask[:, 7:10] = 1
     quiet(drawer, ['a', 'b'], 'cc', steps=2, image=picture(2), mask=mask)
@@ -455,6 +454,20 @@ def test_what_a_network_that_fills_holes_sees():
     assert_close(cond.img[:, 1:], Fold().encode((2 * picture(2) - 1) * (1 - mask)), rtol=0, atol=1e-15)
     with pytest.raises(ValueError, match='fills holes in pictures, expected an image and a mask'):
         quiet(drawer, 'a')
+
+
+def test_any_network_that_takes_a_picture_fills_holes():
+    "It says so by `img_channels`, whatever its class; of other widths it is refused."
+    def drawer(img_channels):
+        return StableDiffusion(NoisePlan(TABLE).denoiser(Point(TABLE, predict_eps, img_channels)), Letters(), Fold(), size=16)
+
+    model, mask = drawer(13), torch.zeros(16, 16)
+    assert model.paints and not drawer(0).paints
+    mask[:, 7:10] = 1
+    quiet(model, ['abc'], steps=2, image=picture(1), mask=mask)
+    assert all(cond.img.shape == (1, 13, 8, 8) for _, _, cond in model.denoiser.net.asked)
+    with pytest.raises(ValueError, match='the network takes 4 channels beside its input, expected 0, or 13'):
+        drawer(4)
 
 
 # Parts
@@ -473,7 +486,7 @@ def test_clip_skip_cuts_the_tower_for_both_prompts():
         quiet(drawer, 'abc', 'x', steps=1, clip_skip=skip)
         states = tower(tokenizer(['abc', 'x']), skip=skip)[0]
         assert torch.equal(torch.cat([seen[-1].seq, seen[-2].seq]), states) and seen[-1].mask is None
-    with pytest.raises(ValueError, match=r'skip is 4, expected 0\.\.3'):
+    with pytest.raises(ValueError, match='skip is 4, expected a whole number from 0 to 3'):
         quiet(drawer, 'abc', clip_skip=4)
 
 

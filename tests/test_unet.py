@@ -8,28 +8,19 @@ import torch
 from torch import nn
 
 from diffbook.core import Cond, build, describe
-from diffbook.nets.unet import UNet, load_published, published_arguments, published_places
+from diffbook.nets.unet import Layout, UNet
 
 SMALL = {'channels': (8, 16), 'groups': 4, 'heads': (0, 0, 2)}
 KINDS = {
     'small': SMALL,
     'plain': {**SMALL, 'heads': (0, 0, 0)},
-    'ddpm': {'channels': (8, 16, 16), 'blocks': (2, 1, 1), 'heads': (0, 2, 0, 1), 'patch': 1, 'groups': 4, 'scale_shift': False, 'down_pad': (0, 1)},
+    'ddpm': {'channels': (8, 16, 16), 'blocks': (2, 1, 1), 'heads': (0, 2, 0, 1), 'patch': 1, 'groups': 4, 'layout': Layout(scale_shift=False, down_pad=(0, 1))},
     'one-level': {'channels': (8,), 'blocks': (1,), 'heads': (2, 2), 'groups': 4, 'patch': 4},
     'conditioned': {**SMALL, 'cond_dim': 3},
     'reading': {**SMALL, 'heads': (0, 2, 2), 'seq_dim': 5},
     'beside': {**SMALL, 'img_channels': 1},
     'all three': {'channels': (8, 16), 'blocks': (1, 1), 'heads': (2, 0, 0), 'groups': 4, 'patch': 1, 'cond_dim': 3, 'seq_dim': 5, 'img_channels': 2},
 }
-PUBLISHED = {
-    'block_out_channels': [8, 16],
-    'layers_per_block': 1,
-    'norm_num_groups': 4,
-    'down_block_types': ['DownBlock2D', 'AttnDownBlock2D'],
-    'up_block_types': ['AttnUpBlock2D', 'UpBlock2D'],
-}
-
-READING = {**PUBLISHED, 'cross_attention_dim': 6, 'down_block_types': ['DownBlock2D', 'CrossAttnDownBlock2D'], 'up_block_types': ['CrossAttnUpBlock2D', 'UpBlock2D']}
 
 
 def make(kind, c=2, **more):
@@ -209,45 +200,8 @@ REFUSED = {
     'patch': (lambda: UNet(patch=0), 'patch=0'),
     'in_channels': (lambda: UNet(0), 'in_channels=0'),
     'dropout': (lambda: UNet(dropout=1.5), 'dropout=1.5'),
-    'down_pad': (lambda: UNet(down_pad=(2, 2)), r'down_pad=\(2, 2\)'),
-    'an unknown key': (lambda: published_arguments({'sample_sise': 32}), "unknown key 'sample_sise'"),
-    'another activation': (lambda: published_arguments({'act_fn': 'gelu'}), "act_fn is 'gelu', expected 'silu'"),
-    'another block': (lambda: published_arguments({**PUBLISHED, 'down_block_types': ['DownBlock2D', 'SkipDownBlock2D']}), 'expected mirrored'),
-    'a way up that does not mirror': (lambda: published_arguments({**PUBLISHED, 'up_block_types': ['UpBlock2D', 'AttnUpBlock2D']}), 'expected mirrored'),
-    'values of other levels': (lambda: published_arguments({**READING, 'attention_head_dim': [1, 2, 3]}), r'attention_head_dim is \[1, 2, 3\], expected one value or one for each of 2 levels'),
-    'another kind of class': (lambda: published_arguments({**READING, 'class_embed_type': 'timestep'}), "class_embed_type is 'timestep', expected None"),
-    'two layers a block': (lambda: published_arguments({**READING, 'transformer_layers_per_block': [1, 2]}), r'transformer_layers_per_block is \[1, 2\], expected 1'),
-    'another padding': (lambda: published_arguments({'downsample_padding': 2}), 'downsample_padding is 2'),
+    'down_pad': (lambda: Layout(down_pad=(2, 2)), r'down_pad=\(2, 2\)'),
 }
 
 
 test_bad_input_is_refused = helpers.refuses(REFUSED)
-
-
-def published(net, places):
-    state = net.state_dict()
-    return {name: state[own][rows].clone() for name, (own, rows) in places.items()}
-
-
-@pytest.mark.parametrize('config', [PUBLISHED, READING])
-def test_published_places_cover_every_number_once(config):
-    net = UNet(**published_arguments(config))
-    covered = {name: torch.zeros_like(p) for name, p in net.state_dict().items()}
-    for own, rows in published_places(net).values():
-        covered[own][rows] += 1
-    assert all((c == 1).all() for c in covered.values())
-
-
-@pytest.mark.parametrize('damage, words', [
-    (lambda w: w.pop('mid_block.resnets.0.conv1.weight'), "lack 'mid_block.resnets.0.conv1.weight', 1 names in all"),
-    (lambda w: w.update({'conv_inn.weight': torch.zeros(1)}), "hold the unknown 'conv_inn.weight'"),
-    (lambda w: w.update({'conv_out.bias': torch.zeros(4)}), r"'conv_out.bias' has shape \(4,\), expected \(3,\)"),
-])  # fmt: skip
-def test_damaged_weights_change_nothing(damage, words):
-    net = UNet(**published_arguments(PUBLISHED))
-    weights = {name: v + 1 for name, v in published(net, published_places(net)).items()}
-    before = {name: p.clone() for name, p in net.state_dict().items()}
-    damage(weights)
-    with pytest.raises(ValueError, match=words):
-        load_published(net, weights)
-    assert all(torch.equal(before[name], p) for name, p in net.state_dict().items())

@@ -1,5 +1,4 @@
-"""The KL autoencoder: closed forms of its divergence and draws, its losses, the codebook, and tiles against the whole."""
-import copy
+"""The KL autoencoder: closed forms of its divergence and draws, and its losses."""
 import json
 import math
 
@@ -10,22 +9,17 @@ from torch import nn
 
 from diffbook.core import build, describe
 from diffbook.gaussian import kl_gaussian
-from diffbook.nets import vae as module
 from diffbook.nets.vae import (
     AutoencoderKL,
     Codec,
     PatchJudge,
-    VectorQuantizer,
     draw_latents,
     fool_loss,
     judge_loss,
     kl_to_normal,
-    load_published,
     measure_scale,
     perceptual_loss,
     pool_moments,
-    published_arguments,
-    published_places,
     vae_loss,
 )
 
@@ -158,62 +152,7 @@ def test_a_saved_model_comes_back(tmp_path):
     assert again.scale == 0.7 and torch.equal(again.encode(x), vae.encode(x))
 
 
-# Tiles
-
-
-@pytest.mark.parametrize('channels', [(8,), (8, 16), (8, 8, 12)])
-@pytest.mark.parametrize('blocks', [1, 2])
-def test_tiles_equal_the_whole(channels, blocks):
-    "Every size of tile, also one that does not divide the image, in float64 to rounding."
-    vae = net(channels, blocks=blocks)
-    x = randn(2, 3, 24, 40)
-    with torch.no_grad():
-        mean, log_var = vae.posterior(x)
-        z = vae.encode(x)
-        y = vae.decode(z)
-        for tile in (2, 5, 8, 12, 1000):
-            for got, want in zip(vae.posterior(x, tile=tile), (mean, log_var), strict=True):
-                torch.testing.assert_close(got, want, rtol=0, atol=1e-11)
-            torch.testing.assert_close(vae.decode(z, tile=tile), y, rtol=0, atol=1e-11)
-    drawn = vae.encode(x, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(vae.encode(x, torch.Generator().manual_seed(0), tile=8), drawn, rtol=0, atol=1e-11)
-
-
-def test_tiles_leave_the_model_alone():
-    vae, x = net(), randn(1, 3, 24, 24)
-    before, modules = copy.deepcopy(vae.state_dict()), [type(m) for m in vae.modules()]
-    vae.decode(vae.encode(x, tile=8), tile=8)
-    assert modules == [type(m) for m in vae.modules()] and not any(m._forward_pre_hooks for m in vae.modules())
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), vae.state_dict().values(), strict=True))
-
-
-def test_one_cell_less_of_halo_is_seen(monkeypatch):
-    "The margin is what the convolutions need and not more: with one cell less the result differs."
-    vae, x = net(blocks=1), randn(1, 3, 48, 48)
-    ceil, z = math.ceil, vae.encode(x).detach()
-    want = vae.decode(z).detach()
-    monkeypatch.setattr(module.math, 'ceil', lambda v: ceil(v) - 1)
-    assert (vae.decode(z, tile=16) - want).abs().max() > 1e-6
-    assert (vae.encode(x, tile=16) - z).abs().max() > 1e-9
-
-
-def test_tiles_use_less_memory():
-    "The largest tensor that the finest level makes: the tile decides, not the image."
-    vae, sizes = net((8, 16)), []
-
-    def watch(m, given, out):
-        sizes.append(out.numel())
-
-    def largest(**options):
-        sizes.clear()
-        hooks = [m.register_forward_hook(watch) for m in vae.decoder.level1.modules() if isinstance(m, nn.Conv2d)]
-        with torch.no_grad():
-            vae.decode(randn(1, 4, 64, 64), **options)
-        for hook in hooks:
-            hook.remove()
-        return max(sizes)
-
-    assert largest() == 8 * 128 * 128 and largest(tile=32) == 8 * (32 + 2 * 6) ** 2  # 6 convolutions, 6 pixels a side
+# Moments
 
 
 def test_moments_of_parts_are_those_of_all():
@@ -291,35 +230,6 @@ def test_a_judge_sees_only_a_patch():
     assert 1 < len(rows) == rows.max() - rows.min() + 1 < 32
 
 
-# The codebook
-
-
-def test_the_nearest_entry_is_taken():
-    torch.manual_seed(0)
-    vq, z = VectorQuantizer(7, 3).double(), randn(2, 3, 4, 5)
-    out, index, _ = vq(z)
-    for b, i, j in [(0, 0, 0), (1, 3, 4), (1, 2, 1)]:
-        near = min(range(7), key=lambda k: (vq.codes[k] - z[b, :, i, j]).norm().item())
-        assert index[b, i, j] == near
-        torch.testing.assert_close(out[b, :, i, j], vq.codes[near])
-    torch.testing.assert_close(out, vq.look_up(index))
-
-
-def test_gradients_go_straight_through():
-    "To z as if nothing happened; the codebook moves to z, and z to the codebook a quarter as hard."
-    torch.manual_seed(0)
-    vq, z = VectorQuantizer(5, 2, commitment=0.25).double(), randn(1, 2, 3, 3).requires_grad_()
-    out, index, loss = vq(z)
-    (through,) = torch.autograd.grad(out.sin().sum(), z, retain_graph=True)
-    torch.testing.assert_close(through, out.detach().cos())
-    to_z, to_codes = torch.autograd.grad(loss.sum(), (z, vq.codes))
-    far = (z - vq.look_up(index)).detach()
-    torch.testing.assert_close(to_z, 0.25 * 2 * far / z.numel())
-    want = torch.zeros_like(vq.codes).index_add_(0, index.flatten(), -2 * far.permute(0, 2, 3, 1).reshape(-1, 2) / z.numel())
-    torch.testing.assert_close(to_codes, want)
-    torch.testing.assert_close(loss, 1.25 * far.square().mean()[None])
-
-
 # What is refused
 
 
@@ -342,45 +252,8 @@ def test_images_and_latents_are_refused():
         (lambda: vae.encode(randn(1, 3, 8, 9)), r'x has shape \(1, 3, 8, 9\), expected \(b, 3, h, w\) with h and w multiples of 2'),
         (lambda: vae.encode(randn(1, 4, 8, 8)), r'expected \(b, 3, h, w\)'),
         (lambda: vae.decode(randn(1, 3, 8, 8)), r'z has shape \(1, 3, 8, 8\), expected \(b, 4, h, w\)'),
-        (lambda: vae.decode(randn(1, 4, 8, 8), tile=1), 'tile is 1, expected a whole number of pixels'),
         (lambda: vae_loss(vae, randn(1, 3, 8, 8), torch.Generator(), kl_weight=-1.0), 'kl_weight is -1.0'),
         (lambda: kl_to_normal(randn(2, 3), randn(2, 4)), r'mean has shape \(2, 3\) and log_var \(2, 4\)'),
-        (lambda: VectorQuantizer(0, 4), 'size=0'),
-        (lambda: VectorQuantizer(5, 4)(randn(1, 3, 2, 2)), r'expected \(b, 4, h, w\)'),
     ):
         with pytest.raises(ValueError, match=said):
             call()
-
-
-SMALL = {'block_out_channels': (8, 16), 'norm_num_groups': 4, 'down_block_types': ('DownEncoderBlock2D',) * 2, 'up_block_types': ('UpDecoderBlock2D',) * 2}
-
-
-@pytest.mark.parametrize(
-    ('change', 'said'),
-    [
-        ({'act_fn': 'gelu'}, "act_fn is 'gelu', expected 'silu'"),
-        ({'sizes': 3}, "unknown key 'sizes'"),
-        ({'down_block_types': ('DownEncoderBlock2D', 'AttnDownEncoderBlock2D')}, 'down_block_types is'),
-        ({'use_quant_conv': False}, 'expected both or neither'),
-        ({'_class_name': 'AutoencoderTiny'}, "'AutoencoderTiny', expected AutoencoderKL"),
-    ],
-)
-def test_configurations_are_refused(change, said):
-    with pytest.raises(ValueError, match=said):
-        published_arguments({**SMALL, **change})
-
-
-def test_weights_that_do_not_fit_are_refused_and_nothing_is_loaded():
-    vae = AutoencoderKL(**published_arguments(SMALL))
-    good = {name: torch.ones_like(vae.state_dict()[own][rows]) for name, (own, rows) in published_places(vae).items()}
-    before = copy.deepcopy(vae.state_dict())
-    for change, said in (
-        ({k: v for k, v in good.items() if k != 'decoder.conv_in.bias'}, "lack 'decoder.conv_in.bias', 1 names"),
-        ({**good, 'loss.logvar': torch.ones(1)}, "hold the unknown 'loss.logvar'"),
-        ({**good, 'decoder.conv_in.bias': torch.ones(3)}, r"'decoder.conv_in.bias' has shape \(3,\), expected \(16,\)"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            load_published(vae, change)
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), vae.state_dict().values(), strict=True))
-    load_published(vae, good)
-    assert all((v == 1).all() for v in vae.state_dict().values())

@@ -2,7 +2,7 @@
 
     python tools/measure_floors.py
 
-Writes diffbook/zoo/floors.json. Every row is the mean over up to twelve draws of disjoint
+Writes diffbook/measured/floors.json. Every row is the mean over up to twelve draws of disjoint
 training images, with its standard error; test images are used again where there are too few.
 """
 import argparse
@@ -17,7 +17,7 @@ from diffbook.core import generator
 from diffbook.data import load_data
 from diffbook.metrics import features, frechet_bias, frechet_distance, kernel_distance, precision_recall, zoo_entry
 
-ZOO = Path(__file__).resolve().parent.parent / 'diffbook' / 'zoo'
+MEASURED = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured'
 
 
 def mean_and_error(values):
@@ -51,9 +51,9 @@ def main():
             rows[-1] |= {'precision': precision, 'recall': recall, 'predicted': frechet_bias(cov, n)}
             print(rows[-1], flush=True)
     result = {'command': 'python tools/measure_floors.py', 'judge': zoo_entry('classifier')['sha256'], 'rows': rows}
-    part = ZOO / 'floors.part'
+    part = MEASURED / 'floors.part'
     part.write_text(json.dumps(result, indent=1) + '\n')
-    os.replace(part, ZOO / 'floors.json')
+    os.replace(part, MEASURED / 'floors.json')
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@
 
 An experiment is a list of cells of a notebook, run as they stand there, and an expression that is kept.
 Repetition 0 is the page itself; in repetition k every seed that the cells name is moved by 1000 k.
-Writes diffbook/zoo/seeds.json.
+Writes diffbook/measured/seeds.json.
 """
 import argparse
 import contextlib
@@ -21,7 +21,7 @@ import torch
 from diffbook import core
 
 ROOT = Path(__file__).resolve().parent.parent
-FILE = ROOT / 'diffbook' / 'zoo' / 'seeds.json'
+FILE = ROOT / 'diffbook' / 'measured' / 'seeds.json'
 MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditioning', '43_guidance': 'diffbook.guidance', '45_editing': 'diffbook.editing', '46_inverse': 'diffbook.inverse', '50_vae': 'diffbook.nets.vae', '54_stable_diffusion': 'diffbook.stable_diffusion'}
 EXPERIMENTS = {}  # name -> function of (), which gives {'repetitions': [...], 'values': {...}}
 
@@ -155,7 +155,7 @@ def negative_prompt():
     space = run('54_stable_diffusion', 'tools-own tools-more', {'__name__': 'chapter'}, 0)
     space['small'] = space['load']('shapes')
     run('54_stable_diffusion', 'negative-count', space, 0)
-    pipe = space['StableDiffusion'](space['small'].denoiser, space['small'].conditioner, space['Pixels'](), recipe=space['Recipe'](clip=1.0), size=32)
+    pipe = space['StableDiffusion'](space['small'].denoiser, space['small'].conditioner, space['Pixels'](), plan=space['Plan'](clip=1.0), size=32)
     plain, counts = 'a big {}circle at the centre on a black background', {}
     for name, away in (('prompt', ''), ('negative', plain.format('red '))):
         batches = [pipe([plain.format('')] * 8, away, scale=3.0, steps=20, output='tensor', progress=False, first=first) for first in range(0, 64, 8)]

@@ -3,7 +3,7 @@
     python tools/measure_tokens.py
 
 Reads clip-bpe/ in the data root (merges.txt and vocab.json as published with openai/clip-vit-large-patch14)
-and writes diffbook/zoo/tokens.json.
+and writes diffbook/measured/tokens.json.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from diffbook.data import data_root
 from diffbook.shapes import draw_shapes
 from diffbook.text import END, SPECIAL, clip_tokenizer, words
 
-ZOO = Path(__file__).resolve().parent.parent / 'diffbook' / 'zoo'
+MEASURED = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured'
 WORDS = 'astronaut strawberry photorealistic greenish redder uneasy mistrust unionized denoising diffusion triangle cyan 🍓 🦷 1024'.split()
 SENTENCES = {  # the first sentence of the Universal Declaration of Human Rights
     'English': 'All human beings are born free and equal in dignity and rights.',
@@ -66,8 +66,8 @@ def main():
     parser.add_argument('--data-root')
     folder = data_root(parser.parse_args().data_root) / 'clip-bpe'
     found = json.dumps(measure(folder), indent=1, ensure_ascii=False, sort_keys=True)
-    (ZOO / 'tokens.json').write_text(found + '\n', encoding='utf-8')
-    print(f'wrote {ZOO.name}/tokens.json')
+    (MEASURED / 'tokens.json').write_text(found + '\n', encoding='utf-8')
+    print(f'wrote {MEASURED.name}/tokens.json')
 
 
 if __name__ == '__main__':

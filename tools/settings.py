@@ -3,7 +3,7 @@
     python tools/settings.py
 
 reads the verdicts of diffbook.published and the signatures of the installed diffusers and transformers, and writes
-diffbook/zoo/settings.json. A key or a class without a verdict is an error, and the tests say so too.
+diffbook/measured/settings.json. A key or a class without a verdict is an error, and the tests say so too.
 """
 
 import inspect
@@ -15,7 +15,7 @@ import transformers
 
 from diffbook.published.settings import SETTINGS, UNREAD
 
-FILE = Path(__file__).parents[1] / 'diffbook' / 'zoo' / 'settings.json'
+FILE = Path(__file__).parents[1] / 'diffbook' / 'measured' / 'settings.json'
 
 
 def installed(name: str) -> set[str]:

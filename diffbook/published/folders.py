@@ -27,10 +27,13 @@ class Kind:
     classes: tuple[str, ...] = ()  # what we can build
     any_of: tuple[str, ...] = ()  # files of which one must be there; none: the one of its settings
     more: tuple[str, ...] = ()  # other files that are read if they are there
+    also: tuple[str, ...] = ()  # other folders within that of the whole model
 
 
+UNETS = ('UNet2DModel', 'UNet2DConditionModel')
 KINDS = {
-    'unet': Kind('unet', 'config.json', DIFFUSERS, ('UNet2DModel', 'UNet2DConditionModel')),
+    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS, also=('transformer',)),
+    'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),
     'vae': Kind('vae', 'config.json', DIFFUSERS, ('AutoencoderKL',)),
     'text_encoder': Kind('text_encoder', 'config.json', 'model', ('CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel')),
     'clip': Kind('', 'config.json', 'model', ('CLIPModel',)),
@@ -58,7 +61,7 @@ def contents(kind: Kind) -> str:
 
 def _inner(root: Path, kind: Kind) -> Path:
     "The folder of the part within that of the model; without one, the model's own is the part's."
-    for name in filter(None, (kind.folder, AVERAGED.get(kind.folder))):
+    for name in filter(None, (kind.folder, *kind.also, AVERAGED.get(kind.folder))):
         if (root / name).is_dir() and (_is_part(root / name, kind) or not _is_part(root, kind)):
             return root / name
     return root
@@ -124,7 +127,7 @@ def _complete(folder: Path, kind: Kind, variant: str | None, hub: str | None = N
 
 def _fetch(name: str, kind: Kind, variant: str | None) -> Path:
     "Ask the Hub for the files of a part, the preferred ones first, until there are weights."
-    places = [[kind.folder, ''] if kind.folder else [''], *([[AVERAGED[kind.folder]]] if kind.folder in AVERAGED else [])]
+    places = [[kind.folder, *kind.also, ''] if kind.folder else [''], *([[AVERAGED[kind.folder]]] if kind.folder in AVERAGED else [])]
     first = None
     for folders in places:
         for mark in [f'.{variant}'] if variant else ['', '.fp16', '.*'] if kind.weights else ['']:

@@ -1,4 +1,4 @@
-"""Judge the settings of networks, VAEs, text encoders and tokenizers by class: each key is followed, or has no effect
+"""Judge the settings of networks, VAEs and text encoders by class: each key is followed, or has no effect
 for a reason, or is refused by name; what is silent is as the class of the other library has it.
 
 The tables join those of the schedulers in `settings.py`, where the words of a verdict are explained. A refused key may
@@ -68,28 +68,45 @@ TEXTS: dict[str, Mapping[str, str]] = {
     | {'logit_scale_init_value': IN_FILE} | dict.fromkeys(('pad_token_id', 'bos_token_id', 'eos_token_id'), 'no effect: the part for texts says it'),
 }  # fmt: skip
 
-SILENT = {  # class -> key that is refused -> what the class says when it is silent
-    'UNet2DModel': {'downsample_type': 'conv', 'upsample_type': 'conv', 'mid_block_type': 'UNetMidBlock2D'},
-    'UNet2DConditionModel': {
-        'mid_block_type': 'UNetMidBlock2DCrossAttn', 'dropout': 0.0, 'only_cross_attention': False, 'dual_cross_attention': False, 'transformer_layers_per_block': 1, 'attention_type': 'default',
-        'addition_embed_type_num_heads': 64, 'class_embeddings_concat': False, 'conv_in_kernel': 3, 'conv_out_kernel': 3, 'resnet_skip_time_act': False, 'resnet_out_scale_factor': 1.0},
-    'AutoencoderKL': {'act_fn': 'silu'}, 'CLIPTextConfig': {'attention_dropout': 0.0}, 'CLIPVisionConfig': {'attention_dropout': 0.0}, 'CLIPConfig': {},
+U_NET = {  # of both classes of U-Nets
+    'norm_num_groups': 32, 'norm_eps': 1e-5, 'layers_per_block': 2, 'attention_head_dim': 8, 'dropout': 0.0, 'downsample_padding': 1, 'freq_shift': 0, 'flip_sin_to_cos': True,
+    'num_class_embeds': None, 'act_fn': 'silu', 'center_input_sample': False, 'time_embedding_type': 'positional', 'mid_block_scale_factor': 1,
+    'resnet_time_scale_shift': 'default'}  # fmt: skip
+SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class means when it is silent; None, if the key is not here
+    'UNet2DModel': U_NET | {
+        'in_channels': 3, 'out_channels': 3, 'block_out_channels': (224, 448, 672, 896), 'add_attention': True, 'downsample_type': 'conv', 'upsample_type': 'conv',
+        'mid_block_type': 'UNetMidBlock2D', 'down_block_types': ('DownBlock2D',) + ('AttnDownBlock2D',) * 3, 'up_block_types': ('AttnUpBlock2D',) * 3 + ('UpBlock2D',)},
+    'UNet2DConditionModel': U_NET | {
+        'in_channels': 4, 'out_channels': 4, 'block_out_channels': (320, 640, 1280, 1280), 'cross_attention_dim': 1280, 'mid_block_type': 'UNetMidBlock2DCrossAttn',
+        'down_block_types': ('CrossAttnDownBlock2D',) * 3 + ('DownBlock2D',), 'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 3, 'only_cross_attention': False,
+        'dual_cross_attention': False, 'transformer_layers_per_block': 1, 'attention_type': 'default', 'addition_embed_type_num_heads': 64, 'class_embeddings_concat': False,
+        'conv_in_kernel': 3, 'conv_out_kernel': 3, 'resnet_skip_time_act': False, 'resnet_out_scale_factor': 1.0},
+    'AutoencoderKL': {
+        'in_channels': 3, 'out_channels': 3, 'block_out_channels': (64,), 'layers_per_block': 1, 'latent_channels': 4, 'norm_num_groups': 32, 'act_fn': 'silu',
+        'down_block_types': ('DownEncoderBlock2D',), 'up_block_types': ('UpDecoderBlock2D',), 'use_quant_conv': True, 'use_post_quant_conv': True, 'mid_block_add_attention': True,
+        'scaling_factor': 0.18215},
+    'CLIPTextConfig': {
+        'hidden_size': 512, 'intermediate_size': 2048, 'num_hidden_layers': 12, 'num_attention_heads': 8, 'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5, 'projection_dim': 512,
+        'vocab_size': 49408, 'max_position_embeddings': 77, 'eos_token_id': 49407, 'attention_dropout': 0.0},
+    'CLIPVisionConfig': {
+        'hidden_size': 768, 'intermediate_size': 3072, 'num_hidden_layers': 12, 'num_attention_heads': 12, 'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5, 'projection_dim': 512,
+        'image_size': 224, 'patch_size': 32, 'num_channels': 3, 'attention_dropout': 0.0},
+    'CLIPConfig': {'projection_dim': 512},
 }  # fmt: skip
-U_NETS = {'act_fn': 'silu', 'center_input_sample': False, 'time_embedding_type': 'positional', 'mid_block_scale_factor': 1, 'resnet_time_scale_shift': 'default'}
 SAME = {'act_fn': {'swish': 'silu'}, 'mid_block_only_cross_attention': {False: None}, 'pruned_heads': {}}  # other ways of saying it
 OLD_BLOCKS = 'UNetRes'  # how the names of blocks began in the first files
 
 
 def judged(name: str, config: Mapping[str, object]) -> dict[str, object]:
-    "The settings that are followed, in one way of saying them; refuse by name one that is refused, or that the class does not have."
-    verdicts, silent = NETWORKS.get(name) or TEXTS[name], U_NETS | SILENT[name] if name.startswith('UNet') else SILENT[name]
+    "All settings that are followed, as a class means them; refuse by name one that is refused, or that the class does not have."
+    verdicts, silent = NETWORKS.get(name) or TEXTS[name], SILENT[name]
     said = {key: _plain(key, value) for key, value in config.items() if not key.startswith('_')}
     for key, value in said.items():
         if key not in verdicts:
             raise ValueError(f'the configuration holds the unknown key {key!r}; {name} has none of this name')
         if verdicts[key].startswith('refused') and value != silent.get(key) and value not in ({}, []):
             raise ValueError(f'{key} is {config[key]!r}, expected {silent.get(key)!r} ({verdicts[key].removeprefix("refused: ")})')
-    found = {key: value for key, value in said.items() if verdicts[key] == FOLLOWED}
+    found = {key: said.get(key, silent.get(key)) for key, verdict in verdicts.items() if verdict == FOLLOWED}
     _fits_class(name, found)
     return found
 
@@ -104,7 +121,7 @@ def _fits_class(name: str, said: Mapping[str, object]) -> None:
         if isinstance(said.get(key), Sequence):
             raise ValueError(f'{key} is {said[key]!r}, expected one value for all levels of a {name}')
     for key in NEEDED.get(name, ()):
-        if said.get(key, 1) is None:
+        if said[key] is None:
             raise ValueError(f'{key} is null, expected a value: a {name} has no other meaning for it')
     by_channel = [said.get(key) is not None for key in ('latents_mean', 'latents_std')]
     if by_channel[0] != by_channel[1]:
@@ -112,8 +129,8 @@ def _fits_class(name: str, said: Mapping[str, object]) -> None:
     if all(by_channel) and said.get('shift_factor'):
         raise ValueError(f'shift_factor is {said["shift_factor"]!r} beside latents_mean and latents_std, expected one or the other: pipelines differ in which they read')
     for key in ('latents_mean', 'latents_std'):
-        if all(by_channel) and len(said[key]) != said.get('latent_channels', 4):
-            raise ValueError(f'{key} holds {len(said[key])} numbers, expected one for each of {said.get("latent_channels", 4)} channels')
+        if all(by_channel) and len(said[key]) != said['latent_channels']:
+            raise ValueError(f'{key} holds {len(said[key])} numbers, expected one for each of {said["latent_channels"]} channels')
 
 
 def network_class(config: Mapping[str, object]) -> str:

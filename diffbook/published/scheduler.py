@@ -6,17 +6,19 @@ so do we. Keys that no class has are refused.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffbook.core import register
-from diffbook.elbo import learned, learned_range
-from diffbook.predictions import predict_eps, predict_v, predict_x0
-from diffbook.published.settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
-from diffbook.schedules import DiscreteSchedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
+from ..core import register
+from ..elbo import learned, learned_range
+from ..predictions import predict_eps, predict_v, predict_x0
+from ..schedules import DiscreteSchedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
+from .settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
 
 # Tables of betas
 
@@ -191,8 +193,8 @@ def variance(said: str | None) -> str:
 
 def plan_arguments(config: Mapping[str, object]) -> dict[str, object]:
     "What `NoisePlan` is made of, from the settings of a published scheduler."
-    c = judged(config)
-    family = FAMILIES[config.get('_class_name', 'DDIMScheduler')]
+    c, name = judged(config), config.get('_class_name', 'DDIMScheduler')
+    family = FAMILIES[name]
     last = {'zero': 0.0, 'sigma_min': 1.0}
     levels = [key for key in LEVELS if c.get(key)]
     if len(levels) > 1:
@@ -203,13 +205,52 @@ def plan_arguments(config: Mapping[str, object]) -> dict[str, object]:
         'schedule': kind(table(c, family)), 'prediction': one_of(c, 'prediction_type', family.predictions or PREDICTIONS),
         'spacing': c['timestep_spacing'], 'offset': c['steps_offset'], 'whole': family.whole, 'spare': family.spare,
         'halves': 3 if c.get('skip_prk_steps') is False else 0, 'levels': levels[0] if levels else None, 'clip': c['clip_sample_range'] if c.get('clip_sample') else None,
-        'variance': variance(c.get('variance_type')),
+        'variance': variance(c.get('variance_type')), 'scheduler': config.get('_class_name'),
     }  # fmt: skip
     plan['last'] = one_of(c, 'final_sigmas_type', last) if 'final_sigmas_type' in c else float(not c['set_alpha_to_one']) if 'set_alpha_to_one' in c else family.last
     least = float(plan['schedule'].log_snr(plan['schedule'].t_max)) / 2
     if c.get('lambda_min_clipped', -math.inf) > least:
         raise ValueError(f'lambda_min_clipped is {c["lambda_min_clipped"]}, expected at most {least:.3g}, half the least log signal-to-noise ratio of this table: a table that is cut is not followed')
     return plan
+
+
+SPACINGS = ('leading', 'trailing', 'linspace')
+
+
+def check_plan(plan: Any) -> None:
+    counts = all(type(v) is int and v >= 0 for v in (plan.offset, plan.spare, plan.halves))
+    if plan.spacing not in SPACINGS or not counts or plan.last not in (0, 1) or not (plan.clip is None or plan.clip > 0):
+        said = f'spacing is {plan.spacing!r}, offset {plan.offset!r}, last {plan.last!r}, clip {plan.clip!r}, spare {plan.spare!r}, halves {plan.halves!r}'
+        raise ValueError(f'{said}; expected one of {", ".join(SPACINGS)}, a whole number from 0, 0 or 1, a positive number or None, whole numbers from 0')
+    for name, value, known in (('levels', plan.levels, (None, *LEVELS)), ('variance', plan.variance, VARIANCES)):
+        if value not in known:
+            raise ValueError(f'{name} is {value!r}, expected one of {", ".join(map(str, known))}')
+
+
+def placed(plan: Any, t: Tensor) -> Tensor:
+    "Move the inner times to levels that are placed by another rule; the ends stay."
+    if plan.levels is None or len(t) < 2:
+        return t
+    top, low = (torch.exp(-plan.schedule.log_snr(end) / 2) for end in (t[0].clamp(max=plan.schedule.t_max), t[-1]))
+    levels = LEVELS[plan.levels](top, low, torch.linspace(0, 1, len(t), dtype=torch.float64))
+    return torch.cat([t[:1], plan.schedule.time_at(-2 * torch.log(levels[1:-1])), t[-1:]])
+
+
+EARLY = 0.05  # of the variance at the first time, at most, may be data that the table's end no longer has
+
+
+def check_start(plan: Any, t: Tensor, n: int) -> None:
+    "Refuse a first time beyond the table, or where sampling ends; warn of one that is far from noise."
+    T = plan.schedule.t_max
+    if t > T:
+        raise ValueError(f'n is {n}, and with offset {plan.offset} the first time is {t:g}, beyond the table of {T:g}: take fewer steps')
+    if t <= plan.last:
+        raise ValueError(f'n is {n}, and with {plan.spacing} spacing the only step begins where sampling ends: take more steps, or trailing spacing')
+    here, there = (plan.schedule.alpha(s).item() ** 2 for s in (t, T))
+    if here - there > EARLY:
+        warnings.warn(
+            f'n is {n}, and with {plan.spacing} spacing sampling begins with pure noise at t = {t:g} of {T:g}, where {here:.1%} of the variance is data: '
+            "take more steps, or trailing spacing (config={'timestep_spacing': 'trailing'})", stacklevel=4)
 
 
 WRITTEN = ('DDIMScheduler', 'DDPMScheduler', 'PNDMScheduler', 'EulerDiscreteScheduler', 'HeunDiscreteScheduler', 'DPMSolverMultistepScheduler', 'DEISMultistepScheduler')
@@ -228,9 +269,16 @@ def plan_settings(plan: Mapping[str, object]) -> dict[str, object]:
     for name in WRITTEN:
         c = {'_class_name': name} | {key: value for key, value in said.items() if key in FAMILIES[name].silent}
         try:
-            if {k: v for k, v in plan_arguments(c).items() if k != 'schedule'} == {k: v for k, v in plan.items() if k != 'schedule'}:
+            if all(value == plan[key] for key, value in plan_arguments(c).items() if key not in ('schedule', 'scheduler')):
                 return c
         except ValueError:
             continue
-    wanted = ', '.join(f'{key} {value!r}' for key, value in plan.items() if key not in ('schedule', 'prediction'))
+    wanted = ', '.join(f'{key} {value!r}' for key, value in plan.items() if key not in ('schedule', 'prediction', 'scheduler'))
     raise ValueError(f'no scheduler of diffusers means {wanted}; expected a plan as load_schedule reads it')
+
+
+def plan_config(plan: Any) -> dict[str, object]:
+    "Describe a `NoisePlan` as the first scheduler of diffusers that means the same: the table is written out."
+    if plan.prediction not in PREDICTIONS.values() or not isinstance(plan.schedule, DiscreteSchedule):
+        raise ValueError(f'prediction is {plan.prediction}, schedule {type(plan.schedule).__name__}: expected one of {", ".join(PREDICTIONS)}, and a DiscreteSchedule')
+    return plan_settings({field.name: getattr(plan, field.name) for field in fields(plan)})

@@ -13,6 +13,8 @@ from ..store.files import read_json
 from ..store.merges import check_numbers, clip_merges
 from ..store.words import AddedWord
 from ..text import SPECIAL, Tokenizer
+from .folders import KINDS, find_folder, in_folder
+from .foreign import refuse_file
 
 FOLLOWED = 'followed'
 ITS_OWN = "no effect: CLIP's tokenizer has its own, whatever the file says"
@@ -41,6 +43,18 @@ TOKENIZERS: dict[str, Mapping[str, str]] = {
 }  # fmt: skip
 SILENT = {'padding_side': 'right', 'truncation_side': 'right', 'split_special_tokens': False, 'add_bos_token': True, 'add_eos_token': True, 'dropout': None,
           'ignore_merges': False, 'continuing_subword_prefix': '', 'end_of_word_suffix': '</w>'}  # fmt: skip
+
+
+def find_tokenizer(source: str | Path, folder: str = 'tokenizer') -> Path:
+    "The folder of a tokenizer: within `source`, `source` itself, or fetched from the Hub."
+    root, kind = Path(source), in_folder(KINDS['tokenizer'], folder)
+    refuse_file(root)
+    if root.is_file():
+        raise ValueError(f'{source} is a file, and holds no tokenizer; expected a folder with merges.txt or tokenizer.json')
+    where = next((f for f in (root / folder, root) if any((f / name).is_file() for name in kind.any_of)), None)
+    if where is None and root.is_dir():
+        raise FileNotFoundError(f'{source} holds no {folder}/ with merges.txt or tokenizer.json, and neither file itself')
+    return where or find_folder(source, kind)
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

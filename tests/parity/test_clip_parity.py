@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffbook.data import data_root
-from diffbook.nets.clip import CLIP, ImageTower, TextTower, info_nce, tower_arguments
+from diffbook.nets.clip import CLIP, ImageTower, TextTower, info_nce
 from diffbook.pretrained import load_clip, load_text_encoder
+from diffbook.published.clip import arguments
 
 transformers = pytest.importorskip('transformers')
 
@@ -75,7 +76,7 @@ def test_clip_equals_transformers(text, image, dim, seed):
     config = transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=dim)
     theirs = randomise(transformers.CLIPModel(config))
     ours = (
-        CLIP(TextTower(**tower_arguments(text, 'text')), ImageTower(**tower_arguments(image, 'image')), dim)
+        CLIP(TextTower(**arguments(text, 'text')), ImageTower(**arguments(image, 'vision')), dim)
         .double()
         .eval()
     )
@@ -99,7 +100,7 @@ def test_text_tower_equals_transformers(config, dim, seed):
     torch.manual_seed(seed)
     kind = transformers.CLIPTextModelWithProjection if dim else transformers.CLIPTextModel
     theirs = randomise(kind(transformers.CLIPTextConfig(**config, projection_dim=dim or 512)))
-    ours = TextTower(**tower_arguments(config, 'text'), dim=dim).double().eval()
+    ours = TextTower(**arguments(config, 'text'), dim=dim).double().eval()
     ours.load_state_dict({k.removeprefix('text_model.'): v for k, v in theirs.state_dict().items()})
     tokens = texts(config, seed=seed)
     with torch.no_grad():
@@ -139,7 +140,7 @@ def test_openai_vit_l_14_by_name_and_shape():
         theirs = transformers.CLIPModel(
             transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=768)
         )
-        ours = CLIP(TextTower(**tower_arguments(text, 'text')), ImageTower(**tower_arguments(image, 'image')), 768)
+        ours = CLIP(TextTower(**arguments(text, 'text')), ImageTower(**arguments(image, 'vision')), 768)
         plain = CLIP(TextTower(), ImageTower())
     want = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
     assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == want
@@ -153,7 +154,7 @@ def test_published_text_towers_by_name_and_shape(name):
     config, number, digest = PUBLISHED[name]
     dim = config.get('projection_dim')
     with torch.device('meta'):
-        tower = TextTower(**tower_arguments(config, 'text'), dim=dim)
+        tower = TextTower(**arguments(config, 'text'), dim=dim)
     ours = {
         ('' if k.startswith('text_projection') else 'text_model.') + k: list(v.shape)
         for k, v in tower.state_dict().items()

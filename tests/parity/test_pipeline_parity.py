@@ -17,14 +17,13 @@ from PIL import Image
 
 from diffbook.conditioning import TextConditioner
 from diffbook.core import noise
-from diffbook.nets import unet as unets
-from diffbook.nets import vae as vaes
-from diffbook.nets.clip import TextTower, tower_arguments
-from diffbook.pretrained import NoisePlan, fill
+from diffbook.nets.clip import TextTower
+from diffbook.pretrained import NoisePlan, fill, make_empty
+from diffbook.published import clip, unet, vae
 from diffbook.samplers import ancestral, ddim
 from diffbook.schedules import DiscreteSchedule, scaled_linear_betas, zero_terminal_betas
 from diffbook.shapes import draw_shapes
-from diffbook.stable_diffusion import StableDiffusion, published_recipe
+from diffbook.stable_diffusion import StableDiffusion, published_plan
 from diffbook.text import Tokenizer, train_merges
 
 diffusers = pytest.importorskip('diffusers')
@@ -203,7 +202,7 @@ def test_ddpm_leading(both, monkeypatch):
     queue = iter(fresh)
     solver = partial(ancestral, noise=lambda x, t: next(queue))
     agree(ours(PROMPTS, steps=5, scale=3.0, solver=solver, latents=latents, output='latents', progress=False), want)
-    assert ours.recipe.solver is ancestral
+    assert ours.plan.solver is ancestral
 
 
 def test_euler_ancestral_leading(both, monkeypatch):
@@ -216,7 +215,7 @@ def test_euler_ancestral_leading(both, monkeypatch):
     queue = iter(fresh)
     solver = partial(ddim, eta=1.0, noise=lambda x, t: next(queue))
     agree(ours(PROMPTS, steps=5, scale=3.0, solver=solver, latents=latents, output='latents', progress=False), want)
-    assert ours.recipe.solver.func is ddim and ours.recipe.solver.keywords == {'eta': 1.0}
+    assert ours.plan.solver.func is ddim and ours.plan.solver.keywords == {'eta': 1.0}
 
 
 def photo(b, height, width):
@@ -299,24 +298,22 @@ def test_version_1_5_at_its_full_size(tmp_path):
     tokenizer = transformers.CLIPTokenizer.from_pretrained(tmp_path, model_max_length=77)
     tower = {'hidden_size': 768, 'intermediate_size': 3072, 'num_hidden_layers': 12, 'num_attention_heads': 12}
     text = transformers.CLIPTextModel(transformers.CLIPTextConfig(**tower, hidden_act='quick_gelu', eos_token_id=2)).eval()
-    unet = {'block_out_channels': (320, 640, 1280, 1280), 'cross_attention_dim': 768, 'attention_head_dim': 8, 'sample_size': 64}
-    net = diffusers.UNet2DConditionModel(**unet).eval()
-    vae = {'block_out_channels': (128, 256, 512, 512), 'layers_per_block': 2, 'latent_channels': 4, 'sample_size': 512}
-    vae |= {'down_block_types': ('DownEncoderBlock2D',) * 4, 'up_block_types': ('UpDecoderBlock2D',) * 4}
-    codec = diffusers.AutoencoderKL(**vae).eval()
+    net = diffusers.UNet2DConditionModel(block_out_channels=(320, 640, 1280, 1280), cross_attention_dim=768, attention_head_dim=8, sample_size=64).eval()
+    said = {'block_out_channels': (128, 256, 512, 512), 'layers_per_block': 2, 'latent_channels': 4, 'sample_size': 512}
+    said |= {'down_block_types': ('DownEncoderBlock2D',) * 4, 'up_block_types': ('UpDecoderBlock2D',) * 4}
+    codec = diffusers.AutoencoderKL(**said).eval()
     scheduler = in_double(diffusers.DDIMScheduler(**V15))
     theirs = diffusers.StableDiffusionPipeline(codec, text, tokenizer, net, scheduler, None, None, requires_safety_checker=False)
     theirs.set_progress_bar_config(disable=True)
 
     with torch.device('meta'):
-        own = unets.UNet(**unets.published_arguments(dict(net.config)))
-        reader = TextTower(**tower_arguments(text.config.to_dict(), 'text'))
-    fill(own, net.state_dict(), unets.published_places(own), 'here')  # shares what it can
+        reader = TextTower(**clip.arguments(text.config.to_dict()))
+    own, box = make_empty('unet', dict(net.config)), make_empty('vae', dict(codec.config))
+    fill(own, net.state_dict(), unet.places(own), 'here')  # shares what it can
+    fill(box, codec.state_dict(), vae.places(box), 'here')
     reader.load_state_dict({k.removeprefix('text_model.'): v for k, v in text.state_dict().items() if 'position_ids' not in k}, assign=True)
-    box = vaes.AutoencoderKL(**vaes.published_arguments(dict(codec.config)))
-    vaes.load_published(box, codec.state_dict())
     plan = NoisePlan(DiscreteSchedule(scaled_linear_betas()), offset=1, last=1.0)
-    ours = StableDiffusion(plan.denoiser(own), TextConditioner(words, reader, masked=False), box, recipe=published_recipe(plan))
+    ours = StableDiffusion(plan.denoiser(own), TextConditioner(words, reader, masked=False), box, plan=published_plan(plan))
     assert sum(p.numel() for p in ours.parameters()) == 859_520_964 + 123_060_480 + 83_653_863
 
     latents = draw(1, 4, 32, 32).float()

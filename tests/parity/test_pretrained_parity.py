@@ -25,6 +25,7 @@ from diffbook.pretrained import (
     load_tokenizer,
     load_unet,
     load_vae,
+    make_empty,
     save_pipeline,
     save_published,
 )
@@ -468,7 +469,7 @@ def test_full_size(tmp_path, monkeypatch, part, load, model, count):
     file.parent.mkdir()
     file.touch()
     (tmp_path / part / 'config.json').write_text((states / model / part / 'config.json').read_text())
-    monkeypatch.setattr('diffbook.pretrained.read_tensors', lambda files: {k: torch.empty(s, device='meta', dtype=torch.float16) for k, s in shapes.items()})
+    monkeypatch.setattr('diffbook.published.reading.read_tensors', lambda files: {k: torch.empty(s, device='meta', dtype=torch.float16) for k, s in shapes.items()})
     ours = load(tmp_path)
     assert sum(p.numel() for p in ours.parameters()) == count == sum(torch.Size(s).numel() for s in shapes.values())
 
@@ -479,21 +480,12 @@ def test_full_size_single_file(monkeypatch, tmp_path, model):
     states = needs_data('model-configs')
     shapes = json.loads(gzip.decompress((states / 'state_dicts' / f'{model.replace("/", "__")}__unet.json.gz').read_bytes()))
     names = {f'model.diffusion_model.{original_unet(k, 2, 4, (True, True, True, False))}': torch.empty(s, device='meta') for k, s in shapes.items()}
-    monkeypatch.setattr('diffbook.pretrained.read_tensors', lambda files: names)
+    monkeypatch.setattr('diffbook.published.reading.read_tensors', lambda files: names)
     (tmp_path / 'model.safetensors').touch()
     want = json.loads((states / model / 'unet' / 'config.json').read_text())
     (tmp_path / 'unet').mkdir()
     (tmp_path / 'unet' / 'config.json').write_text(json.dumps(want))
-    from diffbook.nets.unet import published_arguments
-
-    assert load_unet(tmp_path / 'model.safetensors').arguments == load_arguments(published_arguments(want))
-
-
-def load_arguments(arguments):
-    from diffbook.nets.unet import UNet
-
-    with torch.device('meta'):
-        return UNet(**arguments).arguments
+    assert load_unet(tmp_path / 'model.safetensors').arguments == make_empty('unet', want).arguments
 
 
 @pytest.mark.parametrize('model, prediction, last, first', [

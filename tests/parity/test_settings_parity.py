@@ -9,10 +9,8 @@ import torch
 from test_pretrained_parity import CLOSE, PLAIN, READS, TEXT, VAE, inputs, randomise, same_net, same_tower, same_vae
 
 from diffbook.core import Cond
-from diffbook.nets.clip import tower_arguments
-from diffbook.nets.unet import published_arguments
 from diffbook.pretrained import load_clip, load_text_encoder, load_unet, load_vae
-from diffbook.published.networks import judged, text_settings
+from diffbook.published import clip, unet
 from diffbook.published.settings import SETTINGS
 
 diffusers, transformers = pytest.importorskip('diffusers'), pytest.importorskip('transformers')
@@ -143,7 +141,7 @@ def test_defaults_of_networks_are_those_of_the_classes():
     "Also those that a small model must change: read from the signature and from nothing, they mean the same network."
     for name in ('UNet2DModel', 'UNet2DConditionModel'):
         whole = {k: p.default for k, p in inspect.signature(getattr(diffusers, name).__init__).parameters.items() if k != 'self'}
-        assert published_arguments({'_class_name': name} | judged(name, whole)) == published_arguments({'_class_name': name})
+        assert unet.arguments({'_class_name': name} | whole) == unet.arguments({'_class_name': name})
 
 
 WAYS = [  # other ways of saying what the class says anyway
@@ -220,12 +218,12 @@ def test_every_key_of_clip_has_a_verdict(kind):
 
 
 def test_what_a_tower_means_when_it_is_silent():
-    for part, config, kind in (('text', transformers.CLIPTextConfig, 'text'), ('vision', transformers.CLIPVisionConfig, 'image')):
+    for part, config in (('text', transformers.CLIPTextConfig), ('vision', transformers.CLIPVisionConfig)):
         whole = json.loads(json.dumps(config().to_dict()))
-        want = tower_arguments(text_settings(whole, part), kind)
-        assert tower_arguments(text_settings({}, part), kind) == want
+        want = clip.arguments(whole, part)
+        assert clip.arguments({}, part) == want
         for key in whole:
-            assert tower_arguments(text_settings({k: v for k, v in whole.items() if k != key}, part), kind) == want, key
+            assert clip.arguments({k: v for k, v in whole.items() if k != key}, part) == want, key
 
 
 @pytest.mark.parametrize('said, held', [(s, h) for s in ('CLIPTextModel', 'CLIPTextModelWithProjection', None) for h in (False, True)])

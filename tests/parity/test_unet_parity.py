@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffbook.core import Cond
-from diffbook.nets.unet import OLD_NAMES, UNet, load_published, published_arguments, published_places
+from diffbook.nets.unet import UNet
+from diffbook.published.fill import OLD_NAMES, fill, renamed
+from diffbook.published.unet import arguments
+from diffbook.published.unet import places as published_places
 
 diffusers = pytest.importorskip('diffusers')
 
@@ -29,15 +32,19 @@ DDPM = {
 }
 
 
+def filled(config, tensors):
+    "Ours, of a published configuration and published tensors."
+    net = UNet(**arguments(config))
+    return fill(net, renamed(tensors), published_places(net), 'theirs')
+
+
 def pair(config, scale=0.1):
     "Theirs with random weights, none of them zero, and ours with the same."
     kind = diffusers.UNet2DConditionModel if 'cross_attention_dim' in config else diffusers.UNet2DModel
     theirs = kind(**config).double().eval()
     for p in theirs.parameters():
         torch.nn.init.normal_(p, std=scale if p.ndim < 2 else 1.0 / p[0].numel() ** 0.5)
-    ours = UNet(**published_arguments(dict(theirs.config))).double().eval()
-    load_published(ours, theirs.state_dict())
-    return theirs, ours
+    return theirs, filled(dict(theirs.config), {k: v.clone() for k, v in theirs.state_dict().items()})
 
 
 @st.composite
@@ -99,8 +106,7 @@ def test_older_attention_names_are_read():
             name = name.replace(f'.{new}.', f'.{old}.')
         older[name] = v
     assert any('.proj_attn.' in name for name in older) and any('.query.' in name for name in older)
-    fresh = UNet(**published_arguments(dict(theirs.config))).double()
-    load_published(fresh, older)
+    fresh = filled(dict(theirs.config), older)
     assert all(torch.equal(a, b) for a, b in zip(fresh.state_dict().values(), ours.state_dict().values()))
 
 
@@ -108,7 +114,7 @@ def test_names_and_shapes_of_the_published_network():
     "google/ddpm-cifar10-32: 328 tensors, 35,746,307 parameters, built without memory."
     with torch.device('meta'):
         theirs = diffusers.UNet2DModel(**DDPM).state_dict()
-        ours = UNet(**published_arguments(DDPM))
+        ours = UNet(**arguments(DDPM))
     places, state = published_places(ours), ours.state_dict()
     assert len(places) == 328 and places.keys() == theirs.keys()
     assert sum(p.numel() for p in ours.parameters()) == 35_746_307
@@ -171,14 +177,14 @@ def test_names_and_shapes_of_stable_diffusion(name):
     config = json.loads((root / name / 'unet' / 'config.json').read_text())
     theirs = json.loads(gzip.decompress((root / 'state_dicts' / f'{name.replace("/", "__")}__unet.json.gz').read_bytes()))
     with torch.device('meta'):
-        ours = UNet(**published_arguments(config))
+        ours = UNet(**arguments(config))
     places, state = published_places(ours), ours.state_dict()
     assert places.keys() == theirs.keys() and len(places) == 686
     for key, shape in theirs.items():
         own = list(state[places[key][0]][places[key][1]].shape)
         assert own == shape or ([*own, 1, 1] == shape and key.split('.')[-2] in ('proj_in', 'proj_out')), key
     assert (ours.img_channels, sum(p.numel() for p in ours.parameters())) == PUBLISHED[name]
-    load_published(ours, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()})
+    filled(config, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()})
 
 
 @pytest.mark.parametrize('reads', [False, True])

@@ -8,10 +8,18 @@ from helpers import needs_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffbook.nets.unet import OLD_NAMES
-from diffbook.nets.vae import AutoencoderKL, load_published, published_arguments, published_places
+from diffbook.nets.vae import AutoencoderKL, kl_to_normal
+from diffbook.published.fill import OLD_NAMES, fill, renamed
+from diffbook.published.vae import arguments
+from diffbook.published.vae import places as published_places
 
 diffusers = pytest.importorskip('diffusers')
+
+
+def filled(config, tensors):
+    "Ours, of a published configuration and published tensors."
+    vae = AutoencoderKL(**arguments(config))
+    return fill(vae, renamed(tensors), published_places(vae), 'theirs')
 
 
 def pair(config, scale=0.3):
@@ -21,9 +29,7 @@ def pair(config, scale=0.3):
     theirs = diffusers.AutoencoderKL(**config, **kinds).double().eval()
     for p in theirs.parameters():
         torch.nn.init.normal_(p, std=scale if p.ndim < 2 else 1.0 / p[0].numel() ** 0.5)
-    ours = AutoencoderKL(**published_arguments(dict(theirs.config))).double().eval()
-    load_published(ours, theirs.state_dict())
-    return theirs, ours
+    return theirs, filled(dict(theirs.config), {k: v.clone() for k, v in theirs.state_dict().items()})
 
 
 @st.composite
@@ -68,8 +74,6 @@ def test_random_configurations_agree(config):
 def test_kl_and_gradients_agree():
     "The same loss has the same gradient in every published parameter."
     torch.manual_seed(0)
-    from diffbook.nets.vae import kl_to_normal
-
     theirs, ours = pair({'block_out_channels': (8, 16), 'layers_per_block': 1, 'latent_channels': 3, 'norm_num_groups': 4})
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     law = theirs.encode(x).latent_dist
@@ -94,8 +98,7 @@ def test_older_attention_names_are_read(convolutions):
             name = name.replace(f'.{new}.', f'.{old}.')
         older[name] = v[:, :, None, None] if convolutions and '.attentions.' in name and v.ndim == 2 else v
     assert sum('.proj_attn.' in name or '.query.' in name for name in older) == 8
-    fresh = AutoencoderKL(**published_arguments(dict(theirs.config))).double()
-    load_published(fresh, older)
+    fresh = filled(dict(theirs.config), older)
     assert all(torch.equal(a, b) for a, b in zip(fresh.state_dict().values(), ours.state_dict().values(), strict=True))
 
 
@@ -128,14 +131,14 @@ def test_names_and_shapes_of_published_files(name):
     config = json.loads((root / name / 'vae' / 'config.json').read_text())
     theirs = json.loads(gzip.decompress((root / 'state_dicts' / f'{name.replace("/", "__")}__vae.json.gz').read_bytes()))
     with torch.device('meta'):
-        ours = AutoencoderKL(**published_arguments(config))
+        ours = AutoencoderKL(**arguments(config))
     places, state = published_places(ours), ours.state_dict()
     assert places.keys() == theirs.keys()
     assert all(list(state[own][rows].shape) == theirs[key] for key, (own, rows) in places.items())
     held = sum(p.numel() for p in ours.parameters())
     assert held == sum(state[own][rows].numel() for own, rows in places.values())
     assert (held, len(places), ours.scale, ours.shift, ours.latent_channels, ours.factor) == PUBLISHED[name]
-    load_published(ours, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()})
+    filled(config, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()})
 
 
 def test_every_published_configuration_is_read():
@@ -144,7 +147,7 @@ def test_every_published_configuration_is_read():
     assert len(found) > 10
     for path in found:
         with torch.device('meta'):
-            AutoencoderKL(**published_arguments(json.loads(path.read_text())))
+            AutoencoderKL(**arguments(json.loads(path.read_text())))
 
 
 @pytest.mark.slow

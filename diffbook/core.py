@@ -6,7 +6,7 @@
 __all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'seeded_noise', 'generator', 'REGISTRY', 'BY_HAND', 'Cond', 'merge',
            'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'make_generator', 'seeded',
            'Rows', 'draw_rows', 'register', 'describe', 'build', 'count_rows', 'cut_rows', 'map_batch', 'take_apart',
-           'tensors_in', 'number', 'one_of', 'positive', 'same_shape', 'whole']
+           'tensors_in', 'holds', 'check_joint', 'number', 'one_of', 'positive', 'same_shape', 'whole']
 
 # %% ../nbs/00_core.ipynb #imports
 import functools
@@ -25,10 +25,10 @@ from torch import Tensor
 
 from ._modidx import d as _index
 from .bags import count_rows, cut_rows, map_batch, take_apart, tensors_in  # noqa: F401
-from .checks import fits, number, one_of, positive, same_shape, whole
+from .checks import check_joint, fits, holds, number, one_of, positive, same_shape, whole  # noqa: F401
 from .moved import moved
 
-_all_ = ['count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'number', 'one_of', 'positive', 'same_shape', 'whole']
+_all_ = ['count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'holds', 'check_joint', 'number', 'one_of', 'positive', 'same_shape', 'whole']
 __getattr__ = moved(__name__, {'store.files': 'parse_json read_json Span read_header MAX_HEADER MAX_TENSORS KIND_BYTES'})
 
 # %% ../nbs/00_core.ipynb #types

@@ -17,8 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/14_elbo.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, Time, as_time, match_dims, register
-from .core import generator as fresh_generator
+from .core import Cond, Data, DenoiseFn, Time, as_time, holds, make_generator, match_dims, number, register, whole
 from .gaussian import gaussian_log_prob, kl_gaussian
 from .schedules import DiscreteSchedule, Schedule
 
@@ -147,7 +146,7 @@ def elbo_terms(
 ) -> ELBO:  # nats per example
     "Estimate the variational bound on -log p(x0) with one draw of noise for each step (Ho et al. 2020, equation 5)."
     chosen, clean = _checked(schedule, x0, variance, decoder), x0.double()
-    generator = generator or fresh_generator(0, 'elbo')
+    generator = generator or make_generator(0, 'elbo')
     rows, T = [], len(schedule.betas)
     for t in torch.arange(1.0, T + 1, dtype=torch.float64):
         eps = torch.randn(x0.shape, generator=generator, device=generator.device, dtype=torch.float64).to(clean)
@@ -224,13 +223,12 @@ class TermHistory:
         length: int = 10,  # terms to remember for each t
         uniform: float = 0.001,  # share of the draws that stays uniform
     ):
-        self.terms, self.seen, self.uniform = torch.zeros(T, length, dtype=torch.float64), torch.zeros(T, dtype=torch.int64), uniform
+        self.terms = torch.zeros(whole('T', T), whole('length', length), dtype=torch.float64)
+        self.seen, self.uniform = torch.zeros(T, dtype=torch.int64), number('uniform', uniform, 0, 1)
 
     def remember(self, t: Tensor, terms: Tensor) -> None:
         "Take the terms (b,) that the times `t` (b,) gave."
-        terms = terms.detach().double().cpu()
-        if not torch.isfinite(terms).all():
-            raise ValueError(f'terms holds {terms[~torch.isfinite(terms)][0]:g}, expected finite numbers')
+        terms = holds('terms', terms.detach().double().cpu())
         for i, term in zip((t.long() - 1).tolist(), terms):
             self.terms[i, self.seen[i] % self.terms.shape[1]] = term
             self.seen[i] += 1

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .core import generator
+from .core import make_generator, whole
 
 # %% ../nbs/04_exercise.ipynb #verdict
 @dataclass(frozen=True)
@@ -191,8 +191,8 @@ def grade(
     exercise = _find(id)
     if not callable(f):
         raise ValueError(f'the answer is {_shown(f)}, expected a function: grade({id!r}, f), without calling f')
-    draw = generator(0, f'exercise/{id}')
-    asked = [*exercise.edges, *(exercise.cases(draw) for _ in range(cases))]
+    draw = make_generator(0, f'exercise/{id}')
+    asked = [*exercise.edges, *(exercise.cases(draw) for _ in range(whole('cases', cases)))]
     wants = [_parts(exercise.truth(*copy.deepcopy(args))) for args in asked]
     try:
         *answers, again = (_parts(f(*copy.deepcopy(args))) for args in [*asked, asked[-1]])

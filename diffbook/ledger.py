@@ -16,11 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .core import number, whole
+
 # %% ../nbs/01_ledger.ipynb #check
 def _double(value: Tensor | float | Sequence) -> Tensor:
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
         value = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in value])
     return torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+
+
+def _check_id(id: str, kind: str) -> None:
+    if not re.fullmatch(rf'{kind}-[a-z0-9-]+', id):
+        raise ValueError(f"id is {id!r}, expected '{kind}-' and lower-case words")
 
 
 def check(
@@ -32,8 +39,7 @@ def check(
     atol: float = 0.0,  # allowed absolute error
 ) -> None:
     "Assert that an equation holds numerically and print its largest error."
-    if not re.fullmatch(r'eq-[a-z0-9-]+', id):
-        raise ValueError(f"id is {id!r}, expected 'eq-' and lower-case words")
+    _check_id(id, 'eq')
     got, want = _double(got), _double(want)
     if got.shape != want.shape:
         raise AssertionError(f'{id}: got shape {tuple(got.shape)}, want {tuple(want.shape)}')
@@ -56,9 +62,8 @@ def below(
     atol: float = 0.0,  # rounding that is forgiven
 ) -> None:
     "Assert that an inequality holds in every case that was tried, and print its smallest margin."
+    _check_id(id, 'eq')
     small, large = torch.broadcast_tensors(_double(small), _double(large))
-    if not re.fullmatch(r'eq-[a-z0-9-]+', id):
-        raise ValueError(f"id is {id!r}, expected 'eq-' and lower-case words")
     margin = (large - small).reshape(-1)
     if not len(margin) or not torch.isfinite(margin).all():
         raise AssertionError(f'{id}: no case, or a side that is not finite')
@@ -77,9 +82,7 @@ def student(k: int, level: float = 0.95) -> float:  # degrees of freedom; probab
 # %% ../nbs/01_ledger.ipynb #wilson
 def wilson(share: float, n: int) -> tuple[float, float]:  # what was seen; in how many trials
     "Give Wilson's 95 % interval of a share (Wilson 1927)."
-    if not (0 <= share <= 1 and n >= 1):
-        raise ValueError(f'the share is {share} of {n} trials, expected a number from 0 to 1 of at least 1')
-    z = 1.959964
+    share, n, z = number('the share', share, 0, 1), whole('n', n), 1.959964
     centre, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, (centre - reach) / (1 + z**2 / n)), min(1.0, (centre + reach) / (1 + z**2 / n))
 
@@ -113,8 +116,7 @@ def _difference(got: Tensor, other: Tensor, n: tuple, exact: bool) -> Interval:
 # %% ../nbs/01_ledger.ipynb #claim-judge
 def _judge_claim(id: str, got: Tensor, against: tuple, seeds: Sequence[int] | None, n: int | tuple | None, exact: bool) -> str:
     "Refuse a claim that is not one; say how it was measured."
-    if not re.fullmatch(r'claim-[a-z0-9-]+', id):
-        raise ValueError(f"id is {id!r}, expected 'claim-' and lower-case words")
+    _check_id(id, 'claim')
     if sum(a is not None for a in against) != 1:
         raise ValueError(f'{id}: expected one of better_than, ratio and interval')
     if (seeds is not None) + (n is not None) + exact != 1:

@@ -6,6 +6,7 @@
 __all__ = ['Kernel', 'forward_kernel', 'transition_matrix', 'jump']
 
 # %% ../nbs/11_markov.ipynb #imports
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/11_markov.ipynb #imports-own
+from .core import holds
 from .gaussian import gaussian_log_prob
 
 # %% ../nbs/11_markov.ipynb #kernel
@@ -25,22 +27,19 @@ class Kernel:
     offset: Tensor | float = 0.0
 
     def __post_init__(self):
-        for name in ('gain', 'var', 'offset'):
-            value = torch.as_tensor(getattr(self, name), dtype=torch.float64)
-            fine = torch.isfinite(value) & ((value >= 0) | (name != 'var'))
-            if not fine.all():
-                raise ValueError(f'{name} holds {value[~fine][0].item():g}, expected finite numbers{" from 0 up" if name == "var" else ""}')
-            object.__setattr__(self, name, value)
+        for name, least in (('gain', -math.inf), ('var', 0), ('offset', -math.inf)):
+            object.__setattr__(self, name, holds(name, _double(getattr(self, name)), least))
+
+
+def _double(value: Tensor | float) -> Tensor:
+    return torch.as_tensor(value, dtype=torch.float64)
 
 # %% ../nbs/11_markov.ipynb #forward-kernel
 def forward_kernel(
     beta: Tensor | float,  # variance of the noise, in [0, 1]
 ) -> Kernel:  # keeps a variance of one
     "Make one step of the forward chain (Sohl-Dickstein et al. 2015; Ho et al. 2020, equation 2)."
-    beta = torch.as_tensor(beta, dtype=torch.float64)
-    if not ((beta >= 0) & (beta <= 1)).all():
-        bad = beta[~((beta >= 0) & (beta <= 1))].reshape(-1)[0].item()
-        raise ValueError(f'beta is {bad:g}, expected a variance in [0, 1]')
+    beta = holds('beta', _double(beta), 0, 1)
     return Kernel(torch.sqrt(1 - beta), beta)
 
 # %% ../nbs/11_markov.ipynb #kernel-methods
@@ -83,10 +82,9 @@ def jump(
     betas: Tensor,  # (n,) variances of n steps, in order
 ) -> Kernel:  # from before the first step to after the last
     "Compose n forward steps into one (Ho et al. 2020, equation 4)."
-    betas = torch.as_tensor(betas, dtype=torch.float64)
+    betas = holds('betas', _double(betas), 0, 1)
     if betas.ndim != 1:
         raise ValueError(f'betas has shape {tuple(betas.shape)}, expected (n,)')
-    forward_kernel(betas)  # refuses what is not a variance in [0, 1]
     log_alpha_bar = torch.log1p(-betas).sum()
     return Kernel(torch.exp(log_alpha_bar / 2), -torch.expm1(log_alpha_bar))  # expm1: 1 - alpha_bar keeps its digits
 
@@ -98,9 +96,8 @@ def reverse(
     var: Tensor | float,  # of the same; zero for a known point
 ) -> Kernel:  # from after the step to before it
     "Turn a step round by Bayes' rule, for a Gaussian law before it."
-    mean, var = torch.as_tensor(mean, dtype=torch.float64), torch.as_tensor(var, dtype=torch.float64)
+    mean, var = _double(mean), holds('var', _double(var), least=0)
     seen_mean, seen_var = self.marginal(mean, var)
-    if not ((var >= 0).all() and (seen_var > 0).all()):
-        raise ValueError(f'var holds {var.min().item():g} and the step leaves {seen_var.min().item():g}, expected var >= 0 and a spread after the step')
+    holds('the variance after the step', seen_var, above=0)
     gain = self.gain * var / seen_var
     return Kernel(gain, self.var * var / seen_var, mean - gain * seen_mean)

@@ -34,7 +34,7 @@ __getattr__ = moved(__name__, {
     'store.tensors': '_fit_names:fit_names _refuse_nan:refuse_nan', 'scale': 'Team', 'training': 'RECIPES:SWITCHES'})  # fmt: skip
 
 # %% ../nbs/24_training.ipynb #loss-fn
-LossFn = Callable[[nn.Module, Any, torch.Generator], Tensor]  # (model, batch, generator) -> () or (b,)
+LossFn = Callable[[Any, Any, torch.Generator], Tensor]  # (model, batch, generator) -> () or (b,)
 
 # %% ../nbs/24_training.ipynb #learning-rate
 def learning_rate(

@@ -10,7 +10,7 @@ from torch import Tensor
 from .bags import count_rows, cut_rows, map_batch, take_apart, tensors_in
 from .checks import check_joint, holds, number, one_of, positive, same_shape, whole
 
-__all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'LOW', 'seeded_noise', 'generator', 'REGISTRY', 'BY_HAND', 'Cond', 'merge', 'as_time', 'match_dims', 'philox', 'stream_key', 'uniform', 'noise', 'Noise', 'make_generator', 'seeded', 'Rows', 'draw_rows', 'register', 'describe', 'build', 'count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'holds', 'check_joint', 'number', 'one_of', 'positive', 'same_shape', 'whole']
+__all__ = ['Data', 'Time', 'DenoiseFn', 'NoiseFn', 'seeded_noise', 'generator', 'REGISTRY', 'Cond', 'merge', 'as_time', 'match_dims', 'uniform', 'noise', 'Noise', 'make_generator', 'seeded', 'Rows', 'draw_rows', 'register', 'describe', 'build', 'count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'holds', 'check_joint', 'number', 'one_of', 'positive', 'same_shape', 'whole']
 
 _all_: list[Any]
 
@@ -72,10 +72,6 @@ def philox(counter: Sequence[Tensor | int], key: tuple[int, int]) -> list[Tensor
     key: two words of 32 bits
     returns: four words of 32 random bits in int64
     """
-    ...
-
-def stream_key(seed: int, purpose: str) -> tuple[int, int]:
-    """Digest a seed and a purpose into a key of two 32-bit words."""
     ...
 
 def uniform(seed: int, purpose: str, step: int | Tensor, sample: Sequence[int] | Tensor, shape: Sequence[int]=...) -> Tensor:
@@ -171,7 +167,7 @@ def draw_rows(draw: Callable[[int, torch.Generator], Tensor], n: int, generator:
 
 REGISTRY: dict[str, Callable]
 
-BY_HAND: tuple[Any, ...]
+_BY_HAND: tuple[Any, ...]
 
 def register(f: Callable) -> Callable:
     """Add a class or function to the closed list that `build` may call; a class remembers its arguments."""

@@ -8,7 +8,7 @@ from .core import Cond, Data, DenoiseFn, Time, number, whole
 from .schedules import DiscreteSchedule, Schedule
 from typing import Any
 
-__all__ = ['VARIANCES', 'Decoder', 'VarianceFn', 'beta_variance', 'step_posterior', 'posterior_variance', 'variance_ends', 'ELBO', 'binned_log_prob', 'bound_term', 'elbo_terms', 'learned_range', 'learned_log', 'learned', 'hybrid_loss', 'TermHistory']
+__all__ = ['VARIANCES', 'VarianceFn', 'beta_variance', 'step_posterior', 'posterior_variance', 'ELBO', 'binned_log_prob', 'elbo_terms', 'learned_range', 'learned_log', 'learned', 'hybrid_loss', 'TermHistory']
 
 def beta_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
     """Give beta_t, the variance of the forward step to the whole time t in 1..T."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from torch import Tensor
 
-__all__ = ['Interval', 'check', 'below', 'student', 'wilson', 'claim', 'read_measured']
+__all__ = ['check', 'below', 'student', 'wilson', 'claim', 'read_measured']
 
 def check(id: str, got: Tensor | float | Sequence, want: Tensor | float | Sequence, *, rtol: float=0.0, atol: float=0.0) -> None:
     """Assert that an equation holds numerically and print its largest error.
@@ -41,7 +41,7 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """
     ...
 
-Interval = tuple[float, float, float]
+_Interval = tuple[float, float, float]
 
 def claim(id: str, *, got: Tensor | float | Sequence, better_than: Tensor | float | Sequence | None=None, higher: bool=False, ratio: tuple | None=None, interval: tuple[float, float] | None=None, seeds: Sequence[int] | None=None, n: int | tuple[int, int] | None=None, exact: bool=False) -> None:
     """Assert that a sentence which compares holds with its whole 95 % interval, and print the interval.

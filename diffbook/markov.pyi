@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from torch import Tensor
 
-__all__ = ['Kernel', 'forward_kernel', 'transition_matrix', 'jump']
+__all__ = ['Kernel', 'forward_kernel', 'jump']
 
 @dataclass(frozen=True, eq=False)
 class Kernel:

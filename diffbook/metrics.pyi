@@ -7,7 +7,7 @@ from .data import Dataset
 from .store.zoo import zoo_entry
 from typing import Any
 
-__all__ = ['frechet_gaussian', 'Classifier', 'fit_classifier', 'load_classifier', 'judging', 'features', 'frechet_distance', 'frechet_bias', 'frechet_at_infinity', 'kernel_distance', 'precision_recall', 'nearest', 'copy_rate', 'compare', 'zoo_entry']
+__all__ = ['Classifier', 'fit_classifier', 'load_classifier', 'features', 'frechet_distance', 'frechet_bias', 'frechet_at_infinity', 'kernel_distance', 'precision_recall', 'nearest', 'copy_rate', 'compare', 'zoo_entry']
 
 _all_: list[Any]
 

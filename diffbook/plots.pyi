@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 from typing import Any
 
-__all__ = ['COLORS', 'panels', 'save', 'lines', 'histogram', 'scatter', 'arrows', 'montage', 'images', 'heatmap', 'paths', 'orders', 'bars', 'diagram']
+__all__ = ['panels', 'save', 'lines', 'histogram', 'scatter', 'arrows', 'images', 'heatmap', 'paths', 'orders', 'bars', 'diagram']
 
 COLORS: list[Any]
 

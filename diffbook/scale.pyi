@@ -10,7 +10,7 @@ from .store.shards import Column, Shards
 from .training import LossFn, Trainer
 from accelerate import Accelerator
 
-__all__ = ['Team', 'my_rows', 'Share', 'share', 'add_up', 'measure_rows', 'shared', 'in_parts', 'WholeLoss', 'join', 'Crew', 'lane_order', 'read_archives']
+__all__ = ['Team', 'share', 'shared', 'in_parts', 'join', 'read_archives']
 
 class Team:
     """Processes that share each batch. This one works alone: it has nobody to ask and nothing to send."""

@@ -10,7 +10,7 @@ from .devices import SWITCHES, pick_device
 from .store.checkpoints import checkpoints
 from .store.models import find_model, load, read_model, save
 
-__all__ = ['LossFn', 'learning_rate', 'gradient_norm', 'clip_', 'ema_decay', 'EMA', 'TrainStep', 'plain', 'Trainer', 'SWITCHES', 'checkpoints', 'find_model', 'load', 'pick_device', 'read_model', 'save']
+__all__ = ['LossFn', 'learning_rate', 'ema_decay', 'EMA', 'TrainStep', 'plain', 'Trainer', 'SWITCHES', 'checkpoints', 'find_model', 'load', 'pick_device', 'read_model', 'save']
 
 _all_: list[Any]
 

@@ -25,7 +25,7 @@ from helpers import patch_cli
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, losses, recipes, samplers, scale, stages
+from diffbook import cli, losses, multistep, recipes, samplers, scale, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
 from diffbook.data import Dataset, from_model, to_model
@@ -1017,7 +1017,7 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
     opened = cli.sample.open_model(str(trained), 'cpu').stage
     stage = lambda name: replace(opened, denoise=model, solver=cli.sample.solver_named(name))
     for steps in (2, 6):
-        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(samplers, solver)
+        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(multistep if solver == 'dpmpp_2m' else samplers, solver)
         with torch.inference_mode():
             *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
         found.append(stage(solver).draw(2, steps=steps, seed=3))

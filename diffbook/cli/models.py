@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffbook.samplers import Solver
     from diffbook.stages import Stage
 
-SOLVERS = dict.fromkeys(('ddim', 'ancestral', 'euler', 'heun'), 'samplers')  # name of a step rule -> its module
+SOLVERS = dict.fromkeys(('ddim', 'ancestral', 'euler', 'heun'), 'samplers') | {'dpmpp_2m': 'multistep'}  # name of a step rule -> its module
 
 
 class Opened(NamedTuple):

@@ -141,7 +141,7 @@ def test_readme_code_runs():
 
 def test_llms_txt_names_every_taught_chapter():
     named = re.findall(r'diffbook/(\w+)\.html', read('nbs/llms.txt'))
-    taught = [p.stem[3:] for p in sorted((ROOT / 'nbs').glob('[1-9][0-9]_*.ipynb'))]
+    taught = [p.stem[3:] for p in sorted((ROOT / 'nbs').glob('[1-9][0-9]_*.*')) if p.suffix in ('.ipynb', '.qmd')]
     assert [n for n in named if n != 'core'] == taught
 
 

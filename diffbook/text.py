@@ -139,18 +139,20 @@ class Tokenizer:
         self.pieces = [*LETTERS.values(), *(letter + END for letter in LETTERS.values())]
         self.rules: dict[tuple[int, int], int] = {}  # two pieces -> what they make
         self._learn(merges)
-        self._bytes = [_read_piece(piece) for piece in self.pieces]
         self.start, self.end = len(self.pieces), len(self.pieces) + 1
         self.pieces += SPECIAL
         special = [AddedWord(*word) for word in zip(SPECIAL, (self.start, self.end))]
         self._words = Cutter(self.pieces, special, added, clean)
-        self._bytes += [b'', b'', *(text.encode() + b' ' for text in self.pieces[self.end + 1 :])]
         self.context, self._seen = whole('context', context, 3, _MOST), {}
         self.pad = self.end if pad is None else whole('pad', pad, 0, self.vocab_size - 1)
 
     @property
     def vocab_size(self) -> int:  # 256 bytes, 256 bytes that end a word, the merges, start and end, and what was added
         return len(self.pieces)
+
+    @functools.cached_property
+    def _bytes(self) -> list[bytes]:  # of each token, to read them back
+        return [*map(_read_piece, self.pieces[: self.start]), b'', b'', *(text.encode() + b' ' for text in self.pieces[self.end + 1 :])]
 
 # %% ../nbs/40_text.ipynb #learn
 @patch

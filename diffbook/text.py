@@ -161,10 +161,11 @@ def _learn(self: Tokenizer, merges: Sequence[str]) -> None:
     known = {piece: i for i, piece in enumerate(self.pieces)}
     for merge in merges:
         left, _, right = str(merge).partition(' ')
-        if left not in known or right not in known or left.endswith(END) or left + right in known:
+        pair, both = (known.get(left), known.get(right)), left + right
+        if None in pair or left.endswith(END) or both in known:
             raise ValueError(f'merge {len(self.rules)} is {merge!r}, expected two known pieces that make a new one')
-        self.rules[known[left], known[right]] = known[left + right] = len(self.pieces)
-        self.pieces.append(left + right)
+        self.rules[pair] = known[both] = len(self.pieces)
+        self.pieces.append(both)
 
 # %% ../nbs/40_text.ipynb #merge
 @patch

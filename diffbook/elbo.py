@@ -66,7 +66,7 @@ def variance_ends(
     t, s = schedule.time(t), schedule.time(s)
     clean = schedule.sigma(s) == 0
     small = schedule.posterior(torch.where(clean, (2 * t - s).clamp(max=schedule.t_max), t), torch.where(clean, t, s))[2] ** 2
-    large = schedule.posterior(t, s)[1] / schedule.alpha(s) * schedule.sigma(t) ** 2
+    large = schedule.transition(s, t)[1] ** 2
     return torch.where(small > 0, small, large), large
 
 # %% ../nbs/14_elbo.ipynb #elbo-class

@@ -7,11 +7,7 @@ from .core import Data, DenoiseFn, Time
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['check_mixture', 'GaussianMixture', 'reference_mixture', 'finite_data']
-
-def check_mixture(weights: Tensor, means: Tensor, covs: Tensor) -> tuple[int, int]:
-    """Give k and d, or raise a ValueError that says what is wrong."""
-    ...
+__all__ = ['GaussianMixture', 'reference_mixture', 'finite_data']
 
 class GaussianMixture:
     """A mixture of k Gaussians in d dimensions, in float64, and all that is known about it under diffusion."""

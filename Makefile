@@ -24,15 +24,19 @@ test: $(VENV)/.ready-dev  ## run every notebook and every test (ARGS=... goes to
 nbtest: $(VENV)/.ready-dev  ## run every notebook the way nbdev does
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_test --n_workers 2
 
-export: $(VENV)/.ready-dev  ## write diffbook/*.py from the notebooks, and clean the notebooks
+export: $(VENV)/.ready-dev  ## write diffbook/*.py from the notebooks and the stubs from them, and clean the notebooks
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_export
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_clean
+	$(BIN)/python tools/stubs.py
 
 notebooks: $(VENV)/.ready-dev  ## run the notebooks and store their outputs (ARGS=nbs/12_schedules.ipynb for one)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python tools/notebooks.py $(ARGS)
 
-lint: $(VENV)/.ready-dev  ## check style with ruff
+lint: $(VENV)/.ready-dev  ## check style and types, as the hooks of .pre-commit-config.yaml do
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python tools/stubs.py --check
+	$(BIN)/python -m mypy --follow-imports=silent --ignore-missing-imports tests/typed
 
 lock:  ## refresh requirements.lock: exact versions of everything (ARGS="'torch<2.16'" bounds one)
 	$(or $(PYTHON),python3) tools/lock.py $(ARGS)

@@ -64,13 +64,15 @@ def waits(update, n: int) -> float:
 
 def our_update(device: str):
     "An update as the command line makes it, with the switches that a GPU has."
-    from diffbook.cli.train import new_model, objective
+    from diffbook.data import Dataset
+    from diffbook.recipes import plain
     from diffbook.training import SWITCHES, Trainer
 
     images = torch.randint(0, 256, (32, 1, 28, 28), dtype=torch.uint8, device=device)
     switches = {**SWITCHES['cuda'], 'bf16': device == 'cuda'}
-    trainer = Trainer(new_model((1, 28, 28), 16, 0), objective, device=device, **switches)
-    return lambda: trainer.update(images)
+    made = plain(16)
+    trainer = Trainer(made.model(Dataset(images.cpu())), made.loss, device=device, **switches)
+    return lambda: trainer.update((images,))
 
 
 def lucidrains_update(device: str):

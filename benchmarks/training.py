@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from diffbook.cli.train import new_model, objective
 from diffbook.core import uniform
+from diffbook.data import Dataset
+from diffbook.recipes import plain
 from diffbook.store.files import write_whole
 from diffbook.training import SWITCHES, Trainer, pick_device
 
@@ -41,11 +42,11 @@ def measure(device: torch.device, batch_size: int, width: int, turns: int, updat
     "Time every variant, in turns."
     images = (255 * uniform(0, 'benchmark', 0, range(batch_size), (1, 28, 28))).to(torch.uint8).to(device)
     variants = VARIANTS | ({'compile': (dict(compile=True), {})} if compiled else {})
-    trainers = {}
+    trainers, made = {}, plain(width)
     for name, (switches, settings) in variants.items():
         switches = SWITCHES[device.type] if switches is None else OFF | switches
-        trainers[name] = Trainer(new_model((1, 28, 28), width, 0), objective, device=device, **switches, **settings)
-        trainers[name].update(images)
+        trainers[name] = Trainer(made.model(Dataset(images.cpu())), made.loss, device=device, **switches, **settings)
+        trainers[name].update((images,))
     wait = torch.cuda.synchronize if device.type == 'cuda' else lambda: None
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for turn in range(turns):
@@ -54,7 +55,7 @@ def measure(device: torch.device, batch_size: int, width: int, turns: int, updat
             wait()
             start = time.perf_counter()
             for _ in range(updates):
-                trainers[name].update(from_host(images) if 'host' in name else images)
+                trainers[name].update((from_host(images) if 'host' in name else images,))
             wait()
             seconds[name].append((time.perf_counter() - start) / updates)
     return {name: row(values, seconds['plain'], batch_size) for name, values in seconds.items()}
@@ -93,7 +94,7 @@ def main() -> None:
         'command': f'python -m benchmarks.training {given}' + (' --compile' if args.compile else ''),
         'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.machine(),
         'cores': os.cpu_count(), 'load': round(os.getloadavg()[0], 1), 'torch': torch.__version__,
-        'parameters': sum(p.numel() for p in new_model((1, 28, 28), args.width, 0).parameters()),
+        'parameters': sum(p.numel() for p in plain(args.width).model(Dataset(torch.zeros(1, 1, 28, 28, dtype=torch.uint8))).parameters()),
         'rows': rows,
     }  # fmt: skip
     write_whole(args.out, (json.dumps(known, indent=1) + '\n').encode())

@@ -1,2 +1,66 @@
-"""Diffusion models, from noise to pictures: the library of the book."""
+"""Diffusion models, from noise to pictures: the library of the book.
+
+Every public name is here, `from diffbook import UNet, sample, load`, and is fetched from its module when it is first
+asked for. `FACE` says where each lives; the chapter of a module derives it.
+"""
+
+import ast
+import importlib
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
 __version__ = "0.1.0"
+
+FACE = {  # module -> the names that others rely on
+    'core': 'Cond Data DenoiseFn Noise Time match_dims',
+    'gaussian': 'kl_gaussian',
+    'exact': 'GaussianMixture',
+    'schedules': 'CosineSchedule DiscreteSchedule ExponentialSchedule KarrasSchedule LinearBetaSchedule RectifiedFlowSchedule Schedule ShiftedSchedule'
+    ' cosine_betas linear_betas scaled_linear_betas',
+    'elbo': 'ELBO elbo_terms',
+    'predictions': 'Prediction predict_edm predict_eps predict_score predict_v predict_velocity predict_x0 solve_x0 target',
+    'losses': 'Denoiser diffusion_loss',
+    'nets.unet': 'UNet',
+    'training': 'EMA Trainer load save',
+    'samplers': 'Solver Step ancestral ddim equip euler heun karras_times sample trailing_times uniform_times',
+    'stages': 'Stage cascade',
+    'nets.clip': 'CLIP',
+    'conditioning': 'Conditioner drop',
+    'guidance': 'guide',
+    'nets.vae': 'AutoencoderKL Codec',
+    'pretrained': 'load_schedule load_text_encoder load_tokenizer load_unet load_vae',
+    'stable_diffusion': 'StableDiffusion',
+    'ledger': 'check claim',
+    'exercise': 'grade',
+}
+_HOME = {name: module for module, names in FACE.items() for name in names.split()}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    module = importlib.import_module(f'{__name__}.{_HOME[name]}')
+    _explain(module)
+    globals()[name] = value = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _explain(module: ModuleType) -> None:
+    "Let `help` say what each parameter means: the stub of a module has it in the docstrings, the source beside the parameters."
+    stub = Path(module.__file__ or '').with_suffix('.pyi')
+    if not stub.is_file():
+        return
+    for node in ast.parse(stub.read_text(encoding='utf-8')).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            value = vars(module).get(node.name)
+            parts = [(node, value)] + [(n, vars(value).get(n.name)) for n in node.body if isinstance(n, ast.FunctionDef) and isinstance(value, type)] if isinstance(node, ast.ClassDef) else [(node, value)]
+            for written, thing in parts:
+                if isinstance(thing, (FunctionType, type)) and thing.__module__ == module.__name__ and (text := ast.get_docstring(written)):
+                    thing.__doc__ = text

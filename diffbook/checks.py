@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-__all__ = ['whole', 'number', 'positive', 'one_of', 'same_shape', 'fits']
+__all__ = ['whole', 'number', 'positive', 'one_of', 'same_shape', 'holds', 'check_joint', 'fits']
 
 
 def whole(
@@ -58,6 +58,35 @@ def same_shape(**tensors: Any) -> None:  # tensors by name; the last is what the
     for name, x in others:
         if x.shape != model.shape:
             raise ValueError(f'{name} has shape {tuple(x.shape)}, expected that of {right}, {tuple(model.shape)}')
+
+
+def holds(
+    name: str,  # of the tensor, for the message
+    x: Any,  # a tensor
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,  # as `least`, and left out itself
+) -> Any:  # the tensor
+    "Give back a tensor, or raise a ValueError with the first of its numbers that is not finite or outside the bounds."
+    fine = x.isfinite() & (x >= least) & (x <= most) & (x > above)
+    if not fine.all():
+        said = f' from {least:g} to {most:g}' if math.isfinite(most) else f' from {least:g} up' if math.isfinite(least) else ''
+        kind = 'numbers' if math.isfinite(most) else 'positive numbers' if above == 0 else 'finite numbers'
+        raise ValueError(f'{name} holds {x[~fine].reshape(-1)[0].item():g}, expected {kind}{said}')
+    return x
+
+
+def check_joint(mean: Any, cov: Any, index: Sequence[int], value: Any) -> None:
+    "Raise a ValueError unless a mean (d,), a covariance (d, d), k different coordinates and values (..., k) fit each other."
+    d = mean.shape[-1] if mean.ndim else 0
+    if mean.ndim != 1 or cov.shape != (d, d):
+        raise ValueError(f'mean has shape {tuple(mean.shape)} and cov {tuple(cov.shape)}, expected (d,) and (d, d)')
+    if not ((cov - cov.mT).abs() <= 1e-9 * cov.abs().max()).all():
+        raise ValueError('cov is not symmetric')
+    if len(set(index)) != len(index) or not all(0 <= i < d for i in index):
+        raise ValueError(f'index is {index}, expected different numbers from 0 to {d - 1}')
+    if not value.ndim or value.shape[-1] != len(index):
+        raise ValueError(f'value has shape {tuple(value.shape)}, expected ({len(index)},) or (b, {len(index)})')
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -69,7 +69,7 @@ def subset(
 def to_model(
     images: Tensor,  # uint8
 ) -> Tensor:  # float32 in [-1, 1]
-    "Turn bytes into the units of a model."
+    "Turn bytes into the units of a model; raise a ValueError for what are none."
     if images.dtype != torch.uint8:
         raise ValueError(f'images are {images.dtype}, expected uint8')
     return images.float() / 127.5 - 1
@@ -250,7 +250,7 @@ def read_folder(
     ground: str | Sequence[int] = 'white',  # behind what is transparent
     skip_broken: bool = False,  # leave out what cannot be read, and say so
 ) -> Dataset:  # in the order of the file names
-    "Read a folder of images, with their classes, and with the captions in text files of their names; a warning says what was left out."
+    "Read a folder of images, with their classes, and with the captions in text files of their names; a warning says what was left out, a ValueError what cannot be read."
     found, said = read_pictures(path, size, split, captions, ground, skip_broken)
     for text in said:
         warnings.warn(text, stacklevel=2)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/10_gaussian.ipynb #imports-own
-from .core import match_dims
+from .core import check_joint, holds, match_dims, same_shape
 
 # %% ../nbs/10_gaussian.ipynb #log-prob
 def gaussian_log_prob(
@@ -21,10 +21,8 @@ def gaussian_log_prob(
     mean: Tensor | float,  # of the same shape, or broadcastable
     var: Tensor | float,  # variance, positive
 ) -> Tensor:  # nats, per element
-    "Give the logarithm of the normal density."
-    var = torch.as_tensor(var, dtype=x.dtype, device=x.device)
-    if not (var > 0).all():
-        raise ValueError(f'var holds {var.min().item():g}, expected positive variances')
+    "Give the logarithm of the normal density; raise a ValueError for a variance that is not positive."
+    var = holds('var', torch.as_tensor(var, dtype=x.dtype, device=x.device), above=0)
     return -((x - mean) ** 2) / (2 * var) - torch.log(2 * math.pi * var) / 2
 
 # %% ../nbs/10_gaussian.ipynb #posterior
@@ -41,23 +39,8 @@ def posterior(
 ) -> tuple[Tensor, Tensor]:  # mean and variance of x0 given x, per element
     "Condition a Gaussian on a noisy look at it (Wiener 1949)."
     x, mean, var, alpha, sigma = _doubles(x, mean, var, alpha, sigma)
-    total = alpha**2 * var + sigma**2
-    if not ((var >= 0).all() and (total > 0).all()):
-        raise ValueError(f'var holds {var.min().item():g} and x has variance {total.min().item():g}, expected var >= 0 and some spread in x')
+    total = holds('the variance of x', alpha**2 * holds('var', var, least=0) + sigma**2, above=0)
     return mean + alpha * var / total * (x - alpha * mean), var * sigma**2 / total
-
-# %% ../nbs/10_gaussian.ipynb #condition-edge
-def _check_joint(mean: Tensor, cov: Tensor, index: list[int], value: Tensor) -> None:
-    "Raise a ValueError that says what does not fit."
-    d = mean.shape[-1] if mean.ndim else 0
-    if mean.ndim != 1 or cov.shape != (d, d):
-        raise ValueError(f'mean has shape {tuple(mean.shape)} and cov {tuple(cov.shape)}, expected (d,) and (d, d)')
-    if not ((cov - cov.mT).abs() <= 1e-9 * cov.abs().max()).all():
-        raise ValueError('cov is not symmetric')
-    if len(set(index)) != len(index) or not all(0 <= i < d for i in index):
-        raise ValueError(f'index is {index}, expected different numbers from 0 to {d - 1}')
-    if not value.ndim or value.shape[-1] != len(index):
-        raise ValueError(f'value has shape {tuple(value.shape)}, expected ({len(index)},) or (b, {len(index)})')
 
 # %% ../nbs/10_gaussian.ipynb #condition
 def condition(
@@ -66,9 +49,9 @@ def condition(
     index: Sequence[int],  # the k coordinates that are seen
     value: Tensor | Sequence,  # (k,) or (b, k): what is seen there
 ) -> tuple[Tensor, Tensor]:  # mean (d - k,) or (b, d - k), and covariance (d - k, d - k), of the others in order
-    "Condition a joint Gaussian on some of its coordinates."
+    "Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit."
     (mean, cov, value), seen = _doubles(mean, cov, value), [int(i) for i in index]
-    _check_joint(mean, cov, seen, value)
+    check_joint(mean, cov, seen, value)
     rest = [i for i in range(len(mean)) if i not in seen]
     gain = torch.linalg.lstsq(cov[seen][:, seen], cov[seen][:, rest]).solution.mT
     return mean[rest] + (value - mean[seen]) @ gain.mT, cov[rest][:, rest] - gain @ cov[seen][:, rest]
@@ -82,10 +65,7 @@ def kl_gaussian(
 ) -> Tensor:  # nats, per element
     "Give KL(p || q) of two normal distributions (Kullback and Leibler 1951)."
     mean_p, var_p, mean_q, var_q = _doubles(mean_p, var_p, mean_q, var_q)
-    for name, var in (('var_p', var_p), ('var_q', var_q)):
-        if not (var > 0).all():
-            raise ValueError(f'{name} holds {var.min().item():g}, expected positive variances')
-    ratio = var_p / var_q
+    ratio = holds('var_p', var_p, above=0) / holds('var_q', var_q, above=0)
     return (ratio - 1 - torch.log(ratio) + (mean_p - mean_q) ** 2 / var_q) / 2
 
 # %% ../nbs/10_gaussian.ipynb #interpolate
@@ -96,7 +76,6 @@ def interpolate_noise(
     angle: Tensor | float = math.pi / 2,  # between the two, in radians: independent noises stand at a right angle
 ) -> Tensor:  # unit-variance noise for every u
     "Walk from one noise to another along an arc, so that every point of the way is noise again."
-    if a.shape != b.shape:
-        raise ValueError(f'b has shape {tuple(b.shape)}, expected that of a, {tuple(a.shape)}')
+    same_shape(b=b, a=a)
     u, angle = match_dims(u, a), match_dims(angle, a)
     return (torch.sin((1 - u) * angle) * a + torch.sin(u * angle) * b) / torch.sin(angle)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Rule', 'autoguide', 'classifier_guide', 'extrapolate', 'guide_away', 'within', 'unconditional', 'guide', 'scale_to_w',
-           'w_to_scale', 'langevin', 'step_weight', 'resample', 'feynman_kac', 'rescale', 'dynamic_threshold', 'apg',
-           'cfg_plus_plus', 'lambda_to_scale', 'scale_to_lambda']
+           'w_to_scale', 'langevin', 'resample', 'feynman_kac', 'rescale', 'dynamic_threshold', 'apg', 'cfg_plus_plus',
+           'lambda_to_scale', 'scale_to_lambda']
 
 # %% ../nbs/43_guidance.ipynb #imports
 import math

@@ -111,7 +111,7 @@ def unet(**options: Any) -> Callable[..., UNet]:
 def sized(width: int, heads: tuple[int, ...], deep_heads: tuple[int, ...], blocks: tuple[int, ...]) -> Callable[..., UNet]:
     "A U-Net with so many channels at the finest level: of two levels, and of three for more than 48 pixels."
     if width < 8 or width % 8:
-        raise ValueError(f'width is {width}, expected a multiple of 8, at least 8')
+        raise ValueError(f'--width is {width}, expected a multiple of 8, at least 8')
 
     def make(shape: tuple[int, ...], **sizes: int) -> UNet:
         deep = max(shape[1:]) > 48

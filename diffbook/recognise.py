@@ -89,7 +89,7 @@ def _read(pixels: Tensor) -> Tensor:
 def read_shapes(
     images: Tensor,  # (n, 3, h, w) uint8, square
 ) -> Tensor:  # (n, 13) int64 labels as draw_shapes makes them
-    "Recover from images of shapes what is in them."
+    "Recover from images of shapes what is in them; raise a ValueError if they are no square bytes in colour."
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f'images are {images.dtype} of shape {tuple(images.shape)}, expected uint8 (n, 3, h, h)')
     return torch.cat([_read(part.float()) for part in images.split(512)])
@@ -111,7 +111,7 @@ _PHRASES: dict[str, dict[str, int]] = {
 class Facts:
     "Hold what a caption states; -1 where it is silent."
 
-    things: tuple[tuple[int, int, int, int], ...]  # shape, colour, size and cell of each object
+    things: tuple[tuple[int, ...], ...]  # shape, colour, size and cell of each object
     relations: tuple[tuple[int, int, int], ...] = ()  # (a, r, b): a stands to b in the r-th of RELATIONS
     background: int = -1
 
@@ -151,7 +151,7 @@ def _read_thing(words: list[str]) -> list[int]:
 def read_caption(
     text: str,  # such as 'a small red circle above a big blue square'
 ) -> Facts:
-    "Read what a caption of shapes states."
+    "Read what a caption of shapes states; raise a ValueError that names a word which is none of its grammar."
     words = text.lower().replace(',', ' ').replace('.', ' ').split()
     things, relations, ground = [_read_thing(words)], [], -1
     while words:
@@ -274,7 +274,7 @@ def draw_near_misses(
     k: int = 4,  # scenes of a family, 2 to 4
     objects: tuple[int, ...] = (1, 2, 2, 2, 3, 3),  # how many objects an image may hold; a number may stand twice
 ) -> Dataset:  # n * k images, family after family
-    "Draw families of scenes: the first is any, the others differ from it in one point."
+    "Draw families of scenes: the first is any, the others differ from it in one point; raise a ValueError for a part that is none."
     if split not in SPLITS or not 2 <= k <= 4:
         raise ValueError(f'split is {split!r} and k {k}, expected one of {", ".join(SPLITS)} and 2 to 4')
     check_drawing(n, size, 0, objects)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-OPTIONS = ('data', 'text', 'size', 'ground', 'skip_broken', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
+OPTIONS = ('recipe', 'data', 'text', 'size', 'ground', 'skip_broken', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
 CHANGES = ('steps', 'lr', 'ema', 'batch_size', 'bf16', 'data')  # of these, what --change may change from here on
 WRITES = ('model.safetensors', 'config.json', 'training.csv', 'checkpoints')
 
@@ -72,7 +72,7 @@ def plan(out: Path, given: Mapping[str, Any], values: Mapping[str, Any], resume:
         had, settings, made = remembered(out)
         return Plan(settle(given, had, made, changed, out), had, settings['warmup'], changed)
     refuse_overwriting(out)
-    if values['data'] is None:
+    if values['data'] is None and not values['recipe']:
         raise ValueError("Missing option '--data': shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images")
     steps = (values['steps'] or 3000) if values['minutes'] is None else None
     options = {name: values[name] for name in OPTIONS} | {'steps': steps, 'bf16': given.get('bf16')}
@@ -100,6 +100,7 @@ def remembered(out: Path) -> tuple[dict[str, Any], dict[str, Any], int]:  # opti
         except (ValueError, OSError):  # damaged: the one before it, as `Trainer.resume` will say
             continue
         run = header['settings'].get('run')
+        run = {'recipe': None} | run if isinstance(run, dict) else run  # which older runs do not name
         if not isinstance(run, dict) or not {*OPTIONS, 'content'} <= run.keys():
             raise ValueError(f'{path} was not written by `diffbook train`, or by an older one: it does not say with which options')
         return run, header['settings'], header['step']

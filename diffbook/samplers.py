@@ -217,7 +217,7 @@ def churn(
     def step(schedule, denoise, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more) -> Data:
         level = torch.exp(-schedule.log_snr(t) / 2)
         up = torch.maximum(as_time(t), schedule.time_at(-2 * torch.log((1 + gamma) * level)))
-        up = torch.where((low <= level) & (level <= high), up, t)
+        up = torch.where((low <= level) & (level <= high) & (gamma > 0), up, t)
         scale, std = (match_dims(c, x) for c in schedule.transition(t, up))
         x = scale * x + std * forked(None, noise, 'churn')(x, up)
         return equip(solver, noise=noise, **more)(schedule, denoise, x, up, s, cond)

@@ -58,6 +58,7 @@ _JITTER = 0.025  # an object sits this close to the middle of its cell
 PAIRS = tuple((3 * r, 3 * r + 2) for r in range(3)) + tuple((c, c + 6) for c in range(3))
 TRIPLES = tuple(tuple(c for c in (0, 2, 6, 8) if c != free) for free in (0, 2, 6, 8))
 LAYOUTS = {1: tuple((c,) for c in range(9)), 2: PAIRS, 3: TRIPLES}
+_CELLS = torch.tensor([layout + (-1,) * (3 - len(layout)) for k in (1, 2, 3) for layout in LAYOUTS[k]])  # all nineteen
 
 # %% ../nbs/05_shapes.ipynb #columns
 FIELDS = ('shape', 'colour', 'size', 'cell')  # of one object
@@ -88,9 +89,8 @@ def scenes(n: int, seed: int, start: int, objects: tuple[int, ...]) -> tuple[Ten
     "Draw the labels (n, 13) of scenes, and the middle and radius of each object (n, 3, 3)."
     u = uniform(seed, 'shapes', 0, range(start, start + n), (20,))
     count = torch.tensor(objects)[(u[:, 0] * len(objects)).long()]
-    table = torch.tensor([layout + (-1,) * (3 - len(layout)) for k in (1, 2, 3) for layout in LAYOUTS[k]])
     first, many = torch.tensor([0, 0, 9, 15]), torch.tensor([0, 9, 6, 4])
-    cell = table[first[count] + (u[:, 1] * many[count]).long()]
+    cell = _CELLS[first[count] + (u[:, 1] * many[count]).long()]
     kind, size = _kinds(u[:, 2:5]), (2 * u[:, 5:8]).long()
     things = torch.stack([kind // len(COLOURS), kind % len(COLOURS), size, cell], 2)
     things = torch.where(cell[..., None] < 0, -1, things)
@@ -187,14 +187,14 @@ def draw_shapes(
     *,
     objects: tuple[int, ...] = (1, 2, 3),  # how many objects an image may hold
 ) -> Dataset:  # labels (n, 13) as named in COLUMNS, and captions
-    "Draw captioned shapes, the same for everyone."
+    "Draw captioned shapes, the same for everyone; raise a ValueError for fewer than one image or less than 8 pixels."
     check_drawing(n, size, start, objects)
-    images, labels = [], []
+    images, drawn = [], []
     for first in range(start, start + n, 2048):
         scene, place = scenes(min(2048, start + n - first), seed, first, tuple(objects))
         images.append(paint(scene, place, size))
-        labels.append(scene)
-    labels = torch.cat(labels)
+        drawn.append(scene)
+    labels = torch.cat(drawn)
     captions = _captions(labels, torch.arange(start, start + n), seed)
     return Dataset(torch.cat(images), labels, tuple(captions), 'shapes', COLUMNS)
 
@@ -205,9 +205,14 @@ def draw_scenes(
     seed: int = 0,  # of the exact places and of the wording
     name: str = 'shapes',  # of the data set
 ) -> Dataset:  # n images with captions
-    "Draw scenes that are given, each object somewhere in its cell."
+    "Draw scenes that are given, each object somewhere in its cell; raise a ValueError for one that is none."
     check_labels(labels)
     check_drawing(len(labels), size)
+    limit, cells = torch.tensor([len(t) for t in (BACKGROUNDS, *3 * (SHAPES, COLOURS, SIZES, CELLS))]), labels[:, 4::4]
+    there = torch.cat([torch.ones_like(labels[:, :1]), (cells >= 0).long().repeat_interleave(4, 1)], 1).bool()
+    known = (cells[:, None] == _CELLS).all(2).any(1) & torch.where(there, (labels >= 0) & (labels < limit), labels == -1).all(1)
+    if not known.all():
+        raise ValueError(f'row {known.int().argmin()} is {labels[known.int().argmin()].tolist()}, expected a scene as in {", ".join(COLUMNS)}, in one of the layouts')
     index = torch.arange(len(labels))
     place = _somewhere(labels[:, 1:].reshape(-1, 3, 4), uniform(seed, 'near places', 0, index, (9,)))
     images = torch.cat([paint(a, b, size) for a, b in zip(labels.split(2048), place.split(2048))])
@@ -227,7 +232,7 @@ _SAME_WORDS = {(0, 2): 9, (3, 5): 9, (6, 8): 9, (0, 6): 10, (1, 7): 10, (2, 8): 
 def scene_split(
     labels: Tensor,  # (n, 13) as draw_shapes makes them
 ) -> Tensor:  # (n,) int64: position in SPLITS
-    "Say which part a scene belongs to: 0 train, 1 new scenes, 2 new kinds."
+    "Say which part a scene belongs to: 0 train, 1 new scenes, 2 new kinds; raise a ValueError if labels are of another shape."
     check_labels(labels)
     things = labels[:, 1:].cpu().reshape(-1, 3, 4)
     shape, colour, size, cell = things.unbind(2)
@@ -260,11 +265,12 @@ def draw_split(
     objects: tuple[int, ...] = (1, 2, 3),  # how many objects an image may hold
     brief: float = 0.0,  # share of captions that leave out sizes, colours or places
 ) -> Dataset:  # labels (n, 13) as named in COLUMNS, and captions
-    "Draw the first n images of a world that belong to one part."
+    "Draw the first n images of a world that belong to one part; raise a ValueError for a part that is none."
     if split not in SPLITS or not 0 <= brief <= 1:
         raise ValueError(f'split is {split!r} and brief {brief}, expected one of {", ".join(SPLITS)} and a share from 0 to 1')
     check_drawing(n, size, 0, objects)
-    images, labels, captions, first = [], [], [], 0
+    images, labels, first = [], [], 0
+    captions: list[str] = []
     while len(captions) < n:
         scene, place = scenes(2048, seed, first, tuple(objects))
         keep = (scene_split(scene) == SPLITS.index(split)).nonzero()[: n - len(captions), 0]

@@ -58,7 +58,7 @@ def in_ratio(solver: Solver) -> Solver:
             time, alpha = (t, alpha_t) if torch.equal(w, u) else (s, alpha_s)
             return denoise(match_dims(alpha, y) * y, time, cond)
 
-        y = solver(KarrasSchedule(float(u.max())), asked, x / match_dims(alpha_t, x), u, v, cond, **more)
+        y = solver(KarrasSchedule(1e30), asked, x / match_dims(alpha_t, x), u, v, cond, **more)
         return match_dims(alpha_s, x) * y
 
     return step

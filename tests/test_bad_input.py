@@ -87,8 +87,8 @@ LIBRARY = {
     'equation id': (lambda: check('gaussian', 1, 1), "id is 'gaussian', expected 'eq-'"),
     'unknown exercise': (lambda: check_exercise('99-1', abs), "no graded exercise '99-1'; graded are"),
     # gaussian, exact
-    'variance of zero': (lambda: kl_gaussian(0, 0.0, 0, 1), 'holds 0, expected positive variances'),
-    'variance below zero': (lambda: kl_gaussian(0, 1, 0, -1.0), 'holds -1, expected positive variances'),
+    'variance of zero': (lambda: kl_gaussian(0, 0.0, 0, 1), 'holds 0, expected positive numbers'),
+    'variance below zero': (lambda: kl_gaussian(0, 1, 0, -1.0), 'holds -1, expected positive numbers'),
     'weights that do not sum to one': (lambda: GaussianMixture([0.3, 0.3], [[0.0], [1.0]], [[[1.0]], [[1.0]]]), r'weights are \[0.3, 0.3\], expected .* sum 1'),
     'means of another number': (lambda: GaussianMixture([1.0], [[0.0], [1.0]], [[[1.0]]]), r'means has shape \(2, 1\), expected \(1, d\)'),
     'covariance below zero': (lambda: GaussianMixture([1.0], [[0.0]], [[[-1.0]]]), 'eigenvalue -1, expected none below zero'),
@@ -166,7 +166,7 @@ LIBRARY = {
     'features of colour': (lambda: features(torch.zeros(1, 3, 28, 28, dtype=torch.uint8), model=judge()), r'\(1, 3, 28, 28\), expected \(n, 1, h, w\)'),
     'distance of one point': (lambda: frechet_distance(torch.zeros(1, 4), torch.zeros(5, 4)), r'x has shape \(1, 4\), expected .* n of at least 2'),
     'distance of nan': (lambda: frechet_distance(torch.zeros(5, 4), torch.full((5, 4), NAN)), 'y .* finite'),
-    'no neighbours': (lambda: precision_recall(torch.zeros(5, 2), torch.zeros(5, 2), k=0), 'k is 0, expected at least 1'),
+    'no neighbours': (lambda: precision_recall(torch.zeros(5, 2), torch.zeros(5, 2), k=0), 'k is 0, expected a positive whole number'),
     'too few real images': (lambda: compare(torch.zeros(5, 1, 28, 28), torch.zeros(4, 1, 28, 28), torch.zeros(9, 1, 28, 28), judge()), '5 samples need .* got 4 and 9'),
     'picture of two channels': (lambda: montage(torch.zeros(1, 2, 4, 4)), r'x has shape \(1, 2, 4, 4\), expected'),
     # training

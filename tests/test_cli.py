@@ -25,9 +25,9 @@ from helpers import patch_cli
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, losses, samplers, scale, stages
+from diffbook import cli, losses, multistep, recipes, samplers, scale, stages
 from diffbook.conditioning import Conditional, TextConditioner
-from diffbook.core import noise, seeded_noise, uniform
+from diffbook.core import describe, noise, seeded_noise, uniform
 from diffbook.data import Dataset, from_model, to_model
 from diffbook.editing import start_from
 from diffbook.guidance import guide
@@ -36,6 +36,7 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_x0
 from diffbook.pretrained import save_pipeline
+from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule
 from diffbook.shapes import draw_shapes, draw_split
@@ -148,16 +149,13 @@ def test_a_model_can_be_looked_at_while_it_is_trained(tmp_path, capsys):
 def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, capsys):
     real = Trainer.update
     with pytest.MonkeyPatch.context() as patches:
-        patch_cli(patches, 'objective', lambda model, batch, g: spoilt(model, batch, g))
-        spoilt = lambda model, batch, g: original(model, batch, g) * (torch.nan if len(seen) > 4 else 1)  # noqa: E731
-        original, seen = cli_objective, []
+        loss, seen = Recipe.loss, []
+        patches.setattr(Recipe, 'loss', lambda *a: loss(*a) * (torch.nan if len(seen) > 4 else 1))
         patches.setattr(Trainer, 'update', lambda self, batch: (seen.append(1), real(self, batch))[1])
         run(*TRAIN, '--steps', 9, '--out', tmp_path / 'run', code=2)
     assert 'update 5 is not finite' in capsys.readouterr().err
     assert read_model(tmp_path / 'run')[0]['about']['steps'] == 4 == read_checkpoint(checkpoints(tmp_path / 'run' / 'checkpoints')[0])[0]['step']
 
-
-cli_objective = cli.train.objective
 
 
 # --- a run goes on
@@ -212,7 +210,7 @@ def test_a_run_goes_on_with_its_own_options_unless_a_change_is_said(stopped, cap
         if may is False:
             run('train', '--out', stopped, '--resume', *options, '--change', options[0][2:], code=2)
             assert '--change is' in capsys.readouterr().err
-    assert {options[0] for options, *_ in OTHERS.values()} | {'--data', '--change'} == {option(name) for name in OPTIONS} | {'--minutes', '--change'}
+    assert {options[0] for options, *_ in OTHERS.values()} | {'--data', '--change', '--recipe'} == {option(name) for name in OPTIONS} | {'--minutes', '--change'}
     run(*TRAIN, '--steps', 14, '--out', stopped, code=2)
     assert 'holds a run already; add --resume' in capsys.readouterr().err and everything(stopped) == before
     run(*TRAIN, '--steps', 14, '--lr', 0.001, '--ema', 0.999, '--no-bf16', '--out', stopped, '--resume')  # the same, said again
@@ -291,7 +289,7 @@ def test_content_is_every_byte_kind_shape_and_caption():
 # --- own data is never lost
 
 OWN = {
-    'a published model': lambda out: save(out, cli.train.new_model((3, 8, 8), 8, 0), {'shape': [3, 8, 8]}),
+    'a published model': lambda out: save(out, plain_model((3, 8, 8)), {'shape': [3, 8, 8]}),
     'weights alone': lambda out: (out / 'model.safetensors').write_bytes(b'mine'),
     'settings alone': lambda out: (out / 'config.json').write_text('{"mine": 1}'),
     'a table': lambda out: (out / 'training.csv').write_text('mine'),
@@ -378,6 +376,10 @@ def test_sampling_repeats_itself(trained, tmp_path, solver, capsys):
     assert files[0] == files[1] != files[2]
     assert f'3 images in {tmp_path / "deep" / "a.png"}' in capsys.readouterr().out
     assert len(list((tmp_path / 'deep').iterdir())) == 3
+
+
+def plain_model(shape):
+    return plain(8).model(Dataset(torch.zeros(1, *shape, dtype=torch.uint8)))
 
 
 WAYS = {'from noise': None, 'from a picture': 0.6, 'around a mask': 1.0}
@@ -698,7 +700,7 @@ def test_train_on_captions_of_ones_own(tmp_path, monkeypatch, capsys):
     patch_cli(monkeypatch, 'load_images', lambda *a: found)
     argv = ['train', '--data', 'emoji', '--text', '--width', 8, '--batch-size', 4, '--steps', 4]
     run(*argv, '--out', tmp_path / 'run')
-    model, first = load(tmp_path / 'run'), cli.train.new_text_model(found, 8, 0)
+    model, first = load(tmp_path / 'run'), captioned(8).model(found, 0)
     moved = [not torch.equal(a, b) for a, b in zip(model.conditioner.tower.parameters(), first.conditioner.tower.parameters())]
     assert sum(moved) > len(moved) / 2 and not model.conditioner.frozen
     run('sample', tmp_path / 'run', '--n', 1, '--steps', 1, '--prompt', 'a 3D emoji of a hen', '--out', tmp_path / 'x.png')
@@ -732,7 +734,7 @@ def test_a_messy_folder_is_refused_with_the_way_out_and_then_read(tmp_path, give
     for k, (options, ground) in enumerate((((), 255), (('--ground', 'black'), 0), (('--ground', '#070707'), 7))):
         run(*argv, '--out', tmp_path / f'run{k}', '--skip-broken', *options)
         said = capsys.readouterr()
-        assert '2 images of ' in said.out and given[-1][0, :, 0, 0].tolist() == [1, 2, 3] and (given[-1][1] == ground).all()
+        assert '2 images of ' in said.out and given[-1][0][0, :, 0, 0].tolist() == [1, 2, 3] and (given[-1][0][1] == ground).all()
         for words in ('1 of 3 pictures cannot be read', '1 pictures of other formats are skipped: 1 .heic', '3 pictures of train are read and 1 of test are left out'):
             assert f'note: {words}' in said.err or f' {words}' in said.err, words
     run(*argv, '--out', tmp_path / 'x', '--skip-broken', '--text', code=2)
@@ -753,7 +755,7 @@ def test_captions_beside_pictures_are_used_if_they_are_asked_for(text, tmp_path,
         photo(tmp_path / f'{k}.png', (8, 8))
         (tmp_path / f'{k}.txt').write_text(f'number {k}')
     run('train', '--data', tmp_path, '--size', 8, '--width', 8, '--batch-size', 2, '--out', tmp_path / 'run', *['--text'] * text)
-    assert isinstance(given[-1], tuple) == text
+    assert len(given[-1]) == 1 + text
     assert ('These images have captions: with --text' in capsys.readouterr().out) != text
 
 
@@ -778,7 +780,7 @@ def test_evaluate_counts_right_pictures_as_right(reader, tmp_path, monkeypatch, 
 def test_evaluate_prints_floors(tmp_path, monkeypatch, capsys):
     grey = lambda purpose: (255 * uniform(0, purpose, 0, range(40), (1, 28, 28))).to(torch.uint8)  # noqa: E731
     patch_cli(monkeypatch, 'load_images', lambda name, split, *a: Dataset(grey(split)))
-    save(tmp_path / 'm', cli.train.new_model((1, 28, 28), 8, 0), {'shape': [1, 28, 28]})
+    save(tmp_path / 'm', plain_model((1, 28, 28)), {'shape': [1, 28, 28]})
     run('evaluate', tmp_path / 'm', '--data', 'grey', '--n', 20, '--steps', 1, '--out', tmp_path / 'r.json')
     said, report = capsys.readouterr().out, json.loads((tmp_path / 'r.json').read_text())
     assert report['n'] == 20 and report['frechet'] > 2 * report['frechet_floor'] and 'floor' in said and 'n = 20' in said
@@ -883,7 +885,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
     'train': {
         'data': 'test_data_are_known_by_their_content_and_not_by_their_path', 'out': 'test_train_writes_what_it_says', 'steps': 'test_an_option_of_train',
         'minutes': 'test_minutes_end_a_run', 'resume': 'test_resume_needs_a_run', 'change': 'test_the_rate_after_a_change_is_that_of_its_step', 'text': 'test_train_a_model_that_reads',
-        'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
+        'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'recipe': 'test_a_recipe_is_run_by_name_and_goes_on', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
         **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
     },
     'sample': {
@@ -913,21 +915,21 @@ def test_every_option_is_known_to_a_test():
 
 SEEN = {  # option, two values, what is looked at, what it is for the one and for the other
     'steps': (2, 5, lambda t: t.step, 2, 5),
-    'batch_size': (2, 8, lambda t: len(t.seen[0]), 2, 8),
+    'batch_size': (2, 8, lambda t: len(t.seen[0][0]), 2, 8),
     'lr': (0.5, 2.0, lambda t: max(step.lr for step in t.steps), 0.5, 2.0),
     'ema': (0, 0.9999, lambda t: all(map(torch.equal, t.ema.model.parameters(), t.model.parameters())), True, False),
     'width': (8, 16, lambda t: t.model.net.stem.out_channels if hasattr(t.model.net, 'stem') else next(p for p in t.model.net.parameters() if p.ndim == 4).shape[0], 8, 16),
-    'size': (8, 16, lambda t: tuple(t.seen[0].shape[1:]), (3, 8, 8), (3, 16, 16)),
+    'size': (8, 16, lambda t: tuple(t.seen[0][0].shape[1:]), (3, 8, 8), (3, 16, 16)),
     'save_every': (1, 50, lambda t: t.saves, [0, 1, 2, 3, 4, 4], [0, 4]),
     'bf16': (False, True, lambda t: t.inside, torch.float32, torch.bfloat16),
-    'accumulate': (1, 2, lambda t: [len(x) for x in t.parts[:2]], [4, 4], [2, 2]),
+    'accumulate': (1, 2, lambda t: [len(x) for (x,) in t.parts[:2]], [4, 4], [2, 2]),
 }  # fmt: skip
 
 
 @pytest.fixture
 def watched(monkeypatch):
     "Trainers that remember what they were given, with four steps of four images unless something else is said."
-    made, real = [], Trainer.update
+    made, real, loss = [], Trainer.update, Recipe.loss
 
     def update(self, batch):
         made.append(self) if self not in made else None
@@ -936,17 +938,17 @@ def watched(monkeypatch):
         self.__dict__.setdefault('steps', []).append(step)
         return step
 
-    def learn(model, batch, generator):
+    def learn(recipe, model, batch, generator):
         made[-1].__dict__.setdefault('parts', []).append(batch)
         handle = model.net.register_forward_hook(lambda net, given, out: setattr(made[-1], 'inside', out.dtype))
-        value = cli_objective(model, batch, generator)
+        value = loss(recipe, model, batch, generator)
         handle.remove()
         return value
 
     save = Trainer.save
     monkeypatch.setattr(Trainer, 'save', lambda self, folder: (self.__dict__.setdefault('saves', []).append(self.step), save(self, folder))[1])
     monkeypatch.setattr(Trainer, 'update', update)
-    patch_cli(monkeypatch, 'objective', learn)
+    monkeypatch.setattr(Recipe, 'loss', learn)
 
     def go(tmp_path, **options):
         words = [w for k, v in ({'data': 'shapes', 'size': 8, 'width': 8, 'batch_size': 4, 'steps': 4, 'seed': 3} | options).items() for w in flag(k, v)]
@@ -971,12 +973,12 @@ def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twic
     "Three runs: two seeds, and one of them again. In each, every epoch has an order and every update a noise of its own."
     draws = []
     monkeypatch.setattr('diffbook.losses.diffusion_loss', lambda model, x0, t, eps, *a, real=losses.diffusion_loss, **k: (draws.append((t.clone(), eps.clone())), real(model, x0, t, eps, *a, **k))[1])
-    weights, orders, noises = [], [], []
+    weights, orders, noises, first_model = [], [], [], Recipe.model
     for seed in (1, 2, 1):
-        patch_cli(monkeypatch, 'new_model', lambda *a, real=cli_new_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
+        monkeypatch.setattr(Recipe, 'model', lambda *a, real=first_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
         draws.clear()
         trainer = watched(tmp_path, seed=seed, steps=8)  # two epochs of 16 images
-        orders.append(torch.cat([b.flatten(1) for b in trainer.seen]))
+        orders.append(torch.cat([images.flatten(1) for (images,) in trainer.seen]))
         noises.append([torch.cat([t.double(), eps.double().flatten()]) for t, eps in draws])
     first, second, again = (torch.cat([p.flatten() for p in model.parameters()]) for model in weights)
     assert torch.equal(first, again) and not torch.equal(first, second)
@@ -988,8 +990,6 @@ def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twic
     assert len(everything.unique(dim=0)) == 16 and len(everything[:, 4:].unique()) > 0.999 * 16 * 4 * 192  # two may agree by chance
 
 
-cli_new_model = cli.train.new_model
-
 
 def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch):
     "What cannot be seen in the numbers: compiling, splitting, waiting, places."
@@ -1000,7 +1000,7 @@ def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch
     watched(tmp_path)
     assert asked == {'device': None, 'shard': False, 'timeout': 60.0}
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'x', '--compile', '--timeout', 7, '--device', 'cpu')
-    assert asked['compile'] is cli.train.objective and (asked['device'], asked['timeout']) == ('cpu', 7)
+    assert asked['compile'].__func__ is Recipe.loss and (asked['device'], asked['timeout']) == ('cpu', 7)
     monkeypatch.setattr(scale, 'join', lambda device, *, shard, timeout: 1 / 0 if shard else None)
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'y', '--shard', code=2)
     patch_cli(monkeypatch, 'load_images', lambda name, split, root, size, **own: 1 / 0 if root == Path('there') else None)
@@ -1017,7 +1017,7 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
     opened = cli.sample.open_model(str(trained), 'cpu').stage
     stage = lambda name: replace(opened, denoise=model, solver=cli.sample.solver_named(name))
     for steps in (2, 6):
-        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(samplers, solver)
+        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(multistep if solver == 'dpmpp_2m' else samplers, solver)
         with torch.inference_mode():
             *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
         found.append(stage(solver).draw(2, steps=steps, seed=3))
@@ -1055,3 +1055,30 @@ def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, t
         patches.setattr('tempfile.TemporaryFile', lambda dir: (_ for _ in ()).throw(OSError(30, 'Read-only file system', str(dir))))
         run('sample', trained, '--out', tmp_path / 'deep' / 'x.png', code=2)
     assert 'x.png: Read-only file system' in capsys.readouterr().err and not (tmp_path / 'deep').exists()
+
+
+# --- recipes
+
+def test_a_recipe_is_run_by_name_and_goes_on(tmp_path, monkeypatch, capsys):
+    "Of a small stand-in: its data, its network, its numbers; what is typed wins; a run goes on by itself."
+    made = recipes.recipe('demo', data=lambda root, seed: recipes.single_shapes(12, 8, seed), steps=6, batch=4, lr=2e-3)
+    monkeypatch.setitem(recipes.RECIPES, 'demo', made)
+    run('train', '--recipe', 'demo', '--out', tmp_path / 'run', '--lr', 5e-4)
+    assert '12 images of single shapes' in capsys.readouterr().out
+    settings, model = read_checkpoint(checkpoints(tmp_path / 'run' / 'checkpoints')[0])[0]['settings'], load(tmp_path / 'run')
+    assert (settings['lr'], settings['total'], settings['ema'], settings['warmup']) == (5e-4, 6, made.ema, made.warmup)
+    assert describe(model) == describe(made.model(made.data(None, 0))) and model.about['shape'] == [3, 8, 8]
+    run('train', '--out', tmp_path / 'run', '--resume', '--steps', 8)
+    assert load(tmp_path / 'run').about['steps'] == 8 and 'Continuing after step 6' in capsys.readouterr().out
+    run('train', '--out', tmp_path / 'run', '--resume', '--recipe', 'shapes', code=2)
+    assert '--recipe is shapes, and the run in' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('words, said', [
+    (('--recipe', 'nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
+    (('--recipe', 'demo', '--width', 8), '--width is 8, and --recipe is demo, which says what the network is'),
+    (('--recipe', 'demo', '--text'), '--text is True, and --recipe is demo'),
+])  # fmt: skip
+def test_a_recipe_that_does_not_fit_is_refused(tmp_path, capsys, words, said):
+    run('train', *words, '--out', tmp_path / 'run', code=2)
+    assert said in capsys.readouterr().err and not (tmp_path / 'run').exists()

@@ -16,6 +16,7 @@ from diffbook.core import (
     build,
     describe,
     draw_rows,
+    holds,
     make_generator,
     match_dims,
     merge,
@@ -214,6 +215,10 @@ REFUSED = [  # a check of an argument, and the words of its refusal
     (lambda: number('decay', -1, least=0), 'decay is -1, expected a number, at least 0'),
     (lambda: one_of('split', 'dev', {'train': 1, 'test': 2}), "split is 'dev', expected one of train, test"),
     (lambda: one_of('split', ['train'], ('train',)), "split is ['train'], expected one of train"),
+    *((lambda v=v: holds('var', torch.tensor([1.0, v]), above=0), f'var holds {v:g}, expected positive numbers') for v in (0.0, -1.0, math.nan, math.inf)),
+    (lambda: holds('var', torch.tensor(-1.0), least=0), 'var holds -1, expected finite numbers from 0 up'),
+    (lambda: holds('beta', torch.tensor([[0.5], [1.5]]), 0, 1), 'beta holds 1.5, expected numbers from 0 to 1'),
+    (lambda: holds('terms', torch.tensor(math.nan)), 'terms holds nan, expected finite numbers'),
     (lambda: same_shape(eps=torch.ones(2, 3), x0=torch.ones(2)), 'eps has shape (2, 3), expected that of x0, (2,)'),
 ]
 
@@ -229,6 +234,8 @@ def test_a_right_argument_comes_back():
     assert [whole('n', 1), whole('n', 0, least=0), whole('n', 4000, 2, 4000)] == [1, 0, 4000]
     assert [positive('lr', 3), positive('lr', 1e-300), number('p', 0, 0, 1), number('x', -1e300)] == [3, 1e-300, 0, -1e300]
     assert one_of('split', 'test', ('train', 'test')) == 'test'
+    x = torch.tensor([0.0, 1.0])
+    assert holds('x', x, 0, 1) is x and holds('x', x, least=0) is x and holds('x', x) is x and holds('x', x + 1e-300, above=-1).shape == (2,)
     same_shape(a=torch.ones(3), b=torch.zeros(3), c=torch.ones(3))
 
 

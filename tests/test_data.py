@@ -1,6 +1,8 @@
-"""Data sets: pure order, drawn truth, and readers that do not believe their files."""
+"""Data sets: pure order, units and back, toys, and what is opened by name."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -133,3 +135,20 @@ def test_load_refuses(args, words):
 
 def test_model_units_of_bytes_are_symmetric():
     assert to_model(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_pictures_are_written_without_the_library_of_figures(tmp_path):
+    "In a process of its own: every pixel is there, and matplotlib is not imported."
+    ask = (
+        'import sys, torch; from diffbook.data import save_images, read_folder, from_model; x = torch.linspace(-1.2, 1.2, 300).reshape(1, 3, 10, 10); '
+        "save_images(x, sys.argv[1] + '/a.png', zoom=1); assert torch.equal(read_folder(sys.argv[1], 10).images, from_model(x)); print('matplotlib' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, '-c', ask, str(tmp_path)], capture_output=True, text=True, check=True).stdout == 'False\n'
+    assert [p.name for p in tmp_path.iterdir()] == ['a.png']
+
+
+def test_units_may_run_from_black_to_white_as_said():
+    x = torch.linspace(-2, 3, 501, dtype=torch.float64)
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (-2.0, 3.0)):
+        want = [min(255, max(0, (v - low) / (high - low) * 255)) for v in x.tolist()]
+        assert (from_model(x, low, high).double() - torch.tensor(want, dtype=torch.float64)).abs().max() <= 0.5 + 1e-9

@@ -219,7 +219,7 @@ BAD = [
     (lambda: kl_gaussian(0.0, 1.0, 0.0, -2.0), 'var_q holds -2'),
     (lambda: kl_gaussian(0.0, 1.0, 0.0, 0.0), 'var_q holds 0'),
     (lambda: posterior(0.0, 0.0, -1.0, 1.0, 1.0), 'var holds -1'),
-    (lambda: posterior(0.0, 0.0, 1.0, 0.0, 0.0), 'x has variance 0'),
+    (lambda: posterior(0.0, 0.0, 1.0, 0.0, 0.0), 'the variance of x holds 0'),
     (lambda: condition([0.0, 0.0], [[1.0]], [0], [1.0]), 'mean has shape (2,) and cov (1, 1)'),
     (lambda: condition([0.0, 0.0], [[1.0, 0.5], [0.4, 1.0]], [0], [1.0]), 'not symmetric'),
     (lambda: condition([0.0, 0.0], [[1.0, 0.5], [0.5, 1.0]], [2], [1.0]), 'index is [2], expected different numbers from 0 to 1'),

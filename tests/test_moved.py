@@ -20,7 +20,7 @@ def told():
                 for home, words in ast.literal_eval(node.args[1]).items():
                     for word in words.split():
                         old, _, new = word.partition(':')
-                        yield module, old, home, new or old
+                        yield module, old, f'diffbook.{home.removeprefix("diffbook.")}', new or old
 
 
 MOVED = list(told())

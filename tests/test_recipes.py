@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diffbook.cli.train import RECIPE_NAMES
 from diffbook.conditioning import Conditional
 from diffbook.core import describe, generator
 from diffbook.data import Dataset
@@ -94,7 +95,7 @@ def test_single_shapes_are_windows_around_their_object():
 @pytest.mark.parametrize(('call', 'words'), [
     (lambda: recipe('nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
     (lambda: recipe('shapes', rate=1), 'a recipe has no rate; its fields are net, schedule'),
-    (lambda: plain(12), 'width is 12, expected a multiple of 8'),
+    (lambda: plain(12), '--width is 12, expected a multiple of 8'),
 ])  # fmt: skip
 def test_a_recipe_that_cannot_be(call, words):
     with pytest.raises(ValueError, match=words):
@@ -102,5 +103,6 @@ def test_a_recipe_that_cannot_be(call, words):
 
 
 def test_names_of_recipes_are_fields_of_one_table():
+    assert set(RECIPE_NAMES) == RECIPES.keys(), 'what --help lists'
     assert {'fashion-mnist', 'shapes', 'emoji-latent', 'demo'} <= RECIPES.keys()
     assert recipe('shapes', steps=3) == replace(RECIPES['shapes'], steps=3)

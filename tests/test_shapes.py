@@ -212,6 +212,21 @@ def test_given_scenes_are_drawn():
     assert torch.equal(draw_scenes(world.labels[:7], 32, seed=5).images, again.images[:7])
 
 
+ONE = [0, 5, 7, 1, 8] + [-1] * 8  # a big pink ring at the bottom right, on white
+NONE = {  # rows that are no scene
+    'no object': [0] + [-1] * 12, 'no ground': [-1, *ONE[1:]], 'a seventh shape': [0, 6, *ONE[2:]], 'a third size': [0, 5, 7, 2, *ONE[4:]],
+    'half an object': [*ONE[:5], 0, *[-1] * 7], 'an object without a colour': [0, 5, -1, *ONE[3:]], 'a diagonal': [0, 0, 0, 0, 0, 1, 1, 1, 8, *[-1] * 4],
+    'neighbours': [0, 0, 0, 0, 0, 1, 1, 1, 1, *[-1] * 4], 'in another order': [0, 0, 0, 0, 2, 1, 1, 1, 0, *[-1] * 4], 'three in a row': [0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', NONE)
+def test_what_is_no_scene_is_refused(name):
+    assert len(draw_scenes(torch.tensor([ONE]))) == 1
+    with pytest.raises(ValueError, match=r'row 1 is \[.*expected a scene'):
+        draw_scenes(torch.tensor([ONE, NONE[name], ONE]))
+
+
 @pytest.mark.parametrize('labels, size', [(torch.zeros(3, 12), 32), (torch.zeros(13), 32), (torch.zeros(3, 13), 4), (torch.zeros(0, 13), 32)])
 def test_draw_scenes_refuses(labels, size):
     with pytest.raises(ValueError, match='expected'):

@@ -193,8 +193,11 @@ def test_the_large_variance_is_that_of_the_way_forward(t, s, adds):
 
 def test_a_learned_variance_is_read_where_it_is_said():
     "From the denoiser itself, or handed where it is wrapped; without it the step refuses. A pipeline hands it on."
+    asked = []
+
     class Two(nn.Module):
         def forward(self, x, row, cond=None):
+            asked.append(row)
             return torch.cat([0.5 * x, torch.full_like(x, 0.25)], 1)
 
     plan = NoisePlan(TABLE, variance='learned')
@@ -203,7 +206,9 @@ def test_a_learned_variance_is_read_where_it_is_said():
     step = partial(published_plan(replace(plan, scheduler='DDPMScheduler')).solver, noise=one)
     a, b, _ = TABLE.posterior(t, s)
     want = a * x + b * denoiser(x, t) + 0.5
+    asked.clear()
     assert_close(step(TABLE, denoiser, x, t, s), want, rtol=1e-12, atol=0)
+    assert len(asked) == 1, 'one call for the estimate and its variance'
     wrapped = lambda *a: denoiser(*a)  # noqa: E731
     assert_close(step(TABLE, wrapped, x, t, s, variance=denoiser.step_variance), want, rtol=1e-12, atol=0)
     with pytest.raises(ValueError, match='give the solver variance=denoiser.step_variance'):

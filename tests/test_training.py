@@ -4,12 +4,15 @@ import contextlib
 import copy
 import errno
 import hashlib
+import importlib
 import json
 import math
 import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -1217,3 +1220,88 @@ def test_writing_a_file_again_replaces_it(tmp_path):
 def test_the_parts_of_models_register_themselves():
     load_parts = {'UNet', 'Denoiser', 'CosineSchedule', 'DiscreteSchedule', 'predict_v', 'scaled_time'}
     assert load_parts <= set(REGISTRY)
+
+
+def test_a_model_carries_what_was_told_of_it_and_its_file_is_read_once(tmp_path, monkeypatch):
+    save(tmp_path / 'm', Small(3), {'shape': [1, 8, 8], 'steps': 5})
+    read, real = [], Path.read_bytes
+    monkeypatch.setattr(Path, 'read_bytes', lambda path: (read.append(path.name), real(path))[1])
+    assert load(tmp_path / 'm').about == {'shape': [1, 8, 8], 'steps': 5}
+    assert sorted(read) == ['config.json', 'model.safetensors']
+    save(tmp_path / 'n', Small(3))
+    assert load(tmp_path / 'n').about == {}
+
+
+OWN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from diffbook.training import load, save
+if sys.argv[2] == 'save':
+    import my_net
+    save(sys.argv[3], my_net.Net(5))
+else:
+    try:
+        load(sys.argv[3])
+        raise SystemExit('loaded what nobody imported')
+    except ValueError as error:
+        assert 'if the module my_net is yours, import it before this' in str(error), error
+    assert 'my_net' not in sys.modules
+    import my_net
+    assert load(sys.argv[3]).inside.weight.shape == (5, 5)
+"""
+MY_NET = """
+from torch import nn
+from diffbook.core import register
+@register
+class Net(nn.Module):
+    def __init__(self, width: int = 2):
+        super().__init__()
+        self.inside = nn.Linear(width, width)
+"""
+
+
+def test_a_network_of_ones_own_loads_in_a_fresh_process_once_it_is_imported(tmp_path):
+    (tmp_path / 'my_net.py').write_text(MY_NET)
+    for what in ('save', 'load'):
+        run = subprocess.run([sys.executable, '-c', OWN, tmp_path, what, tmp_path / 'model'], capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+
+
+def test_the_books_own_models_load_in_a_fresh_process():
+    run = subprocess.run([sys.executable, '-c', "from diffbook.store.models import load; load('shapes'); load('emoji-vae')"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_how_a_gradient_is_found_is_an_argument():
+    "Of a reader's own: the gradient where a first step would lead to, by hand and by the trainer."
+
+    def ahead(trainer):
+        def backward(batch):
+            trainer.measure(batch).backward()
+            steps = [0.1 * p.grad for p in trainer.model.parameters()]
+            for p, step in zip(trainer.model.parameters(), steps):
+                p.data -= step
+                p.grad = None
+            (value := trainer.measure(batch)).backward()
+            for p, step in zip(trainer.model.parameters(), steps):
+                p.data += step
+            return value.detach()
+
+        return backward
+
+    net = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(net.weight, 2.0)
+    trainer = Trainer(net, lambda m, x, g: m(x).square().mean(1), backward=ahead, warmup=0, clip=None, device='cpu')
+    step = trainer.update(torch.ones(1, 1, dtype=torch.float64))  # w**2: a step of 0.1 * 2 w leads to 0.8 w
+    torch.testing.assert_close((step.loss, step.grad_norm), (torch.tensor(1.6**2).double(), torch.tensor(2 * 1.6).double()))
+
+
+@pytest.mark.parametrize(
+    'old, new',
+    [('RECIPES', 'training.SWITCHES'), ('Team', 'scale.Team'), ('write_file', 'store.files.write_whole'), ('read_checkpoint', 'store.checkpoints.read_checkpoint'), ('no_larger', 'store.models.no_larger')],
+)
+def test_old_names_say_where_they_went(old, new):
+    with pytest.warns(DeprecationWarning, match=f'training.{old} is diffbook.{new} now'):
+        found = getattr(training, old)
+    module, _, name = new.rpartition('.')
+    assert found is getattr(importlib.import_module(f'diffbook.{module}'), name)

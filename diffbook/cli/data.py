@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from diffbook.cli.app import DataRoot, Device, Seed, app, note, quote, say
-from diffbook.cli.train import new_model, objective
 
 
 @app.command()
@@ -87,9 +86,10 @@ def doctor(device: Device = None, data_root: DataRoot = None, seed: Seed = 0) ->
 
     from diffbook import __version__
     from diffbook.core import uniform
-    from diffbook.data import SOURCES
+    from diffbook.data import SOURCES, Dataset
     from diffbook.data import data_root as root_of
-    from diffbook.training import Trainer, pick_device
+    from diffbook.recipes import plain
+    from diffbook.training import pick_device
 
     place = pick_device(device)
     say(f'diffbook {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}')
@@ -107,10 +107,12 @@ def doctor(device: Device = None, data_root: DataRoot = None, seed: Seed = 0) ->
     say(f'data, looked for in {root}')
     for name in ('shapes', *SOURCES):
         say(f'  {name:14} {status(name, root, data_root)}')
-    trainer = Trainer(new_model((1, 28, 28), 64, seed), objective, seed=seed, device=place)
-    images = (255 * uniform(seed, 'doctor', 0, range(64), (1, 28, 28))).to(torch.uint8).to(trainer.device)
+    made = plain()
+    images = (255 * uniform(seed, 'doctor', 0, range(64), (1, 28, 28))).to(torch.uint8)
+    trainer = made.trainer(made.model(Dataset(images), seed), seed=seed, device=place)
+    batch = (images.to(trainer.device),)
     for _ in range(2):  # the first warms up
         start = time.perf_counter()
-        loss = trainer.update(images).loss.item()
+        loss = trainer.update(batch).loss.item()
         seconds = time.perf_counter() - start
     say(f'one training step of the U-Net on {place.type}, 64 images of 28 x 28: {seconds:.2f} s, {64 / seconds:.0f} images/s, loss {loss:.3f}')

@@ -11,7 +11,7 @@ from diffbook.cli.app import note, noted, say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffbook.cli.sample import Opened
+    from diffbook.cli.models import Opened
     from diffbook.conditioning import Conditional, TextConditioner
     from diffbook.core import Cond
     from diffbook.stages import Stage

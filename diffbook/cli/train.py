@@ -4,45 +4,22 @@ import copy
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import (
-    ONE_SIZE,
-    DataRoot,
-    Device,
-    Ground,
-    Seed,
-    app,
-    at_least,
-    load_images,
-    noted,
-    quote,
-    say,
-)
+from diffbook.cli.app import ONE_SIZE, DataRoot, Device, Ground, Seed, app, at_least, load_images, noted, quote, say
 from diffbook.cli.prompts import split_words
-from diffbook.runs import (
-    CHANGES,
-    OPTIONS,
-    Plan,
-    check_writable,
-    content_of,
-    option,
-    plan,
-    refuse_content,
-)
+from diffbook.runs import CHANGES, OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from diffbook.conditioning import Conditional
     from diffbook.data import Dataset
-    from diffbook.losses import Denoiser
+    from diffbook.recipes import Recipe
+
+RECIPE_NAMES = ('fashion-mnist', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
 
 
 @app.command()
@@ -50,6 +27,7 @@ def train(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
     data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
+    recipe: Annotated[str | None, typer.Option(help=f'What made a model of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
     resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has.')] = False,
@@ -78,6 +56,8 @@ def train(
 
     With captions: `diffbook train --data shapes --text --out runs/text --minutes 15`
 
+    As the zoo was made: `diffbook train --recipe fashion-mnist --out runs/garments`
+
     To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
 
     On several devices: `torchrun --nproc-per-node 2 -m diffbook.cli train --data shapes --out runs/two`, or `accelerate launch -m diffbook.cli train ...`
@@ -93,18 +73,21 @@ def train(
         raise ValueError(f'--minutes is {minutes}, expected a positive number')
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out is {out}, which is a file; expected a folder')
+    from diffbook.core import generator
     from diffbook.scale import join, shared
     from diffbook.store.processes import asked, launched
     from diffbook.store.tensors import copy_whole
-    from diffbook.training import Trainer, checkpoints, pick_device, save
+    from diffbook.training import checkpoints, pick_device, save
 
     folder, told, (rank, size_of_team) = out / 'checkpoints', asked(), launched()
     given = {name: value for name, value in ctx.params.items() if ctx.get_parameter_source(name).name != 'DEFAULT'}
     given |= {'bf16': True} if told['bf16'] and bf16 is None else {}
     accumulate, shard = (told[k] if v is None else v for k, v in (('accumulate', accumulate), ('shard', shard)))
     again = int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) > 0 and bool(checkpoints(folder))  # torchrun starts us again after a crash
-    run = plan(out, given, ctx.params, resume or again, change)
-    data, text, width, batch_size, seed, total = (run.options[k] for k in ('data', 'text', 'width', 'batch_size', 'seed', 'steps'))
+    run = plan(out, given, ctx.params | of_recipe(recipe, given), resume or again, change)
+    made = recipe_of(run.options)
+    data, batch_size, seed, total = (run.options[k] for k in ('data', 'batch_size', 'seed', 'steps'))
+    text = made.reader is not None
     size = run.options['size'] if 'size' in given or data not in ONE_SIZE else None
     if batch_size % size_of_team:
         raise ValueError(f'--batch-size is {batch_size}, expected a number that the {size_of_team} processes divide')
@@ -113,21 +96,25 @@ def train(
     tell_user = say if rank == 0 else lambda text: None
     team = join(device, shard=shard, timeout=timeout)
     device = getattr(team, 'device', None) or pick_device(device)
-    ground, skip_broken = run.options['ground'], run.options['skip_broken']
-    own = {'captions': text or None, 'ground': ground, 'skip_broken': skip_broken} if Path(data).is_dir() else {}
-    if not own and (ground != 'white' or skip_broken):
-        raise ValueError(f'--ground and --skip-broken are for a folder of images, and --data is {data}')
-    found = load_captioned(data, data_root, size, **own) if text else load_images(data, 'train', data_root, size, **own)
+    if data is None:
+        found = made.data(data_root, seed)
+        data = where = found.name.partition(',')[0]
+    else:
+        ground, skip_broken = run.options['ground'], run.options['skip_broken']
+        own = {'captions': text or None, 'ground': ground, 'skip_broken': skip_broken} if Path(data).is_dir() else {}
+        if not own and (ground != 'white' or skip_broken):
+            raise ValueError(f'--ground and --skip-broken are for a folder of images, and --data is {data}')
+        found = load_captioned(data, data_root, size, **own) if text else load_images(data, 'train', data_root, size, **own)
+        where = os.path.abspath(data) if own else data
     images, what = found.images, content_of(found.images, found.captions if text else None)
     refuse_content(run, what, data, out)
-    model = new_text_model(found, width, seed) if text else new_model(tuple(images.shape[1:]), width, seed)
-    examples = (images, model.conditioner.tokenizer(found.captions)) if text else images
+    model = made.model(found, generator(seed, 'weights').initial_seed())
+    examples = made.examples(found, model)
     pieces = copy.deepcopy(model) if shard else None  # to put the split weights together in
-    trainer = Trainer(
-        model, text_objective if text else objective, lr=run.options['lr'], total=total, ema=run.options['ema'], seed=seed, device=device,
-        bf16=run.options['bf16'], compile=compile or None, warmup=run.warmup, channels_last=False if shard else None, backward=shared(team, accumulate))  # fmt: skip
-    where = os.path.abspath(data) if Path(data).is_dir() else data
-    trainer.settings['run'] = run.options | {'data': where, 'size': images.shape[-1], 'bf16': trainer.switches['bf16'], 'content': what}
+    trainer = made.trainer(
+        model, lr=run.options['lr'], total=total, ema=run.options['ema'], seed=seed, device=device, bf16=run.options['bf16'],
+        compile=compile or None, warmup=made.warmup if recipe or run.options['recipe'] else run.warmup, channels_last=False if shard else None, backward=shared(team, accumulate))  # fmt: skip
+    trainer.settings['run'] = run.options | {'data': run.options['data'] and where, 'size': images.shape[-1], 'bf16': trainer.switches['bf16'], 'content': what}
     if run.had:
         go_on(trainer, run, folder, tell_user)
     team.agree(f'the step of the checkpoint found in {folder}', trainer.step)
@@ -137,7 +124,8 @@ def train(
         tell_user('These images have captions: with --text, the model learns to draw what they say.')
 
     def publish() -> None:
-        about = {'data': Path(where).name, 'shape': list(images.shape[1:]), 'steps': trainer.step, 'batch_size': batch_size, 'seed': seed}
+        about = {'data': Path(where).name, 'shape': list(made.shape or images.shape[1:]), 'steps': trainer.step, 'batch_size': batch_size, 'seed': seed}
+        about |= {'codec': made.codec} if made.codec else {}
         if text:
             about['words'] = sorted({word for caption in found.captions for word in split_words(caption)})
         average = trainer.ema.model if pieces is None else copy_whole(trainer.ema.model, pieces)
@@ -165,6 +153,29 @@ def train(
     tell_user(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
         f'  {folder}    checkpoints\nNext: diffbook sample {quote(out)} --out {quote(out / "samples.png")}'
         + (f' --prompt {quote(found.captions[0])}' if text else ''))  # fmt: skip
+
+
+def of_recipe(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    "What a recipe says instead of the defaults of the options that were not typed."
+    from diffbook.recipes import recipe
+
+    if name is None:
+        return {}
+    for other in ('text', 'width'):
+        if other in given:
+            raise ValueError(f'--{other} is {given[other]}, and --recipe is {name}, which says what the network is; expected one of them')
+    made = recipe(name)
+    said = {'steps': made.steps, 'batch_size': made.batch, 'lr': made.lr, 'ema': made.ema, 'bf16': made.bf16}
+    return {option: value for option, value in said.items() if option not in given}
+
+
+def recipe_of(options: Mapping[str, Any]) -> 'Recipe':
+    "The recipe that a run follows: by name, or for the pictures at hand."
+    from diffbook.recipes import captioned, plain, recipe
+
+    if options['recipe']:
+        return recipe(options['recipe'])
+    return (captioned if options['text'] else plain)(options['width'])
 
 
 def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None]) -> None:
@@ -226,74 +237,3 @@ def train_loop(
             if minutes and team.any(time.monotonic() >= end):
                 trainer.save(folder)
                 break
-
-
-def new_model(shape: tuple[int, int, int], width: int, seed: int) -> 'Denoiser':
-    "Make an untrained denoiser for images of `shape`."
-    import torch
-
-    from diffbook.core import generator
-    from diffbook.losses import Denoiser
-    from diffbook.nets.unet import UNet
-    from diffbook.predictions import predict_v
-    from diffbook.schedules import CosineSchedule
-
-    if width < 8 or width % 8:
-        raise ValueError(f'--width is {width}, expected a multiple of 8, at least 8')
-    deep = max(shape[1:]) > 48
-    levels = dict(channels=(width, 2 * width, 4 * width), blocks=(1, 1, 2), heads=(0, 0, 0, 4)) if deep else dict(
-        channels=(width, 2 * width), blocks=(1, 2), heads=(0, 0, 4))  # fmt: skip
-    with torch.random.fork_rng([]):  # initialisers take no generator: seed the global one, and give it back
-        torch.default_generator.manual_seed(generator(seed, 'weights').initial_seed())
-        return Denoiser(UNet(shape[0], groups=8, **levels), CosineSchedule(), predict_v)
-
-
-def objective(denoiser: 'Denoiser', batch: Any, generator: 'torch.Generator') -> 'Tensor':
-    "Give the loss of a batch of images in bytes."
-    from diffbook.data import to_model
-    from diffbook.losses import training_loss
-
-    return training_loss(denoiser, to_model(batch), generator)
-
-
-def new_text_model(images: 'Dataset', width: int, seed: int) -> 'Conditional':
-    "Make an untrained denoiser that reads captions: those of shapes by the CLIP of the zoo, others by a text tower of its own."
-    import torch
-
-    from diffbook.conditioning import Conditional, TextConditioner
-    from diffbook.core import build, generator
-    from diffbook.losses import Denoiser
-    from diffbook.nets.clip import TextTower
-    from diffbook.nets.unet import UNet
-    from diffbook.predictions import predict_x0
-    from diffbook.schedules import CosineSchedule
-    from diffbook.text import Tokenizer, train_merges
-    from diffbook.training import load
-
-    if width < 8 or width % 8:
-        raise ValueError(f'--width is {width}, expected a multiple of 8, at least 8')
-    shape = images.images.shape[1:]
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(generator(seed, 'weights').initial_seed())
-        if images.name.startswith('shapes'):
-            reader = load('clip-near-misses')
-            tokenizer, tower = build(reader.about['tokenizer']), reader.text_model
-        else:
-            merges = train_merges(images.captions, 1000)
-            context = 2 + max(len(Tokenizer(merges).encode(text)) for text in images.captions)
-            tokenizer = Tokenizer(merges, context)
-            tower = TextTower(tokenizer.vocab_size, context, 128, 2, 4, hidden=256, end=tokenizer.end)
-        deep = max(shape[1:]) > 48
-        levels = dict(channels=(width, 2 * width, 4 * width), blocks=(1, 1, 2), heads=(0, 0, 4, 4)) if deep else dict(
-            channels=(width, 2 * width), blocks=(1, 1), heads=(0, 4, 4))  # fmt: skip
-        net = UNet(shape[0], groups=8, cond_dim=tower.width, seq_dim=tower.width, **levels)
-        return Conditional(Denoiser(net, CosineSchedule(), predict_x0), TextConditioner(tokenizer, tower, pooled=True, frozen=images.name.startswith('shapes')))
-
-
-def text_objective(model: 'Conditional', batch: Any, generator: 'torch.Generator') -> 'Tensor':
-    "Give the loss of images in bytes and the tokens of their captions; one caption in ten is dropped."
-    from diffbook.conditioning import conditional_loss
-    from diffbook.data import to_model
-    from diffbook.losses import clipped_snr
-
-    return conditional_loss(model, (to_model(batch[0]), batch[1]), generator, weight=clipped_snr)

@@ -50,7 +50,7 @@ def ancestral_learned(
     "The ancestral step with the variance that the network says; the last step is without noise (Nichol and Dhariwal 2021)."
     if variance is None and not isinstance(denoise, Denoiser):
         raise ValueError('the variance is learned and denoise is no Denoiser; give the solver variance=denoiser.step_variance')
-    return ancestral(schedule, denoise, x, t, s, cond, noise=noise, variance=variance or denoise.step_variance)
+    return ancestral(schedule, denoise, x, t, s, cond, noise=noise, variance=variance, both=None if variance else denoise.both)
 
 
 STEPS = {  # scheduler of the diffusers library -> our step rule

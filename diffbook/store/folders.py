@@ -175,7 +175,8 @@ def read_all(
 ) -> tuple[Tensor, list[int], str]:  # (n, 3, size, size) uint8, which files they are, and what there is to say
     "Read the middle squares of many pictures, with a bar if that takes long; all that cannot be read are told of together."
     ground = check_ground(ground)
-    images, kept, broken = torch.empty(len(files), 3, size, size, dtype=torch.uint8), [], []
+    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    kept, broken = list[int](), list[str]()
     for k, path in enumerate(tqdm(files, desc='reading pictures', unit='picture', delay=1, leave=False)):
         try:
             images[len(kept)] = middle(read_picture(path, ground=ground), size)

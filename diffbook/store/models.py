@@ -47,7 +47,7 @@ def save(
     write_whole(folder / 'config.json', (json.dumps(header, sort_keys=True, indent=1) + '\n').encode())
 
 
-def load(path: str | Path) -> nn.Module:  # from a folder or the name of a model in the zoo; in eval mode, on the CPU
+def load(path: str | Path) -> Any:  # the nn.Module in a folder or of a name in the zoo, such as a Denoiser; in eval mode, on the CPU
     """Read a published model; what was told `about` it when it was saved is `model.about`.
 
     Raise a ValueError for unknown parts, for settings that make no model, and for tensors that do not fit, by name; raise a

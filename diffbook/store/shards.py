@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 import safetensors.torch
@@ -108,7 +109,8 @@ def write_shards(
     text = json.dumps(dict(about or {}), allow_nan=False)
     whole('rows', rows)
     folder = make_folder(folder)
-    before, shards = _shards_in(folder), []
+    before = _shards_in(folder)
+    shards: list[dict[str, Any]] = []
     try:
         columns = {}
         for piece in _regroup(portions, rows, dtype):
@@ -141,7 +143,7 @@ def _checked_portion(portion: Mapping[str, Tensor], dtype: torch.dtype | None) -
 
 def _regroup(portions: Iterable[Mapping[str, Tensor]], rows: int, dtype: torch.dtype | None) -> Iterator[dict[str, Tensor]]:
     "Cut portions of any size anew into pieces of `rows` rows; the last may be shorter. No more than a piece and a portion is held."
-    kinds, waiting = None, {}
+    kinds, waiting = None, dict[str, Tensor]()
     for portion in portions:
         portion = _checked_portion(portion, dtype)
         found = {name: (v.dtype, tuple(v.shape[1:])) for name, v in portion.items()}
@@ -155,7 +157,7 @@ def _regroup(portions: Iterable[Mapping[str, Tensor]], rows: int, dtype: torch.d
         yield waiting
 
 
-def _write_shard(folder: Path, first: int, piece: dict[str, Tensor]) -> dict[str, object]:
+def _write_shard(folder: Path, first: int, piece: dict[str, Tensor]) -> dict[str, Any]:
     "Write one shard; the entry for the index."
     content = safetensors.torch.save({name: v.contiguous() for name, v in piece.items()})
     digest = hashlib.sha256(content).hexdigest()

@@ -21,6 +21,7 @@ from diffbook.core import noise
 from diffbook.elbo import learned, learned_range
 from diffbook.exact import reference_mixture
 from diffbook.losses import Denoiser
+from diffbook.multistep import dpmpp_2m
 from diffbook.pretrained import load_schedule
 from diffbook.published.scheduler import FAMILIES
 from diffbook.samplers import ancestral, clip_x0, ddim, equip, euler, heun, karras_times, sample, trailing_times
@@ -137,6 +138,21 @@ def test_karras_levels(n):
     theirs = schedulers.EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, rho=7.0)
     theirs.set_timesteps(n)
     assert_close(karras_times(KarrasSchedule(80.0), n), theirs.sigmas.double(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('spacing', ('trailing', 'linspace'))
+@pytest.mark.parametrize('n', (2, 3, 7, 10, 20, 50))
+def test_dpmpp_2m(n, spacing, double):
+    "Every state of a run: diffusers' multistep solver of order two, of the midpoint, from its first step, which is DDIM's, to no noise."
+    theirs = schedulers.DPMSolverMultistepScheduler(
+        num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, timestep_spacing=spacing, algorithm_type='dpmsolver++', solver_type='midpoint', solver_order=2)
+    theirs.set_timesteps(n)
+    times = torch.cat([theirs.timesteps.double() + 1, torch.zeros(1, dtype=F64)])
+    theirs.sigmas = TABLE.sigma(times) / TABLE.alpha(times)
+    y = X
+    for x, t, told in zip(sample(LAW.denoise(TABLE), TABLE, X, times, dpmpp_2m), times, theirs.timesteps):
+        y = theirs.step(noise_estimate(y, t), told, y).prev_sample
+        assert_close(x, y, rtol=1e-9, atol=1e-9)
 
 
 # Published schedulers, by class

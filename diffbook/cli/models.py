@@ -1,0 +1,89 @@
+"""What draws, by the name of a folder or of a model in the zoo."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+
+    from diffbook.conditioning import Conditional
+    from diffbook.losses import Denoiser
+    from diffbook.nets.vae import Codec
+    from diffbook.samplers import Solver
+    from diffbook.stages import Stage
+
+SOLVERS = dict.fromkeys(('ddim', 'ancestral', 'euler', 'heun'), 'samplers') | {'dpmpp_2m': 'multistep'}  # name of a step rule -> its module
+
+
+class Opened(NamedTuple):
+    "A model that draws, as it was found."
+
+    name: str  # the folder, or the name in the zoo
+    model: 'Denoiser | Conditional'
+    about: dict[str, Any]  # what its configuration says of it
+    stage: 'Stage'
+    device: 'torch.device'
+
+
+def solver_named(name: str) -> 'Solver':
+    "Give the step rule of a name in SOLVERS."
+    return getattr(importlib.import_module(f'diffbook.{SOLVERS[name]}'), name)
+
+
+def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim') -> Opened:
+    "Load what draws, by folder or name."
+    from diffbook.conditioning import Conditional
+    from diffbook.losses import Denoiser
+    from diffbook.stages import Stage
+    from diffbook.training import load, pick_device
+
+    place = pick_device(device)
+    model = load(name)
+    if not isinstance(model, (Denoiser, Conditional)):
+        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
+    if not isinstance(about := model.about, dict):
+        raise ValueError(f'about in config.json of {name} is {repr(about)[:100]}, expected an object')
+    codec = open_codec(about, name, place)
+    shape = describe_shape(about, model, size if codec is None else cells(codec, size))
+    return Opened(name, model, about, Stage(model.to(place), model.schedule, shape, solver=solver_named(solver), codec=codec), place)
+
+
+def open_codec(about: dict[str, Any], name: str, place: 'torch.device') -> 'Codec | None':
+    "Load the autoencoder of a model that draws latents; it must be one of the zoo."
+    from diffbook.nets.vae import Codec
+    from diffbook.training import load
+
+    if (codec := about.get('codec')) is None:
+        return None
+    if not isinstance(codec, str) or Path(codec).name != codec:
+        raise ValueError(f'{name} draws latents of {codec!r}, expected the name of a model in the zoo')
+    found = load(codec)
+    if not isinstance(found, Codec):
+        raise ValueError(f'{name} draws latents of {codec}, which is a {type(found).__name__}, expected an autoencoder')
+    return found.to(place)
+
+
+def describe_shape(about: dict[str, Any], model: 'Denoiser | Conditional', size: int | None) -> tuple[int, int, int]:
+    "The shape of what a model draws."
+    shape = about.get('shape')
+    if size is None and shape is None:
+        raise ValueError('the model does not say how large its images are; add --size')
+    whole = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 0 < n <= 4096 for n in shape)
+    if shape is not None and not whole:
+        raise ValueError(f'about.shape of the model is {repr(shape)[:100]}, expected [channels, height, width], each from 1 to 4096')
+    channels = shape[0] if shape else getattr(model, 'denoiser', model).net.in_channels
+    return (channels, size, size) if size is not None else tuple(shape)
+
+
+def cells(codec: 'Codec', size: int | None) -> int | None:
+    "How many latent cells stand along a side of so many pixels."
+    if size is not None and size % codec.factor:
+        raise ValueError(f'--size is {size}, expected a multiple of {codec.factor}, the pixels of one latent cell')
+    return size and size // codec.factor
+
+
+def picture_shape(stage: 'Stage') -> tuple[int, ...]:
+    "The shape of the pictures that a stage draws."
+    codec, (_, height, width) = stage.codec, stage.shape
+    return stage.shape if codec is None else (codec.in_channels, height * codec.factor, width * codec.factor)

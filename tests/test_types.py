@@ -1,0 +1,98 @@
+"""What editors and type checkers see: stubs in step, a face that is complete and light, and users' code that checks."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import diffbook
+from tools import stubs
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = [(module, name) for module, names in diffbook.FACE.items() for name in names.split()]
+
+
+def test_the_stubs_are_in_step():
+    off = [path.name for path, text in stubs.stubs().items() if not path.exists() or path.read_text(encoding='utf-8') != text]
+    assert not off, f'run: make export ({", ".join(off)})'
+
+
+@pytest.mark.parametrize(('module', 'name'), NAMES, ids=[name for _, name in NAMES])
+def test_a_promised_name_is_on_the_face(module, name):
+    value = getattr(importlib.import_module(f'diffbook.{module}'), name)
+    assert getattr(diffbook, name) is value and name in dir(diffbook) and name in diffbook.__all__
+
+
+def test_a_name_is_promised_once():
+    assert len({name for _, name in NAMES}) == len(NAMES)
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        getattr(diffbook, 'no_such_name')  # noqa: B009
+
+
+def test_the_face_loads_nothing_until_it_is_asked():
+    script = 'import sys, diffbook; assert "torch" not in sys.modules; from diffbook import UNet, sample, load; assert "torch" in sys.modules'
+    subprocess.run([sys.executable, '-c', script], check=True, cwd=ROOT)
+
+
+def test_help_says_what_each_parameter_means():
+    from diffbook import Trainer, guide
+
+    assert 'scale: 0 is unconditional, 1 is off' in guide.__doc__ and 'null: ' in guide.__doc__
+    assert 'every: updates between two checkpoints' in Trainer.fit.__doc__ and 'lr: the highest learning rate' in Trainer.__init__.__doc__
+
+
+PIECES = """
+from fastcore.basics import patch
+
+class Walker:
+    "One who walks."
+
+    def __init__(
+        self,
+        pace: float,  # in metres a second
+        name='nobody',
+    ):
+        self.pace, self.steps = pace, 0
+
+@patch
+def walk(
+    self: Walker,
+    seconds: int = 3,  # to walk for
+) -> float:  # metres
+    "Walk on."
+    self.tired = True
+    return self.pace * seconds
+
+@patch(as_prop=True)
+def slow(self: Walker) -> bool:
+    return self.pace < 1
+"""
+
+
+def test_a_class_in_pieces_is_whole_in_its_stub():
+    namespace = {}
+    text = stubs.Stub(PIECES).text()
+    exec(text, namespace)
+    walker = namespace['Walker']
+    assert isinstance(walker.slow, property) and walker.__init__.__annotations__['pace'] is float and walker.walk.__defaults__ == (3,)
+    assert walker.walk.__doc__.split('\n\n') == ['Walk on.', 'seconds: to walk for\nreturns: metres\n        '.strip() + '\n        '] or 'seconds: to walk for' in walker.walk.__doc__
+    assert walker.__annotations__ == {'pace': float, 'steps': int, 'tired': bool}
+
+
+def checked(folder: Path, *files: Path) -> str:
+    "What mypy says of files that use the package."
+    options = ['--no-error-summary', '--follow-imports=silent', '--ignore-missing-imports', '--cache-dir', str(folder), '--python-executable', sys.executable]
+    return subprocess.run([sys.executable, '-m', 'mypy', *options, *map(str, files)], capture_output=True, text=True, cwd=ROOT).stdout
+
+
+def test_what_a_user_writes_passes_the_type_checker_and_a_slip_does_not(tmp_path):
+    blocks = (ROOT / 'README.md').read_text(encoding='utf-8').split('```python\n')[1:]
+    (tmp_path / 'readme.py').write_text('\n'.join(block.split('```')[0] for block in blocks))
+    (tmp_path / 'face.py').write_text(f'from diffbook import {", ".join(diffbook.__all__)}\n' + '\n'.join(diffbook.__all__))
+    (tmp_path / 'slip.py').write_text('from diffbook import Trainer, guide, kl_gaussian\nTrainer.fitt\nguide(1, 2)\nkl_gaussian("a", 1, 2, 3)\n')
+    said = checked(tmp_path / 'cache', ROOT / 'tests' / 'typed' / 'user.py', *(tmp_path / name for name in ('readme.py', 'face.py', 'slip.py')))
+    slips = [line for line in said.splitlines() if 'slip.py' in line and ': error:' in line]
+    assert len(slips) >= 4 and '"fitt"' in slips[0], said
+    assert not [line for line in said.splitlines() if ': error:' in line and line not in slips], said

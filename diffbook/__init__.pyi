@@ -6,6 +6,7 @@ from diffbook.core import DenoiseFn as DenoiseFn
 from diffbook.core import Noise as Noise
 from diffbook.core import Time as Time
 from diffbook.core import match_dims as match_dims
+from diffbook.core import merge as merge
 from diffbook.gaussian import kl_gaussian as kl_gaussian
 from diffbook.exact import GaussianMixture as GaussianMixture
 from diffbook.schedules import CosineSchedule as CosineSchedule
@@ -52,8 +53,12 @@ from diffbook.stages import Stage as Stage
 from diffbook.stages import cascade as cascade
 from diffbook.nets.clip import CLIP as CLIP
 from diffbook.conditioning import Conditioner as Conditioner
+from diffbook.conditioning import Conditioners as Conditioners
+from diffbook.conditioning import VectorConditioner as VectorConditioner
+from diffbook.conditioning import conditional_loss as conditional_loss
 from diffbook.conditioning import drop as drop
 from diffbook.guidance import guide as guide
+from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
 from diffbook.pretrained import load_schedule as load_schedule

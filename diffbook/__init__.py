@@ -42,7 +42,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = importlib.import_module(f'{__name__}.{_HOME[name]}')
+    module = importlib.import_module(f'diffbook.{_HOME[name]}')
     _explain(module)
     globals()[name] = value = getattr(module, name)
     return value

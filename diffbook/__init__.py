@@ -29,7 +29,7 @@ FACE = {  # module -> the names that others rely on
     'stages': 'Stage cascade',
     'recipes': 'recipe',
     'nets.clip': 'CLIP',
-    'conditioning': 'Conditioner Conditioners VectorConditioner drop',
+    'conditioning': 'Conditioner Conditioners VectorConditioner conditional_loss drop',
     'guidance': 'guide within',
     'nets.vae': 'AutoencoderKL Codec',
     'pretrained': 'load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
@@ -45,7 +45,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = importlib.import_module(f'{__name__}.{_HOME[name]}')
+    module = importlib.import_module(f'diffbook.{_HOME[name]}')
     _explain(module)
     globals()[name] = value = getattr(module, name)
     return value

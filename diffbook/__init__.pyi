@@ -63,6 +63,7 @@ from diffbook.nets.clip import CLIP as CLIP
 from diffbook.conditioning import Conditioner as Conditioner
 from diffbook.conditioning import Conditioners as Conditioners
 from diffbook.conditioning import VectorConditioner as VectorConditioner
+from diffbook.conditioning import conditional_loss as conditional_loss
 from diffbook.conditioning import drop as drop
 from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within

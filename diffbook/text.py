@@ -139,18 +139,20 @@ class Tokenizer:
         self.pieces = [*LETTERS.values(), *(letter + END for letter in LETTERS.values())]
         self.rules: dict[tuple[int, int], int] = {}  # two pieces -> what they make
         self._learn(merges)
-        self._bytes = [_read_piece(piece) for piece in self.pieces]
         self.start, self.end = len(self.pieces), len(self.pieces) + 1
         self.pieces += SPECIAL
         special = [AddedWord(*word) for word in zip(SPECIAL, (self.start, self.end))]
         self._words = Cutter(self.pieces, special, added, clean)
-        self._bytes += [b'', b'', *(text.encode() + b' ' for text in self.pieces[self.end + 1 :])]
         self.context, self._seen = whole('context', context, 3, _MOST), {}
         self.pad = self.end if pad is None else whole('pad', pad, 0, self.vocab_size - 1)
 
     @property
     def vocab_size(self) -> int:  # 256 bytes, 256 bytes that end a word, the merges, start and end, and what was added
         return len(self.pieces)
+
+    @functools.cached_property
+    def _bytes(self) -> list[bytes]:  # of each token, to read them back
+        return [*map(_read_piece, self.pieces[: self.start]), b'', b'', *(text.encode() + b' ' for text in self.pieces[self.end + 1 :])]
 
 # %% ../nbs/40_text.ipynb #learn
 @patch
@@ -159,10 +161,11 @@ def _learn(self: Tokenizer, merges: Sequence[str]) -> None:
     known = {piece: i for i, piece in enumerate(self.pieces)}
     for merge in merges:
         left, _, right = str(merge).partition(' ')
-        if left not in known or right not in known or left.endswith(END) or left + right in known:
+        pair, both = (known.get(left), known.get(right)), left + right
+        if None in pair or left.endswith(END) or both in known:
             raise ValueError(f'merge {len(self.rules)} is {merge!r}, expected two known pieces that make a new one')
-        self.rules[known[left], known[right]] = known[left + right] = len(self.pieces)
-        self.pieces.append(left + right)
+        self.rules[pair] = known[both] = len(self.pieces)
+        self.pieces.append(both)
 
 # %% ../nbs/40_text.ipynb #merge
 @patch

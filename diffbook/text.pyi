@@ -54,7 +54,6 @@ class Tokenizer:
     """Turn texts into numbers by byte-pair encoding, numbered as CLIP's (Radford et al. 2021)."""
     pieces: list[Any]
     rules: dict[Any, Any]
-    _bytes: Any
     start: Any
     end: Any
     _words: Cutter
@@ -71,6 +70,9 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """returns: 256 bytes, 256 bytes that end a word, the merges, start and end, and what was added"""
+        ...
+    def _bytes(self) -> list[bytes]:
+        """returns: of each token, to read them back"""
         ...
     def _learn(self, merges: Sequence[str]) -> None:
         """Number what the merges make; refuse one that the others do not lead to."""

@@ -1,12 +1,13 @@
 """Put published tensors into a model of ours: the one loader of what others wrote.
 
 A model is built without memory. A published tensor that is one of ours is then assigned as it lies in the mapped file, and
-no byte of it is read; where we keep several in one, or the kind of number changes, it is copied. What is copied is looked
-at meanwhile, what is not when a layer first needs it: a number that is not finite is refused, with its name and its file.
+no byte of it is read; where we keep several in one, or the kind of number changes, it is copied. Numbers are looked at when a
+layer is first called, or when their kind changes: one that is not finite is refused, with its name and its file.
 """
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from ..store.tensors import fit_names
 from .reading import Published
 
 Places = Mapping[str, tuple[str, slice]]  # published name -> our name, and which of its rows
+Net = TypeVar('Net', bound=nn.Module)
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 CLASSES = 'class_embedding.weight'  # a table with a row for each class: our `cond`, told one-hot vectors, with no bias
 OLD_NAMES = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v', 'proj_attn': 'to_out.0'}  # of older files
@@ -32,10 +34,10 @@ class _Unfilled(TorchFunctionMode):
 
 
 def build(
-    make: Callable[..., nn.Module],
+    make: Callable[..., Net],
     arguments: Callable[[Mapping], Mapping],  # of `make`, from the settings
     found: Published,
-) -> nn.Module:
+) -> Net:
     "Make what settings describe, without memory for its weights; a ValueError names the file whose settings do not fit each other."
     try:
         with torch.device('meta'), _Unfilled(), no_larger(found.tensors):
@@ -55,20 +57,19 @@ def same_names(model: nn.Module) -> Places:
 
 
 def fill(
-    model: nn.Module,  # made without memory, on the device 'meta'
+    model: Net,  # made without memory, on the device 'meta'
     tensors: Mapping[str, Tensor],  # by published name
     places: Places,
     where: object,  # for messages
     dtype: torch.dtype | None = None,  # None: as stored
-) -> nn.Module:  # the same, in eval mode
+) -> Net:  # the same, in eval mode
     "Put published tensors into a model, all of them or none: names and shapes are compared first, and a ValueError lists what is wrong."
     own = model.state_dict()
     tensors = {k: as_ours(k, v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}
     fit_names(tensors, {k: own[at] if rows == slice(None) else own[at][rows] for k, (at, rows) in places.items()}, where)
     kind = _common_dtype(tensors, where, dtype)
     model.load_state_dict(_state(own, tensors, places, where, kind), assign=True)
-    mapped = {at: name for name, (at, rows) in places.items() if rows == slice(None) and tensors[name].dtype == kind and not tensors[name].is_meta}
-    look_later(model, mapped, where)
+    look_later(model, {name: place for name, place in places.items() if tensors[name].dtype == kind and not tensors[name].is_meta}, where)
     return model.eval()
 
 
@@ -93,15 +94,18 @@ def _state(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], places: Pla
 
 def _join(pieces: list[tuple[slice, str]], tensors: Mapping[str, Tensor], shape: torch.Size, where: object, dtype: torch.dtype) -> Tensor:
     if len(pieces) == 1:
-        value = tensors[pieces[0][1]]
-        return value if value.dtype == dtype else checked(value, pieces[0][1], where, dtype).to(dtype)
+        return _converted(tensors[pieces[0][1]], pieces[0][1], where, dtype)
     device = next(iter(tensors.values())).device
     if not pieces:
         return torch.zeros(shape, dtype=dtype, device=device)
     whole = torch.empty(shape, dtype=dtype, device=device)
     for rows, name in pieces:
-        whole[rows] = checked(tensors[name], name, where, dtype)
+        whole[rows] = _converted(tensors[name], name, where, dtype)
     return whole
+
+
+def _converted(value: Tensor, name: str, where: object, dtype: torch.dtype) -> Tensor:
+    return value if value.dtype == dtype else checked(value, name, where, dtype).to(dtype)
 
 
 def _common_dtype(tensors: Mapping[str, Tensor], where: object, dtype: torch.dtype | None) -> torch.dtype:
@@ -132,27 +136,28 @@ def checked(value: Tensor, name: str, where: object, dtype: torch.dtype) -> Tens
 class FirstUse:
     "Look at the numbers of a layer when it, or what it is part of, is first called, and refuse those that are not finite; then nothing of this is left."
 
-    def __init__(self, names: Mapping[str, str], where: object):  # of the layer's own parameters that were not looked at: our name -> published name
-        self.names, self.where = dict(names), where
+    def __init__(self, places: Places, where: object):  # of what was not looked at: published name -> the layer's own name, and which of its rows
+        self.places, self.where = dict(places), where
 
     def __call__(self, module: nn.Module, given: object) -> None:
         if torch.compiler.is_compiling():
             return
         waiting = [(part, key, hook) for part in module.modules() for key, hook in part._forward_pre_hooks.items() if isinstance(hook, FirstUse)]
         for part, _, hook in waiting:
-            for name, published in hook.names.items():
-                checked(getattr(part, name).detach(), published, hook.where, getattr(part, name).dtype)
+            for published, (name, rows) in hook.places.items():
+                value = getattr(part, name).detach()
+                checked(value[rows] if value.ndim else value, published, hook.where, value.dtype)
         for part, key, _ in waiting:
             del part._forward_pre_hooks[key]
 
 
-def look_later(model: nn.Module, names: Mapping[str, str], where: object) -> None:
-    "Have the parameters `names` (our name -> published name) looked at when they are first used."
-    above = {'.'.join(words[:n]) for words in (at.split('.')[:-1] for at in names) for n in range(len(words) + 1)}
-    own: dict[str, dict[str, str]] = {at: {} for at in above}
-    for at, published in names.items():
+def look_later(model: nn.Module, places: Places, where: object) -> None:
+    "Have the numbers of `places` looked at when they are first used."
+    above = {'.'.join(words[:n]) for words in (at.split('.')[:-1] for at, _ in places.values()) for n in range(len(words) + 1)}
+    own: dict[str, dict[str, tuple[str, slice]]] = {at: {} for at in above}
+    for published, (at, rows) in places.items():
         layer, _, name = at.rpartition('.')
-        own[layer][name] = published
+        own[layer][published] = (name, rows)
     for at, module in model.named_modules():
         if at in own:
             module.register_forward_pre_hook(FirstUse(own[at], where))

@@ -191,7 +191,7 @@ def variance(said: str | None) -> str:
     return said or 'fixed_small'
 
 
-def plan_arguments(config: Mapping[str, object]) -> dict[str, object]:
+def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     "What `NoisePlan` is made of, from the settings of a published scheduler."
     c, name = judged(config), config.get('_class_name', 'DDIMScheduler')
     family = FAMILIES[name]

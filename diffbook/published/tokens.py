@@ -6,7 +6,9 @@ Of two places that say the same thing one is preferred, as there: the table `add
 earlier. Merges that are written twice must be the same.
 """
 
+import gc
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..store.files import read_json
@@ -57,6 +59,19 @@ def find_tokenizer(source: str | Path, folder: str = 'tokenizer') -> Path:
     return where or find_folder(source, kind)
 
 
+@contextmanager
+def _unhurried() -> Iterator[None]:
+    "Look for no garbage meanwhile: of the hundred thousand small things that are made, all are kept."
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+@_unhurried()
 def read_tokenizer(folder: Path) -> Tokenizer:
     "Read a tokenizer from its own folder."
     settings = _settings(folder)

@@ -26,7 +26,7 @@ from diffbook.pretrained import load_schedule
 from diffbook.published.scheduler import FAMILIES
 from diffbook.samplers import ancestral, clip_x0, ddim, equip, euler, heun, karras_times, sample, trailing_times
 from diffbook.schedules import DiscreteSchedule, KarrasSchedule, linear_betas
-from diffbook.stable_diffusion import published_recipe
+from diffbook.stable_diffusion import published_plan
 
 schedulers = pytest.importorskip('diffusers.schedulers')
 
@@ -363,7 +363,7 @@ def same_walk(plan, times, theirs, name, n, monkeypatch):
     want = walk_of_theirs(theirs, x * theirs.init_noise_sigma, fresh, monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of early starts, and of order one, whose rule is in the book after all
-        recipe = published_recipe(plan, name)
+        recipe = published_plan(plan)
         assert torch.equal(recipe.times(plan.schedule, n), times)
     queue = iter(fresh)
     clips = getattr(recipe.solver, 'keywords', {}).get('clip')

@@ -36,6 +36,7 @@ from pathlib import Path
 
 from benchmarks.changes import Change, draw, functions
 from benchmarks.reliability import count_tests, row
+from diffbook.store.files import write_whole
 
 ROOT = Path(__file__).parent.parent
 REACH = ROOT / 'out' / 'reach.json'
@@ -262,9 +263,7 @@ class Reach:
                     print(f'{name} fails without a change and does not judge: {", ".join(found["failed"][:5])}', file=sys.stderr)
                 self.seen[name] = {'key': keys[name], 'wall': round(time.monotonic() - begun, 2)} | {k: found.get(k, {}) for k in ('seconds', 'lines', 'apart')} | {'failed': found['failed']}
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                part = self.path.with_name(f'.{self.path.name}.{os.getpid()}.tmp')
-                part.write_text(json.dumps(self.seen), encoding='utf-8')
-                os.replace(part, self.path)
+                write_whole(self.path, json.dumps(self.seen).encode())
         finally:
             shutil.rmtree(mirror.folder)
 
@@ -317,9 +316,7 @@ def read_results(path: Path = RESULTS) -> dict:
 
 
 def write_results(report: dict, path: Path) -> None:
-    part = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    part.write_text(json.dumps(dict(sorted(report.items())), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(part, path)
+    write_whole(path, (json.dumps(dict(sorted(report.items())), indent=1, ensure_ascii=False) + '\n').encode())
 
 
 def judge(module: str, n: int, seed: int, limit: float, reach: Reach, before: dict | None = None, again: bool = False, budget: float = 120.0, keep=lambda part: None) -> dict:

@@ -31,6 +31,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffbook.store.files import write_whole
+
 os.environ.setdefault('TQDM_DISABLE', '1')  # before anything imports tqdm, as in conftest.py: a bar is no line of an error
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / 'diffbook' / 'measured' / 'reliability.json'
@@ -142,9 +144,7 @@ def merge(new: dict, path: Path = REPORT) -> None:
         fcntl.flock(folder, fcntl.LOCK_EX)
         rows = read_report(path) | {new['id']: new}
         text = json.dumps({'rows': [rows[id] for id in sorted(rows, key=order)]}, indent=1) + '\n'
-        temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, path)
+        write_whole(path, text.encode())
     finally:
         os.close(folder)
 

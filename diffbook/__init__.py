@@ -13,7 +13,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 FACE = {  # module -> the names that others rely on
-    'core': 'Cond Data DenoiseFn Noise Time match_dims',
+    'core': 'Cond Data DenoiseFn Noise Time match_dims merge',
     'gaussian': 'kl_gaussian',
     'exact': 'GaussianMixture',
     'schedules': 'CosineSchedule DiscreteSchedule ExponentialSchedule KarrasSchedule LinearBetaSchedule RectifiedFlowSchedule Schedule ShiftedSchedule'
@@ -23,13 +23,16 @@ FACE = {  # module -> the names that others rely on
     'losses': 'Denoiser diffusion_loss',
     'nets.unet': 'UNet',
     'training': 'EMA Trainer load save',
-    'samplers': 'Solver Step ancestral ddim equip euler heun karras_times sample trailing_times uniform_times',
+    'samplers': 'Solver Step ancestral churn ddim equip euler heun karras_times sample snr_times trailing_times uniform_times',
+    'multistep': 'dpmpp_2m',
+    'conform': 'check_denoiser check_prediction check_schedule check_solver',
     'stages': 'Stage cascade',
+    'recipes': 'recipe',
     'nets.clip': 'CLIP',
-    'conditioning': 'Conditioner drop',
-    'guidance': 'guide',
+    'conditioning': 'Conditioner Conditioners VectorConditioner conditional_loss drop',
+    'guidance': 'guide within',
     'nets.vae': 'AutoencoderKL Codec',
-    'pretrained': 'load_schedule load_text_encoder load_tokenizer load_unet load_vae',
+    'pretrained': 'load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
     'stable_diffusion': 'StableDiffusion',
     'ledger': 'check claim',
     'exercise': 'grade',
@@ -42,7 +45,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    module = importlib.import_module(f'{__name__}.{_HOME[name]}')
+    module = importlib.import_module(f'diffbook.{_HOME[name]}')
     _explain(module)
     globals()[name] = value = getattr(module, name)
     return value

@@ -18,30 +18,16 @@ from .published import clip, scheduler, unet, vae
 from .published.reading import Source
 from typing import Any
 
-__all__ = ['PARTS', 'NETWORKS', 'WRITTEN', 'make_empty', 'load_network', 'load_unet', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'NoisePlan', 'load_schedule', 'save_published', 'save_pipeline']
+__all__ = ['make_empty', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'NoisePlan', 'load_schedule', 'save_published', 'save_pipeline']
 
-PARTS: dict[Any, Any]
+_PARTS: dict[Any, Any]
 
 def make_empty(part: str, config: Mapping[str, object]) -> nn.Module:
     """Make the network that published settings describe, with shapes and without numbers; a ValueError names a setting that is not followed.
 
-    part: one of PARTS
+    part: one of _PARTS
     config: its settings, in the published words
     returns: on the device 'meta'
-    """
-    ...
-
-NETWORKS: Any
-
-def load_network(source: Source, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None, folder: str | None=None, variant: str | None=None) -> nn.Module:
-    """Read a published network that denoises, by the class that its settings name; a ValueError names what does not fit, and its file.
-
-    source: folder of the network or of the model, name of the Hub, a single .safetensors file, or what was read of it
-    dtype: of the weights; None: as stored
-    config: what a single file does not say, in diffusers' words
-    folder: within that of the model; None: where such networks lie
-    variant: which of several files; None: the full one, else fp16, else the one there is
-    returns: in eval mode
     """
     ...
 
@@ -52,6 +38,20 @@ def load_unet(source: Source, dtype: torch.dtype | None=None, config: Mapping[st
     dtype: of the weights; None: as stored
     config: what a single file does not say, in diffusers' words
     folder: within that of the model; `unet_ema` holds averaged weights
+    variant: which of several files; None: the full one, else fp16, else the one there is
+    returns: in eval mode
+    """
+    ...
+
+_LOADERS: Any
+
+def load_network(source: Source, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None, folder: str | None=None, variant: str | None=None) -> nn.Module:
+    """Read a published network that denoises, by the class that its settings name; a ValueError names what does not fit, and its file.
+
+    source: folder of the network or of the model, name of the Hub, a single .safetensors file, or what was read of it
+    dtype: of the weights; None: as stored
+    config: what a single file does not say, in diffusers' words
+    folder: within that of the model; None: where such networks lie
     variant: which of several files; None: the full one, else fp16, else the one there is
     returns: in eval mode
     """
@@ -157,7 +157,7 @@ def load_schedule(source: Source, config: Mapping[str, object] | None=None) -> N
     """
     ...
 
-WRITTEN: dict[Any, Any]
+_WRITTEN: dict[Any, Any]
 
 def save_published(folder: str | Path, part: UNet | AutoencoderKL | TextTower | Tokenizer | NoisePlan, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None) -> None:
     """Write one part in the published layout, which diffusers and transformers read; a ValueError, if that layout cannot express it.

@@ -17,7 +17,7 @@ from .schedules import Schedule
 from .store.given import Picture
 from typing import Any
 
-__all__ = ['FINISH', 'Pixels', 'in_ratio', 'Plan', 'published_plan', 'StableDiffusion']
+__all__ = ['Pixels', 'in_ratio', 'Plan', 'published_plan', 'StableDiffusion']
 
 class Pixels(ImageCodec):
     """Change nothing: the codec of a model that works on pixels."""
@@ -128,4 +128,4 @@ class StableDiffusion(nn.Module):
         """
         ...
 
-FINISH: dict[Any, Any]
+_FINISH: dict[Any, Any]

@@ -365,6 +365,16 @@ MUTANTS = {
         'torch.rand(1, generator=g, device=first.device if g is None else g.device).expand(n), len',
         'test_conditioning.py::test_drop_takes_whole_examples',
     ),
+    'parts of a condition lost at one rate': (
+        'one probability for all that a cascade is told', 'conditioning.py',
+        'part.null(n), p.get(name, 0.0), generator)', 'part.null(n), max(p.values(), default=0.0), generator)',
+        'test_conditioning.py::test_parts_are_lost_each_by_its_own_chance_and_independently',
+    ),
+    'the null of one part for all': (
+        'a null that knows no picture', 'conditioning.py',
+        'part.null(n) for part in self.parts.values()', 'part.null(n) for part in [*self.parts.values()][:1]',
+        'test_conditioning.py::test_the_null_of_several_knows_pictures_and_one_part_may_be_kept',
+    ),
     'a frozen tower in training mode': (
         'requires_grad_(False) does not stop dropout', 'conditioning.py',
         'self.tower.train(mode and not self.frozen)', 'self.tower.train(mode)',
@@ -418,6 +428,16 @@ MUTANTS = {
         'halves of the batch swapped, or two answers', 'guidance.py',
         'left, x0 = away(x, t, cond), denoise(x, t, cond)', 'x0, left = away(x, t, cond), denoise(x, t, cond)',
         'test_guidance.py::test_answers_are_not_swapped',
+    ),
+    'a momentum that forgets all but the last difference': (
+        'a running average written as a difference of two', 'guidance.py',
+        'past[:] = [(t, diff)]', 'past[:] = [(t, x0 - away)]',
+        'test_guidance.py::test_apg_remembers_in_the_list_it_is_given',
+    ),
+    'guided outside of the interval too': (
+        'one time of a batch decides for all', 'guidance.py',
+        'if inside.all() or not inside.any():', 'if True:',
+        'test_guidance.py::test_within_chooses_for_each_example',
     ),
     'CFG++ with the guided noise': (
         'then it is plain guidance again', 'guidance.py',

@@ -8,7 +8,6 @@ training images, with its standard error; test images are used again where there
 import argparse
 import itertools
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ import torch
 from diffbook.core import generator
 from diffbook.data import load_data
 from diffbook.metrics import features, frechet_bias, frechet_distance, kernel_distance, precision_recall, zoo_entry
+from diffbook.store.files import write_whole
 
 MEASURED = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured'
 
@@ -51,9 +51,7 @@ def main():
             rows[-1] |= {'precision': precision, 'recall': recall, 'predicted': frechet_bias(cov, n)}
             print(rows[-1], flush=True)
     result = {'command': 'python tools/measure_floors.py', 'judge': zoo_entry('classifier')['sha256'], 'rows': rows}
-    part = MEASURED / 'floors.part'
-    part.write_text(json.dumps(result, indent=1) + '\n')
-    os.replace(part, MEASURED / 'floors.json')
+    write_whole(MEASURED / 'floors.json', (json.dumps(result, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

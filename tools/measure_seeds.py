@@ -13,12 +13,12 @@ import functools
 import importlib
 import io
 import json
-import os
 from pathlib import Path
 
 import torch
 
 from diffbook import core
+from diffbook.store.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / 'diffbook' / 'measured' / 'seeds.json'
@@ -191,9 +191,7 @@ def main():
         found = EXPERIMENTS[name]()
         result = json.loads(FILE.read_text()) if FILE.exists() else {'command': 'python tools/measure_seeds.py', 'experiments': {}}
         result['experiments'][name] = found
-        part = FILE.with_suffix('.part')
-        part.write_text(json.dumps(result, indent=1, sort_keys=True) + '\n')
-        os.replace(part, FILE)
+        write_whole(FILE, (json.dumps(result, indent=1, sort_keys=True) + '\n').encode())
 
 
 if __name__ == '__main__':

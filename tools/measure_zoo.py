@@ -7,7 +7,6 @@ chapter on DDPM shows although it ships no data: samples with their nearest trai
 """
 import argparse
 import json
-import os
 import time
 
 import torch
@@ -19,6 +18,7 @@ from diffbook.core import generator
 from diffbook.data import from_model, load_data, to_model
 from diffbook.metrics import compare, features, frechet_distance, load_classifier, nearest, zoo_entry
 from diffbook.stages import Stage
+from diffbook.store.files import write_whole
 from diffbook.training import find_model, load
 
 
@@ -100,9 +100,7 @@ def main():
         folder = find_model(a.model)
         pictures = {'samples': shown, 'twins': train[twin], 'odd': fake[odd], 'real': test[:16]}
         save_file({k: v.contiguous() for k, v in pictures.items()}, folder / 'gallery.safetensors')
-        part = folder / 'report.part'
-        part.write_text(json.dumps(result, indent=1) + '\n')
-        os.replace(part, folder / 'report.json')
+        write_whole(folder / 'report.json', (json.dumps(result, indent=1) + '\n').encode())
 
 
 if __name__ == '__main__':

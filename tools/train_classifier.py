@@ -7,7 +7,6 @@ Writes diffbook/zoo/classifier.safetensors and its entry in diffbook/zoo/zoo.jso
 import argparse
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import safetensors.torch
@@ -15,6 +14,7 @@ import torch
 
 from diffbook.data import load_data, to_model
 from diffbook.metrics import Classifier, fit_classifier
+from diffbook.store.files import write_whole
 
 ZOO = Path(__file__).resolve().parent.parent / 'diffbook' / 'zoo'
 
@@ -30,9 +30,7 @@ def pin(name, file, **facts):
     data, path = (ZOO / file).read_bytes(), ZOO / 'zoo.json'
     entries = json.loads(path.read_text()) if path.exists() else {}
     entries[name] = {'file': file, 'bytes': len(data), 'sha256': hashlib.sha256(data).hexdigest()} | facts
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(dict(sorted(entries.items())), indent=1) + '\n')
-    os.replace(part, path)
+    write_whole(path, (json.dumps(dict(sorted(entries.items())), indent=1) + '\n').encode())
 
 
 def main():

@@ -7,6 +7,7 @@ layer is first called, or when their kind changes: one that is not finite is ref
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from ..store.tensors import fit_names
 from .reading import Published
 
 Places = Mapping[str, tuple[str, slice]]  # published name -> our name, and which of its rows
+Net = TypeVar('Net', bound=nn.Module)
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 CLASSES = 'class_embedding.weight'  # a table with a row for each class: our `cond`, told one-hot vectors, with no bias
 OLD_NAMES = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v', 'proj_attn': 'to_out.0'}  # of older files
@@ -32,10 +34,10 @@ class _Unfilled(TorchFunctionMode):
 
 
 def build(
-    make: Callable[..., nn.Module],
+    make: Callable[..., Net],
     arguments: Callable[[Mapping], Mapping],  # of `make`, from the settings
     found: Published,
-) -> nn.Module:
+) -> Net:
     "Make what settings describe, without memory for its weights; a ValueError names the file whose settings do not fit each other."
     try:
         with torch.device('meta'), _Unfilled(), no_larger(found.tensors):
@@ -55,12 +57,12 @@ def same_names(model: nn.Module) -> Places:
 
 
 def fill(
-    model: nn.Module,  # made without memory, on the device 'meta'
+    model: Net,  # made without memory, on the device 'meta'
     tensors: Mapping[str, Tensor],  # by published name
     places: Places,
     where: object,  # for messages
     dtype: torch.dtype | None = None,  # None: as stored
-) -> nn.Module:  # the same, in eval mode
+) -> Net:  # the same, in eval mode
     "Put published tensors into a model, all of them or none: names and shapes are compared first, and a ValueError lists what is wrong."
     own = model.state_dict()
     tensors = {k: as_ours(k, v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}

@@ -191,18 +191,20 @@ def variance(said: str | None) -> str:
     return said or 'fixed_small'
 
 
-RULES = {  # class -> the settings under which its step is a rule of the book, and which; how it ends matters only where noise is left
+RULES: dict[str, tuple[dict[str, Any], str]] = {  # class -> the settings under which its step is a rule of the book, and which; how it ends matters only where noise is left
     'DPMSolverMultistepScheduler': ({'algorithm_type': 'dpmsolver++', 'solver_type': 'midpoint', 'solver_order': 2, 'final_sigmas_type': 'zero'}, 'dpmpp_2m'),
 }
 
 
-def rule(name: str, c: Mapping[str, object]) -> str | None:
+def rule(name: str, c: Mapping[str, Any]) -> str | None:
     "The step rule that all settings of a class name, if the book has it."
-    wanted, found = RULES.get(name, ({}, None))
+    if name not in RULES:
+        return None
+    wanted, found = RULES[name]
     return found if all(c[key] == value for key, value in wanted.items()) else None
 
 
-def plan_arguments(config: Mapping[str, object]) -> dict[str, object]:
+def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     "What `NoisePlan` is made of, from the settings of a published scheduler."
     c, name = judged(config), config.get('_class_name', 'DDIMScheduler')
     family = FAMILIES[name]

@@ -54,7 +54,7 @@ def ancestral_learned(
     return ancestral(schedule, denoise, x, t, s, cond, noise=noise, variance=variance, both=None if variance else denoise.both)
 
 
-STEPS = {  # scheduler of the diffusers library -> our step rule
+STEPS: dict[str | None, Solver] = {  # scheduler of the diffusers library -> our step rule
     **dict.fromkeys(('DDIMScheduler', 'DDIMParallelScheduler', 'EulerDiscreteScheduler'), ddim),
     **dict.fromkeys(('DDPMScheduler', 'DDPMParallelScheduler'), ancestral),
     'EulerAncestralDiscreteScheduler': partial(ddim, eta=1.0),

@@ -644,43 +644,85 @@ def cells_are_safe(ch, book):
             yield from unsafe(code, f'{c.where}, solution {id}')
 
 
-FORBIDDEN_IMPORTS = [
-    ('nets', 'schedules'),
-    ('nets', 'losses'),
-    ('nets', 'samplers'),
-    ('nets', 'exact'),
+FORBIDDEN_IMPORTS = [  # who never imports whom; what may stand above what is drawn in CONTRIBUTING.md
     ('samplers', 'nets'),
     ('training', 'losses'),
     ('training', 'schedules'),
     ('schedules', 'nets'),
-    ('core', ''),
+    ('editing', 'nets'),
+    ('inverse', 'nets'),
+    ('guidance', 'nets'),
+    ('', 'cli'),
 ]
+ALLOWED_IMPORTS = {  # rooms that may import these alone, and themselves
+    'core': ('checks', 'bags', '_modidx'),
+    'checks': (),
+    'bags': (),
+    'nets': ('core', 'gaussian'),
+    'store': ('core',),
+}
+ENTRANCES = {  # rooms behind the book, and who may enter them
+    'published': ('pretrained',),
+    'store': ('cli', 'convert', 'data', 'demo', 'diagnosis', 'metrics', 'plots', 'published', 'runs', 'scale', 'stable_diffusion', 'text', 'training'),
+}
 
 
-def imports_of(source):
-    "Names of diffbook modules that a module imports, relative imports (written by nbdev) included."
-    for node in ast.walk(ast.parse(source)):
+def imports_of(source, module='', typing=True):
+    "Names of diffbook modules that a module imports, relative imports (written by nbdev) included; not those for type checkers alone, if `typing` is false."
+    tree = ast.parse(source)
+    if not typing:
+        tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test))]
+    package = module.split('.')[:-1]
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            yield from [node.module] if node.module else [a.name for a in node.names]
+            base = package[: max(0, len(package) - node.level + 1)]
+            yield from ['.'.join([*base, node.module])] if node.module else ['.'.join([*base, a.name]) for a in node.names]
         for name in imported(node):
             if name.startswith('diffbook.'):
                 yield name.removeprefix('diffbook.')
 
 
 def wrong_direction(module, source):
-    "Imports that the design forbids: nets know nothing of diffusion, samplers nothing of nets, training nothing of losses."
-    mine = {'bags', 'checks', '_modidx'} if module == 'core' else set()  # parts of core that are written by hand, and nbdev's index
-    for name in set(imports_of(source)) - {'moved'} - mine:  # any module may use `moved`, to say where its names went
-        for who, whom in FORBIDDEN_IMPORTS:
-            inside = module == who or module.startswith(f'{who}.')
-            if inside and (whom == '' or name == whom or name.startswith(f'{whom}.')):
-                yield f'diffbook/{module.replace(".", "/")}.py imports {name}'
+    "Imports that the design forbids: nets know nothing of diffusion, samplers nothing of nets, the book nothing of strangers' files but at its doors."
+    within = lambda name, room: room == '' or name == room or name.startswith(f'{room}.')  # noqa: E731
+    for name in set(imports_of(source, module)) - {'moved'}:  # which any module may use, to say where its names went
+        forbidden = any(within(module, who) and within(name, whom) and not within(module, whom) for who, whom in FORBIDDEN_IMPORTS)
+        beyond = any(within(module, room) and not any(within(name, other) for other in (room, *others)) for room, others in ALLOWED_IMPORTS.items())
+        uninvited = any(within(name, room) and not any(within(module, other) for other in (room, *guests)) for room, guests in ENTRANCES.items())
+        if forbidden or beyond or uninvited:
+            yield f'diffbook/{module.replace(".", "/")}.py imports {name}'
+
+
+def room_of(module):
+    "The room of a module in the drawing of the house: a package is one room, but for the nets."
+    top, _, rest = module.partition('.')
+    return module if top == 'nets' else top
+
+
+def drawn(text):
+    "The floors of the house as drawn in a fenced block that starts with the word `house`: the rooms of each line, from the top."
+    (block,) = re.findall(r'^```text\n *THE HOUSE\n(.*?)^```', text, re.M | re.S)
+    lines = [line.partition('|')[2] for line in block.splitlines() if '|' in line]
+    return [re.findall(r'[a-z_]+(?:/[a-z_]+)?', line.partition('--')[0]) for line in lines]
+
+
+def climbs(floors, sources):
+    "Imports that run up in the drawing, rooms that are not drawn, and rooms that are drawn and not there; `sources` are modules by name."
+    height = {room.replace('/', '.'): k for k, rooms in enumerate(floors) for room in rooms}
+    rooms = {room_of(module) for module in sources}
+    yield from (f'{room} is not drawn' for room in sorted(rooms - height.keys()))
+    yield from (f'{room} is drawn and not there' for room in sorted(height.keys() - rooms))
+    for module, source in sources.items():
+        for name in sorted(set(imports_of(source, module, typing=False))):
+            mine, other = room_of(module), room_of(name if name in sources else name.rpartition('.')[0])
+            if other in height and mine in height and mine != other and height[other] <= height[mine]:
+                yield f'{module} imports {name}, which is drawn on the same floor or above'
 
 
 def looks_ahead(module, source, book):
     "Imports of a module from chapters that come later. Graders may use anything up to their own chapter, and `exercise`."
     owner, grader = book.owner.get(module), module.startswith('exercises.')
-    for name in imports_of(source):
+    for name in imports_of(source, module):
         other = book.owner.get(name)
         ahead = (
             other

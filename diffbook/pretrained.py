@@ -146,6 +146,7 @@ class NoisePlan:
     levels: str | None = None  # a rule that places the levels between the first and the last
     variance: str = 'fixed_small'  # of DDPM's step; a learned one is the second half of what the network says
     scheduler: str | None = None  # the class that says so, which names a step rule too
+    rule: str | None = None  # a step rule that its settings name: 'dpmpp_2m'
 
     def __post_init__(self) -> None:
         scheduler.check_plan(self)
@@ -159,7 +160,7 @@ def denoiser(self: NoisePlan, net: nn.Module) -> Denoiser:
 # %% ../nbs/53_pretrained.ipynb #plan-rule
 @patch(as_prop=True)
 def step_rule(self: NoisePlan) -> Solver:
-    "The step rule that the scheduler's class names; DDIM, with a warning, where the book does not have it."
+    "The step rule that the scheduler's class and settings name; DDIM, with a warning, where the book does not have it."
     return steps.step_rule(self)
 
 

@@ -113,6 +113,7 @@ class NoisePlan:
     levels: a rule that places the levels between the first and the last
     variance: of DDPM's step; a learned one is the second half of what the network says
     scheduler: the class that says so, which names a step rule too
+    rule: a step rule that its settings name: 'dpmpp_2m'
     """
     schedule: DiscreteSchedule
     prediction: Prediction = ...
@@ -126,13 +127,14 @@ class NoisePlan:
     levels: str | None = None
     variance: str = 'fixed_small'
     scheduler: str | None = None
+    rule: str | None = None
     def __post_init__(self) -> None: ...
     def denoiser(self, net: nn.Module) -> Denoiser:
         """Turn a published network into a denoiser: it was told t - 1."""
         ...
     @property
     def step_rule(self) -> Solver:
-        """The step rule that the scheduler's class names; DDIM, with a warning, where the book does not have it."""
+        """The step rule that the scheduler's class and settings name; DDIM, with a warning, where the book does not have it."""
         ...
     @property
     def in_ratio(self) -> bool:

@@ -68,9 +68,18 @@ def fill(
     tensors = {k: as_ours(k, v, own[places[k][0]]) if k in places else v for k, v in tensors.items()}
     fit_names(tensors, {k: own[at] if rows == slice(None) else own[at][rows] for k, (at, rows) in places.items()}, where)
     kind = _common_dtype(tensors, where, dtype)
-    model.load_state_dict(_state(own, tensors, places, where, kind), assign=True)
+    _assign(model, _state(own, tensors, places, where, kind))
     look_later(model, {name: place for name, place in places.items() if tensors[name].dtype == kind and not tensors[name].is_meta}, where)
     return model.eval()
+
+
+def _assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    "Put tensors in the place of parameters and buffers whose names and shapes were compared before."
+    layers = dict(model.named_modules())
+    for at, value in state.items():
+        layer, _, name = at.rpartition('.')
+        old = getattr(layers[layer], name)
+        setattr(layers[layer], name, nn.Parameter(value, old.requires_grad) if isinstance(old, nn.Parameter) else value)
 
 
 def as_ours(

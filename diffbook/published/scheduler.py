@@ -191,6 +191,19 @@ def variance(said: str | None) -> str:
     return said or 'fixed_small'
 
 
+RULES: dict[str, tuple[dict[str, Any], str]] = {  # class -> the settings under which its step is a rule of the book, and which; how it ends matters only where noise is left
+    'DPMSolverMultistepScheduler': ({'algorithm_type': 'dpmsolver++', 'solver_type': 'midpoint', 'solver_order': 2, 'final_sigmas_type': 'zero'}, 'dpmpp_2m'),
+}
+
+
+def rule(name: str, c: Mapping[str, Any]) -> str | None:
+    "The step rule that all settings of a class name, if the book has it."
+    if name not in RULES:
+        return None
+    wanted, found = RULES[name]
+    return found if all(c[key] == value for key, value in wanted.items()) else None
+
+
 def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     "What `NoisePlan` is made of, from the settings of a published scheduler."
     c, name = judged(config), config.get('_class_name', 'DDIMScheduler')
@@ -205,7 +218,7 @@ def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         'schedule': kind(table(c, family)), 'prediction': one_of(c, 'prediction_type', family.predictions or PREDICTIONS),
         'spacing': c['timestep_spacing'], 'offset': c['steps_offset'], 'whole': family.whole, 'spare': family.spare,
         'halves': 3 if c.get('skip_prk_steps') is False else 0, 'levels': levels[0] if levels else None, 'clip': c['clip_sample_range'] if c.get('clip_sample') else None,
-        'variance': variance(c.get('variance_type')), 'scheduler': config.get('_class_name'),
+        'variance': variance(c.get('variance_type')), 'scheduler': config.get('_class_name'), 'rule': rule(name, c),
     }  # fmt: skip
     plan['last'] = one_of(c, 'final_sigmas_type', last) if 'final_sigmas_type' in c else float(not c['set_alpha_to_one']) if 'set_alpha_to_one' in c else family.last
     least = float(plan['schedule'].log_snr(plan['schedule'].t_max)) / 2
@@ -222,7 +235,7 @@ def check_plan(plan: Any) -> None:
     if plan.spacing not in SPACINGS or not counts or plan.last not in (0, 1) or not (plan.clip is None or plan.clip > 0):
         said = f'spacing is {plan.spacing!r}, offset {plan.offset!r}, last {plan.last!r}, clip {plan.clip!r}, spare {plan.spare!r}, halves {plan.halves!r}'
         raise ValueError(f'{said}; expected one of {", ".join(SPACINGS)}, a whole number from 0, 0 or 1, a positive number or None, whole numbers from 0')
-    for name, value, known in (('levels', plan.levels, (None, *LEVELS)), ('variance', plan.variance, VARIANCES)):
+    for name, value, known in (('levels', plan.levels, (None, *LEVELS)), ('variance', plan.variance, VARIANCES), ('rule', plan.rule, (None, 'dpmpp_2m'))):
         if value not in known:
             raise ValueError(f'{name} is {value!r}, expected one of {", ".join(map(str, known))}')
 
@@ -264,7 +277,7 @@ def plan_settings(plan: Mapping[str, object]) -> dict[str, object]:
         'num_train_timesteps': len(betas), 'trained_betas': betas, 'timestep_spacing': plan['spacing'], 'steps_offset': plan['offset'],
         'prediction_type': next(name for name, f in PREDICTIONS.items() if f is plan['prediction']), 'clip_sample': clip is not None,
         'clip_sample_range': clip or 1.0, 'set_alpha_to_one': last == 0, 'final_sigmas_type': 'sigma_min' if last else 'zero',
-        'skip_prk_steps': plan['halves'] == 0,
+        'skip_prk_steps': plan['halves'] == 0, 'solver_order': 2 if plan['rule'] else 1,  # of order one it is DDIM
     } | dict.fromkeys(filter(None, [levels]), True) | ({} if plan['variance'] == 'fixed_small' else {'variance_type': plan['variance']})  # fmt: skip
     for name in WRITTEN:
         c = {'_class_name': name} | {key: value for key, value in said.items() if key in FAMILIES[name].silent}

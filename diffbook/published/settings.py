@@ -12,6 +12,7 @@ from .tokens import TOKENIZERS
 
 FOLLOWED = 'followed'
 RULE = 'no effect: it belongs to the step rule, which DDIM replaces, with a warning'
+ENDS = 'no effect: a last step to no noise holds the estimate whatever it says, and where noise is left DDIM replaces the rule, with a warning'
 LEVELS = 'refused: levels of noise that are placed by another rule'
 FLOW = 'refused: for flows, which have no table of betas'
 ESTIMATE = 'refused: estimates that are held by a quantile'
@@ -45,7 +46,7 @@ SCHEDULERS: dict[str, Mapping[str, str]] = {
     'KDPM2DiscreteScheduler': TABLE | NO_KARRAS,
     'LMSDiscreteScheduler': TABLE | KARRAS,
     'DPMSolverMultistepScheduler': SOLVER | ZERO_SNR | {
-        'use_lu_lambdas': LEVELS, 'algorithm_type': RULE, 'euler_at_final': RULE, 'final_sigmas_type': FOLLOWED, 'lambda_min_clipped': FOLLOWED,
+        'use_lu_lambdas': LEVELS, 'algorithm_type': FOLLOWED, 'solver_order': FOLLOWED, 'solver_type': FOLLOWED, 'lower_order_final': ENDS, 'euler_at_final': ENDS, 'final_sigmas_type': FOLLOWED, 'lambda_min_clipped': FOLLOWED,
         'variance_type': 'refused: a variance that the network says, for a step rule that has none'},
     'UniPCMultistepScheduler': SOLVER | ZERO_SNR | {
         'predict_x0': RULE, 'disable_corrector': RULE, 'solver_p': RULE, 'final_sigmas_type': FOLLOWED, 'sigma_min': ONLY_THEN, 'sigma_max': ONLY_THEN,

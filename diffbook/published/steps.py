@@ -10,6 +10,7 @@ import torch
 from ..core import Cond, Data, DenoiseFn, NoiseFn, match_dims, seeded_noise
 from ..elbo import VarianceFn
 from ..losses import Denoiser
+from ..multistep import dpmpp_2m
 from ..samplers import Solver, ancestral, ddim, heun
 from ..schedules import Schedule
 from torch import Tensor
@@ -59,12 +60,15 @@ STEPS: dict[str | None, Solver] = {  # scheduler of the diffusers library -> our
     'EulerAncestralDiscreteScheduler': partial(ddim, eta=1.0),
     'HeunDiscreteScheduler': heun,
 }
+NAMED = {'dpmpp_2m': dpmpp_2m}  # by the settings of a class whose others are not in the book
 IN_RATIO = ('HeunDiscreteScheduler',)  # where the rule walks x / alpha over sigma / alpha, and that is not the same walk
 IN_SIGMA = tuple(f'{name}DiscreteScheduler' for name in ('Euler', 'EulerAncestral', 'Heun', 'KDPM2', 'LMS'))  # start at sigma times noise
 
 
 def step_rule(plan: 'NoisePlan') -> Solver:
     "The step rule of a plan's scheduler; DDIM, with a warning, where the book does not have it."
+    if plan.rule:
+        return NAMED[plan.rule]
     if plan.scheduler and plan.scheduler not in STEPS:
         warnings.warn(f'the step rule of {plan.scheduler} is not in this book; DDIM on its times takes its place', stacklevel=4)
     solver = STEPS.get(plan.scheduler, ddim)

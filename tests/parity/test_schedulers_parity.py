@@ -195,9 +195,10 @@ CONFIGS = SPACED | {f'{name} silent': (name, {}) for name in FAMILIES} | {
     'heun, exponential': ('HeunDiscreteScheduler', {'use_exponential_sigmas': True, 'beta_schedule': 'exp', 'timestep_spacing': 'trailing'}),
     'lms, Karras': ('LMSDiscreteScheduler', {'use_karras_sigmas': True}),
     'dpm without signal at the end': ('DPMSolverMultistepScheduler', SD | {'rescale_betas_zero_snr': True, 'prediction_type': 'v_prediction', 'final_sigmas_type': 'sigma_min'}),
+    'dpm without signal at the end, to no noise': ('DPMSolverMultistepScheduler', SD | {'rescale_betas_zero_snr': True, 'prediction_type': 'v_prediction', 'timestep_spacing': 'trailing'}),
+    'dpm of x0, offset': ('DPMSolverMultistepScheduler', SD | {'prediction_type': 'sample', 'steps_offset': 1, 'timestep_spacing': 'leading', 'euler_at_final': True}),
     'unipc, offset': ('UniPCMultistepScheduler', SD | {'steps_offset': 1, 'timestep_spacing': 'leading'}),
 }  # fmt: skip
-DDIM_OF_ORDER_ONE = ('DPMSolverMultistepScheduler', 'DEISMultistepScheduler')  # whose step of order one is DDIM's
 OWN_RULE = ('PNDMScheduler', 'LMSDiscreteScheduler', 'KDPM2DiscreteScheduler', 'UniPCMultistepScheduler')  # a rule that is not in the book
 
 
@@ -229,7 +230,8 @@ def theirs_in_double(case):
     "A scheduler of diffusers with its table in double precision, and its settings."
     name, said = CONFIGS[case]
     try:
-        theirs = getattr(schedulers, name).from_config(said | ({'solver_order': 1} if name in DDIM_OF_ORDER_ONE else {}))
+        first = name == 'DEISMultistepScheduler' or name == 'DPMSolverMultistepScheduler' and 'final_sigmas_type' in said
+        theirs = getattr(schedulers, name).from_config(said | ({'solver_order': 1} if first else {}))  # DDIM's step, which we take there
     except NotImplementedError as error:
         pytest.skip(f'the installed diffusers: {error}')
     plan = dict(theirs.config) | {'_class_name': name}

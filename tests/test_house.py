@@ -238,7 +238,7 @@ def test_wheel_holds_the_library_and_nothing_else(archives):
     for requirement in shlex.split(CFG['requirements']):
         assert f'Requires-Dist: {requirement.split(">")[0]}' in metadata
     assert not re.search(r'^Requires-Dist: nbdev(?!.*extra)', metadata, re.M)
-    assert archives.wheel.stat().st_size < 25_000_000
+    assert archives.wheel.stat().st_size < 40_000_000  # with the models that are still to come
 
 
 def test_sdist_can_build_and_holds_the_book(archives):

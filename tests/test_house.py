@@ -509,6 +509,20 @@ def test_measured_error_stands_beside_its_equation(tmp_path):
     assert text.count('.ledger') == 2
 
 
+def test_all_that_was_measured_for_a_claim_stands_beside_it_and_its_anchor_once(tmp_path):
+    path = notebook(tmp_path / '12_word.ipynb', "claim('claim-word-a', got=1)")
+    stored = json.loads(path.read_text())
+    said = 'claim-word-a: 0.9 (0.8 to 1), n = 9\nclaim-word-a: 0.9 (0.8 to 1), n = 9\nclaim-word-a: 0.7 (0.6 to 0.8), n = 9\n'
+    stored['cells'][1]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': said}]
+    for id, text in {'m': 'High <!-- claim-word-a -->. Low <!-- claim-word-b -->.', 's': 'High <!-- claim-word-a -->.'}.items():
+        stored['cells'].append({'cell_type': 'markdown', 'id': id, 'metadata': {}, 'source': text})
+    path.write_text(json.dumps(stored))
+    text = processed(path)
+    both = '[✓ 0.9 (0.8 to 1), n = 9; 0.7 (0.6 to 0.8), n = 9]{.claim'
+    assert text.count(both) == 2 and text.count(both + ' #claim-word-a ') == 1
+    assert 'Low <!-- claim-word-b -->' in text
+
+
 def test_chapter_head_and_anchors(tmp_path):
     path = notebook(
         tmp_path / '12_word.ipynb',
@@ -528,8 +542,20 @@ def test_chapter_head_and_anchors(tmp_path):
         assert word not in text
 
 
+def test_anchor_of_a_cell_is_never_that_of_a_function(tmp_path):
+    path = notebook(tmp_path / '12_word.ipynb', '#| default_exp word', '#| export\ndef heun(x): ...', 'heun(1)')
+    stored = json.loads(path.read_text())
+    stored['cells'][-1]['id'] = 'heun'
+    path.write_text(json.dumps(stored))
+    assert 'cell-heun' in (ids := [c.get('id') for c in cells_of(path)]) and 'heun' not in ids
+
+
 def processed(path):
-    "All cells of a notebook as the site gets them."
+    "All cells of a notebook as the site gets them, in one text."
+    return '\n\n'.join(c.source for c in cells_of(path))
+
+
+def cells_of(path):
     from execnb.nbio import read_nb
     from nbdev.process import NBProcessor
     from nbdev.processors import FilterDefaults
@@ -541,7 +567,7 @@ def processed(path):
         NBProcessor(nb=nb, procs=FilterDefaults().procs()).process()
     finally:
         os.chdir(here)
-    return '\n\n'.join(c.source for c in nb.cells)
+    return nb.cells
 
 
 def test_site_numbers_are_those_of_the_notebooks():
@@ -576,6 +602,31 @@ def test_site_puts_equation_numbers_at_the_margin():
     assert 'class="eq-number">(12.7)</span></span></p>' in done
     assert '2.7</mn>' not in done and 'qquad' not in done and '<mi>b</mi></mrow><annotation' in done
     assert list(finish_site.problems('x.html', page)) and not list(finish_site.problems('x.html', done))
+
+
+def test_site_links_names_to_what_they_mean_on_their_page(tmp_path):
+    from tools import finish_site
+
+    def link(target):
+        return f'<a href="https://a.org/b/{target}"><code>{target.split("#")[1]}</code></a>'
+
+    anchors = {
+        'ledger.html': {'check'},
+        'exercise.html': {'check'},
+        'plots.html': {'save', 'panels'},
+        'training.html': {'ema'},
+        'shapes.html': set(),
+    }
+
+    def mended(name, target):
+        return finish_site.own_links(name, link(target), 'https://a.org/b', anchors)
+
+    assert mended('ledger.html', 'exercise.html#check') == '<a href="#check"><code>check</code></a>'
+    assert mended('data.html', 'plots.html#panels') == '<a href="plots.html#panels"><code>panels</code></a>'
+    assert mended('training.html', 'plots.html#save') == '<code>save</code>'  # training has a `save` from elsewhere
+    assert mended('data.html', 'shapes.html#load') == '<code>load</code>'  # not shown there
+    other = link('plots.html#save').replace('a.org', 'c.org')
+    assert finish_site.own_links('data.html', other, 'https://a.org/b', anchors) == other
 
 
 def test_site_lets_wide_figures_scroll(tmp_path):

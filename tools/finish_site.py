@@ -6,6 +6,7 @@ Quarto counts chapters from 1; here exercise 12-3 belongs to chapter 12. So the 
 references are mapped, and then the pages are searched for references that do not resolve and for foreign scripts.
 """
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -63,6 +64,33 @@ def equation(m, numbers):
     end = re.sub(r'\\qquad\(\d+\.\d+\)', '', end)
     label = f'<span class="eq-number">({numbers.get(chapter, chapter)}.{number})</span>'
     return f'<span id="{id}" class="equation"><span class="formula">{formula}{end}</span>{label}</span>'
+
+
+def own_links(name, page, site, anchors):
+    """Turn nbdev's links for `names` in the text, which go to the published site, into links within these pages.
+
+    nbdev takes the first module that has such a name. A page's own definition goes first; a name that the page's module
+    has from elsewhere, or whose definition is not shown, is no link. `anchors` are the ids of each page.
+    """
+
+    def mended(m):
+        target, word = m['page'], m['anchor']
+        if word in anchors.get(name, ()):
+            return f'<a href="#{word}">{m["code"]}</a>'
+        shown = word in anchors.get(target, ()) and (target == name or word not in exported(name))
+        return f'<a href="{target}#{word}">{m["code"]}</a>' if shown else m['code']
+
+    link = rf'<a href="{re.escape(site)}/(?P<page>\w+\.html)#(?P<anchor>[\w.]+)"[^>]*>(?P<code><code>[^<]*</code>)</a>'
+    return re.sub(link, mended, page)
+
+
+def exported(name):
+    "What the module of a page offers, in small letters."
+    path = ROOT / 'diffbook' / f'{Path(name).stem}.py'
+    for node in ast.parse(path.read_text(encoding='utf-8')).body if path.exists() else ():
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__':
+            return {word.lower() for word in ast.literal_eval(node.value)}
+    return set()
 
 
 def let_wide_figures_scroll(page, folder):
@@ -129,14 +157,17 @@ def broken_links(folder):
 
 
 def main(folder):
-    chapters = yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']['chapters']
+    book = yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']
+    chapters, site = book['chapters'], book['site-url']
     numbers = chapter_numbers(chapters)
     pages = {path.name: path.read_text(encoding='utf-8') for path in folder.glob('*.html')}
     names = [c for part in chapters if isinstance(part, dict) for c in part['chapters']]
     refuse_strange(pages, [f'{Path(c).stem[3:]}.html' for c in names])
     wrong = []
+    anchors = {name: set(re.findall(r'\bid="([^"]+)"', page)) for name, page in pages.items()}
     for path in sorted(folder.glob('*.html')):
         page = let_wide_figures_scroll(renumber(pages[path.name], numbers), folder)
+        page = own_links(path.name, page, site, anchors)
         path.write_text(page, encoding='utf-8')
         wrong += problems(path.name, page)
     search = folder / 'search.json'

@@ -42,9 +42,12 @@ class ledger_lines:
     def begin(self):
         stored = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))
         outputs = [o for c in stored['cells'] for o in c.get('outputs', [])]  # those of hidden cells too
-        self.errors, self.tried, self.claimed = (
-            dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED, CLAIMED)
+        self.errors, self.tried = (
+            dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED)
         )
+        self.claimed, self.placed = {}, set()
+        for word, said in (pair for o in outputs for pair in CLAIMED.findall(text_of(o))):
+            self.claimed.setdefault(word, {})[said] = True  # all that was measured for it, each once
 
     def __call__(self, cell):
         if cell.cell_type == 'markdown':
@@ -54,9 +57,13 @@ class ledger_lines:
         return beside(m[0], self.errors.get(m[1]), self.tried.get(m[1]))
 
     def interval(self, m):
-        said = self.claimed.get(m[1])
+        if m[1] not in self.claimed:
+            return m[0]
+        said = '; '.join(self.claimed[m[1]])
+        id = '' if m[1] in self.placed else f' #{m[1]}'  # the summary may say it again
+        self.placed.add(m[1])
         title = 'Measured when this page was made, or read from a committed result; the interval holds 95 %'
-        return m[0] if said is None else f'[✓ {said}]{{.claim #{m[1]} title="{title}"}}'
+        return f'[✓ {said}]{{.claim{id} title="{title}"}}'
 
 
 def beside(equation, error, tried=None):
@@ -79,6 +86,7 @@ class anchors:
         for cell in self.nb.cells:
             spans = ''.join(f'[]{{#{name.lower()} .api-anchor}}' for name in defined(cell))
             cells += [mk_cell(spans, cell_type='markdown'), cell] if spans else [cell]
+            cell.id = f'cell-{cell.id}'  # Quarto makes an anchor of it, which must not be the name of a function
         self.nb.cells[:] = cells
 
     def __call__(self, cell):

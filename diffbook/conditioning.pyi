@@ -124,7 +124,7 @@ class Conditional(nn.Module):
     def forward(self, x: Data, t: Time, cond: Cond | None=None) -> Data: ...
 
 def conditional_loss(model: Conditional, batch: tuple[Data, object], generator: torch.Generator | Rows, *, p: float | Mapping[str, float]=0.1, **options) -> Tensor:
-    """Give the loss of a batch, some of it without its condition. Ho and Salimans 2022, algorithm 1.
+    """Give the loss of a batch, some of it without its condition. Ho and Salimans 2022, algorithm 1 (eq-conditioning-drop, eq-text-loss).
 
     batch: (b, ...) clean data, and what each is conditioned on: labels, captions or images
     generator: of times, noise, and which examples lose their condition

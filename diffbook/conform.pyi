@@ -85,7 +85,7 @@ def row_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     ...
 
 def moments(solver: Solver, denoise: DenoiseFn, schedule: Schedule, times: Tensor, mean: Tensor, cov: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and the covariance that a walk makes of a Gaussian, (d,) and (d, d), if the denoiser is linear: exact, nothing is drawn."""
+    """The mean and the covariance that a walk makes of a Gaussian, (d,) and (d, d), if the denoiser is linear: exact, nothing is drawn (eq-conform-affine)."""
     ...
 
 def check_spread(solver: Solver, schedules: Sequence[Schedule]) -> None:

@@ -130,7 +130,7 @@ def noise(
     sample: Sequence[int] | Tensor,  # (b,) indices of the samples
     shape: Sequence[int] = (),  # of one sample
 ) -> Tensor:  # (b, *shape) in float64, unit variance
-    "Draw Gaussian noise that depends on the arguments alone: sample i is the same alone or in a batch."
+    "Draw Gaussian noise that depends on the arguments alone: sample i is the same alone or in a batch (eq-gaussian-box-muller)."
     size = math.prod(shape)
     u, w = uniform(seed, purpose, step, sample, (2, (size + 1) // 2)).unbind(1)
     radius, angle = torch.sqrt(-2 * torch.log(u)), 2 * math.pi * w

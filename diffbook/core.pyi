@@ -87,7 +87,7 @@ def uniform(seed: int, purpose: str, step: int | Tensor, sample: Sequence[int] |
     ...
 
 def noise(seed: int, purpose: str, step: int | Tensor, sample: Sequence[int] | Tensor, shape: Sequence[int]=...) -> Tensor:
-    """Draw Gaussian noise that depends on the arguments alone: sample i is the same alone or in a batch.
+    """Draw Gaussian noise that depends on the arguments alone: sample i is the same alone or in a batch (eq-gaussian-box-muller).
 
     seed: the run
     purpose: what the noise is for

@@ -69,7 +69,7 @@ def subset(
 def to_model(
     images: Tensor,  # uint8
 ) -> Tensor:  # float32 in [-1, 1]
-    "Turn bytes into the units of a model; raise a ValueError for what are none."
+    "Turn bytes into the units of a model; raise a ValueError for what are none (eq-data-units)."
     if images.dtype != torch.uint8:
         raise ValueError(f'images are {images.dtype}, expected uint8')
     return images.float() / 127.5 - 1

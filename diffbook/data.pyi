@@ -41,7 +41,7 @@ def subset(data: Dataset, index: slice | Tensor) -> Dataset:
     ...
 
 def to_model(images: Tensor) -> Tensor:
-    """Turn bytes into the units of a model; raise a ValueError for what are none.
+    """Turn bytes into the units of a model; raise a ValueError for what are none (eq-data-units).
 
     images: uint8
     returns: float32 in [-1, 1]

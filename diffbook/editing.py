@@ -42,7 +42,7 @@ def start_from(
     *,
     noise: NoiseFn = seeded_noise(0, 'start'),  # what the picture is noised with
 ) -> tuple[Data, Tensor]:  # the noisy picture and the times that are left: what `sample` wants
-    "Noise a picture up to an intermediate time of the grid (Meng et al. 2022, SDEdit)."
+    "Noise a picture up to an intermediate time of the grid (Meng et al. 2022, SDEdit; eq-editing-start)."
     times = cut_times(times, strength)
     eps = noise(x0, times[0])
     x = schedule.perturb(x0, eps, times[0])
@@ -97,7 +97,7 @@ def inpaint(
     *,
     noise: NoiseFn | None = None,  # of the known region; a fork of the solver's if not said
 ) -> Solver:  # the same rule, tied to the picture
-    "Put the known region back at both ends of every step (Song et al. 2021, replacement)."
+    "Put the known region back at both ends of every step (Song et al. 2021, replacement; eq-editing-replace)."
     mask, own = _with_a_hole(mask, known), noise
 
     @wraps(solver)
@@ -190,7 +190,7 @@ def invert(
     rounds: int = 0,  # of correction a step; 0 is plain DDIM inversion
     solver: Solver = ddim,  # whose steps the corrections undo
 ) -> Iterator[Data]:  # every x_t; the last is the noise
-    "Walk from data up to the noise that leads there: `*_, x = invert(...)` (Song et al. 2021)."
+    "Walk from data up to the noise that leads there: `*_, x = invert(...)` (Song et al. 2021; eq-editing-rise)."
     times = check_walk(schedule, x, times, 1)
     return walk(denoise, partial(rise, schedule, rounds=whole('rounds', rounds, 0), solver=solver), x, times, cond)
 
@@ -200,7 +200,7 @@ def slerp(
     y: Data,  # other noise of the same shape
     weight: float | Tensor,  # 0 gives x, 1 gives y
 ) -> Data:  # noise of a length between theirs
-    "Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985)."
+    "Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985; eq-editing-slerp)."
     cosine = torch.nn.functional.cosine_similarity(x.flatten(1), y.flatten(1))
     angle = torch.acos(cosine.clamp(-1, 1)).clamp_min(1e-6)  # at 0 the arc is the line
     return interpolate_noise(x, y, weight, angle)

@@ -18,7 +18,7 @@ def cut_times(times: Tensor, strength: float) -> Tensor:
     ...
 
 def start_from(schedule: Schedule, x0: Data, times: Tensor, strength: float, *, noise: NoiseFn=...) -> tuple[Data, Tensor]:
-    """Noise a picture up to an intermediate time of the grid (Meng et al. 2022, SDEdit).
+    """Noise a picture up to an intermediate time of the grid (Meng et al. 2022, SDEdit; eq-editing-start).
 
     schedule: alpha and sigma
     x0: the picture to start from
@@ -52,7 +52,7 @@ def put_back(schedule: Schedule, x: Data, t: Tensor, known: Tensor, mask: Tensor
     ...
 
 def inpaint(solver: Solver, known: Tensor, mask: Tensor, *, noise: NoiseFn | None=None) -> Solver:
-    """Put the known region back at both ends of every step (Song et al. 2021, replacement).
+    """Put the known region back at both ends of every step (Song et al. 2021, replacement; eq-editing-replace).
 
     solver: the step rule, such as ancestral
     known: the clean picture, (b, ...) or (1, ...)
@@ -104,7 +104,7 @@ def rise(schedule: Schedule, denoise: DenoiseFn, x: Data, s: Tensor, t: Tensor, 
     ...
 
 def invert(denoise: DenoiseFn, schedule: Schedule, x: Data, times: Tensor, cond: Cond | None=None, *, rounds: int=0, solver: Solver=...) -> Iterator[Data]:
-    """Walk from data up to the noise that leads there: `*_, x = invert(...)` (Song et al. 2021).
+    """Walk from data up to the noise that leads there: `*_, x = invert(...)` (Song et al. 2021; eq-editing-rise).
 
     denoise: (x_t, t, cond) -> x0
     schedule: alpha and sigma
@@ -118,7 +118,7 @@ def invert(denoise: DenoiseFn, schedule: Schedule, x: Data, times: Tensor, cond:
     ...
 
 def slerp(x: Data, y: Data, weight: float | Tensor) -> Data:
-    """Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985).
+    """Turn from one noise to another along an arc, so that the length stays that of noise (Shoemake 1985; eq-editing-slerp).
 
     x: noise
     y: other noise of the same shape

@@ -42,7 +42,7 @@ def step_posterior(
     x0: Data,  # clean data, known or estimated
     t: Time,  # whole times in 1..T
 ) -> tuple[Tensor, Tensor]:  # mean like x, variance of the shape of t
-    "Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7)."
+    "Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7; eq-elbo-posterior)."
     t = _whole_time(schedule, t)
     on_x, on_x0, std = schedule.posterior(t, t - 1)
     return match_dims(on_x, x) * x + match_dims(on_x0, x) * x0, std**2
@@ -86,7 +86,7 @@ class ELBO:
 
     @property
     def bits_per_dim(self) -> Tensor:
-        "The bound in bits for each number of x0, (b,)."
+        "The bound in bits for each number of x0, (b,) (eq-elbo-bits)."
         return self.total / (self.dims * math.log(2))
 
 # %% ../nbs/14_elbo.ipynb #binned
@@ -95,7 +95,7 @@ def binned_log_prob(
     mean: Tensor,  # of the Gaussian
     var: Tensor,  # its variance
 ) -> Tensor:  # nats, per element
-    "Give the log-probability of each 8-bit level under a Gaussian cut into 256 bins (Ho et al. 2020, equation 13)."
+    "Give the log-probability of each 8-bit level under a Gaussian cut into 256 bins (Ho et al. 2020, equation 13; eq-elbo-binned)."
     level = (x + 1) * 127.5
     if not ((level - level.round()).abs() < 1e-3).all() or x.abs().max() > 1 + 1e-6:
         bad = x[((level - level.round()).abs() >= 1e-3) | (x.abs() > 1 + 1e-6)][0].item()
@@ -143,7 +143,7 @@ def elbo_terms(
     decoder: Decoder = gaussian_log_prob,  # a density for real numbers; `binned_log_prob` for 8-bit images
     learned: VarianceFn | None = None,  # a variance that the model tells, in place of `variance`
 ) -> ELBO:  # nats per example
-    "Estimate the variational bound on -log p(x0) with one draw of noise for each step (Ho et al. 2020, equation 5)."
+    "Estimate the variational bound on -log p(x0) with one draw of noise for each step (Ho et al. 2020, equation 5; eq-elbo-terms, eq-elbo-kl)."
     chosen, clean = _checked(schedule, x0, variance, decoder), x0.double()
     generator = generator or make_generator(0, 'elbo')
     rows, T = [], len(schedule.betas)
@@ -178,7 +178,7 @@ def _estimate(denoise: DenoiseFn, x: Tensor, t: Tensor) -> Tensor:
 # %% ../nbs/14_elbo.ipynb #learned-range
 @register
 def learned_range(schedule: Schedule, v: Tensor, t: Time, s: Time) -> Tensor:
-    "Read a variance from v: -1 is the posterior's, 1 the forward step's, between them the logarithm is linear (Nichol and Dhariwal 2021, equation 15)."
+    "Read a variance from v: -1 is the posterior's, 1 the forward step's, between them the logarithm is linear (Nichol and Dhariwal 2021, equation 15; eq-elbo-range)."
     small, large = (match_dims(end.log(), v) for end in variance_ends(schedule, t, s))
     return torch.exp(torch.lerp(small, large, (v + 1) / 2))
 
@@ -206,7 +206,7 @@ def hybrid_loss(
     share: float = 0.001,  # lambda
     decoder: Decoder = gaussian_log_prob,
 ) -> Tensor:  # (b,)
-    "Add a share of the bound, which teaches the variance alone, to the squared error of the noise (Nichol and Dhariwal 2021, equation 16)."
+    "Add a share of the bound, which teaches the variance alone, to the squared error of the noise (Nichol and Dhariwal 2021, equation 16; eq-elbo-hybrid)."
     x = schedule.perturb(x0, eps, t)
     simple = (schedule.eps(x, estimate, t) - eps).square().flatten(1).mean(1)
     term = bound_term(schedule, x0, x, t, estimate.detach(), var, decoder=decoder)
@@ -235,7 +235,7 @@ class TermHistory:
 # %% ../nbs/14_elbo.ipynb #history-draw
 @patch
 def chances(self: TermHistory) -> Tensor:
-    "The chance of each t in 1..T, (T,)."
+    "The chance of each t in 1..T, (T,) (eq-elbo-importance)."
     (T, length), root = self.terms.shape, self.terms.square().mean(1).sqrt()
     if (self.seen < length).any() or not root.any():
         return torch.full((T,), 1 / T, dtype=torch.float64)

@@ -15,7 +15,7 @@ def beta_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
     ...
 
 def step_posterior(schedule: DiscreteSchedule, x: Data, x0: Data, t: Time) -> tuple[Tensor, Tensor]:
-    """Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7).
+    """Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7; eq-elbo-posterior).
 
     schedule: a table of betas
     x: x_t
@@ -60,11 +60,11 @@ class ELBO:
         ...
     @property
     def bits_per_dim(self) -> Tensor:
-        """The bound in bits for each number of x0, (b,)."""
+        """The bound in bits for each number of x0, (b,) (eq-elbo-bits)."""
         ...
 
 def binned_log_prob(x: Data, mean: Tensor, var: Tensor) -> Tensor:
-    """Give the log-probability of each 8-bit level under a Gaussian cut into 256 bins (Ho et al. 2020, equation 13).
+    """Give the log-probability of each 8-bit level under a Gaussian cut into 256 bins (Ho et al. 2020, equation 13; eq-elbo-binned).
 
     x: 8-bit images scaled to [-1, 1]: multiples of 2/255 from -1
     mean: of the Gaussian
@@ -91,7 +91,7 @@ def bound_term(schedule: DiscreteSchedule, x0: Data, x: Data, t: Time, estimate:
 VarianceFn = Callable[[Tensor, Tensor, Tensor, Cond | None], Tensor]
 
 def elbo_terms(denoise: DenoiseFn, schedule: DiscreteSchedule, x0: Data, variance: str | Callable='posterior', generator: torch.Generator | None=None, *, decoder: Decoder=..., learned: VarianceFn | None=None) -> ELBO:
-    """Estimate the variational bound on -log p(x0) with one draw of noise for each step (Ho et al. 2020, equation 5).
+    """Estimate the variational bound on -log p(x0) with one draw of noise for each step (Ho et al. 2020, equation 5; eq-elbo-terms, eq-elbo-kl).
 
     denoise: (x_t, t, cond) -> x0
     schedule: a table of betas
@@ -105,7 +105,7 @@ def elbo_terms(denoise: DenoiseFn, schedule: DiscreteSchedule, x0: Data, varianc
     ...
 
 def learned_range(schedule: Schedule, v: Tensor, t: Time, s: Time) -> Tensor:
-    """Read a variance from v: -1 is the posterior's, 1 the forward step's, between them the logarithm is linear (Nichol and Dhariwal 2021, equation 15)."""
+    """Read a variance from v: -1 is the posterior's, 1 the forward step's, between them the logarithm is linear (Nichol and Dhariwal 2021, equation 15; eq-elbo-range)."""
     ...
 
 def learned_log(schedule: Schedule, v: Tensor, t: Time, s: Time) -> Tensor:
@@ -117,7 +117,7 @@ def learned(schedule: Schedule, v: Tensor, t: Time, s: Time) -> Tensor:
     ...
 
 def hybrid_loss(schedule: DiscreteSchedule, x0: Data, eps: Data, t: Tensor, estimate: Data, var: Data, *, share: float=0.001, decoder: Decoder=...) -> Tensor:
-    """Add a share of the bound, which teaches the variance alone, to the squared error of the noise (Nichol and Dhariwal 2021, equation 16).
+    """Add a share of the bound, which teaches the variance alone, to the squared error of the noise (Nichol and Dhariwal 2021, equation 16; eq-elbo-hybrid).
 
     schedule: a table of betas
     x0: (b, ...) clean data
@@ -145,7 +145,7 @@ class TermHistory:
         """Take the terms (b,) that the times `t` (b,) gave."""
         ...
     def chances(self) -> Tensor:
-        """The chance of each t in 1..T, (T,)."""
+        """The chance of each t in 1..T, (T,) (eq-elbo-importance)."""
         ...
     def draw(self, schedule: DiscreteSchedule, b: int, generator: torch.Generator) -> Tensor:
         """Draw b times, (b,) in float64."""

@@ -73,7 +73,7 @@ def _components(self: GaussianMixture, x: Tensor, alpha: Tensor, sigma: Tensor) 
 # %% ../nbs/13_exact.ipynb #mixture-density
 @patch
 def log_prob(self: GaussianMixture, x: Tensor) -> Tensor:
-    "The log-density at `x`, (b, d) -> (b,), in nats."
+    "The log-density at `x`, (b, d) -> (b,), in nats (eq-exact-mixture)."
     self._dense()
     return torch.logsumexp(self._components(self._points(x), as_time(1.0), as_time(0.0))[0], -1)
 
@@ -85,7 +85,7 @@ def _dense(self: GaussianMixture) -> None:
 # %% ../nbs/13_exact.ipynb #mixture-at
 @patch
 def at(self: GaussianMixture, schedule: Schedule, t: Tensor | float) -> GaussianMixture:
-    "The law of x_t, again a mixture."
+    "The law of x_t, again a mixture (eq-exact-diffused)."
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     expect(alpha.ndim == 0, f't has shape {tuple(alpha.shape)}, expected ()')
     eye = torch.eye(self.d, dtype=torch.float64)
@@ -105,7 +105,7 @@ def sample(self: GaussianMixture, n: int, generator: torch.Generator | None = No
 # %% ../nbs/13_exact.ipynb #mixture-score
 @patch
 def score(self: GaussianMixture, x: Tensor) -> Tensor:
-    "The gradient of the log-density at `x`, (b, d) -> (b, d)."
+    "The gradient of the log-density at `x`, (b, d) -> (b, d) (eq-exact-score)."
     self._dense()
     log_joint, apart, spread = self._components(self._points(x), as_time(1.0), as_time(0.0))
     return -torch.einsum('bk,bkd,ked->be', log_joint.softmax(-1), apart / spread, self.axes)
@@ -192,8 +192,14 @@ def loss_floor(
     t: Tensor | float,  # one time
     prediction: Callable,  # the pair (a, b) of the target a x0 + b eps
 ) -> float:  # E||y - E[y | x_t]||^2 per dimension
+<<<<<<< HEAD
     "Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred."
     expect(schedule.sigma(t) > 0, f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
+=======
+    "Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred (eq-exact-floor)."
+    if schedule.sigma(t) == 0:
+        raise ValueError(f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
+>>>>>>> main
     a, b = prediction(schedule, as_time(t))
     return float((a - b * schedule.alpha(t) / schedule.sigma(t)) ** 2) * self.posterior_variance(schedule, t)
 
@@ -221,7 +227,7 @@ def _quantile(law: GaussianMixture, below: Tensor, above: Tensor, reach: Tensor)
 def flow(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tensor | float, s: Tensor | float) -> Tensor:
     """Carry `x` (b, d) exactly along the probability flow from time `t` to time `s`.
 
-    In one dimension paths cannot cross, so quantiles are kept; a single Gaussian is scaled along its axes.
+    In one dimension paths cannot cross, so quantiles are kept; a single Gaussian is scaled along its axes (eq-exact-quantile, eq-exact-gaussian-flow).
     """
     expect(self.d == 1 or len(self.weights) == 1, f'the flow of {len(self.weights)} components in {self.d} dimensions has no closed form; use one component or one dimension')
     start, end, x = self.at(schedule, t), self.at(schedule, s), self._points(x)
@@ -238,9 +244,15 @@ def finite_data(
     points: Data,  # (n, ...) the data set
     schedule: Schedule,  # how noise grows
 ) -> DenoiseFn:  # the ideal denoiser of exactly these points
+<<<<<<< HEAD
     "Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t."
     good = points.ndim > 1 and len(points) > 0 and torch.isfinite(points).all()
     expect(good, f'points has shape {tuple(points.shape)}, expected (n, ...) with n >= 1, all finite')
+=======
+    "Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t (eq-exact-softmax)."
+    if points.ndim < 2 or len(points) == 0 or not torch.isfinite(points).all():
+        raise ValueError(f'points has shape {tuple(points.shape)}, expected (n, ...) with n >= 1, all finite')
+>>>>>>> main
     flat = points.double().flatten(1)
 
     def denoiser(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:

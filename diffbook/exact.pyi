@@ -30,17 +30,17 @@ class GaussianMixture:
         """Joint log-densities (b, k); x - alpha m in each component's axes and its variances there, (b, k, d)."""
         ...
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-density at `x`, (b, d) -> (b,), in nats."""
+        """The log-density at `x`, (b, d) -> (b,), in nats (eq-exact-mixture)."""
         ...
     def _dense(self) -> None: ...
     def at(self, schedule: Schedule, t: Tensor | float) -> GaussianMixture:
-        """The law of x_t, again a mixture."""
+        """The law of x_t, again a mixture (eq-exact-diffused)."""
         ...
     def sample(self, n: int, generator: torch.Generator | None=None) -> Tensor:
         """Draw (n, d) samples; without a generator, the same ones every time."""
         ...
     def score(self, x: Tensor) -> Tensor:
-        """The gradient of the log-density at `x`, (b, d) -> (b, d)."""
+        """The gradient of the log-density at `x`, (b, d) -> (b, d) (eq-exact-score)."""
         ...
     def _posterior(self, schedule: Schedule, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
         """For each component its weight (b, k), and mean and variances (in its axes) of x0 given x_t, (b, k, d)."""
@@ -70,7 +70,7 @@ class GaussianMixture:
         """The mean over x_t of the variance of x0 given x_t, per dimension."""
         ...
     def loss_floor(self, schedule: Schedule, t: Tensor | float, prediction: Callable) -> float:
-        """Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred.
+        """Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred (eq-exact-floor).
 
         schedule: how noise grows
         t: one time
@@ -81,7 +81,7 @@ class GaussianMixture:
     def flow(self, schedule: Schedule, x: Tensor, t: Tensor | float, s: Tensor | float) -> Tensor:
         """Carry `x` (b, d) exactly along the probability flow from time `t` to time `s`.
 
-        In one dimension paths cannot cross, so quantiles are kept; a single Gaussian is scaled along its axes.
+        In one dimension paths cannot cross, so quantiles are kept; a single Gaussian is scaled along its axes (eq-exact-quantile, eq-exact-gaussian-flow).
         """
         ...
 
@@ -90,7 +90,7 @@ def reference_mixture() -> GaussianMixture:
     ...
 
 def finite_data(points: Data, schedule: Schedule) -> DenoiseFn:
-    """Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t.
+    """Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t (eq-exact-softmax).
 
     points: (n, ...) the data set
     schedule: how noise grows

@@ -21,7 +21,7 @@ def gaussian_log_prob(
     mean: Tensor | float,  # of the same shape, or broadcastable
     var: Tensor | float,  # variance, positive
 ) -> Tensor:  # nats, per element
-    "Give the logarithm of the normal density; raise a ValueError for a variance that is not positive."
+    "Give the logarithm of the normal density; raise a ValueError for a variance that is not positive (eq-gaussian-density)."
     var = holds('var', torch.as_tensor(var, dtype=x.dtype, device=x.device), above=0)
     return -((x - mean) ** 2) / (2 * var) - torch.log(2 * math.pi * var) / 2
 
@@ -37,7 +37,7 @@ def posterior(
     alpha: Tensor | float,  # signal scale
     sigma: Tensor | float,  # noise scale
 ) -> tuple[Tensor, Tensor]:  # mean and variance of x0 given x, per element
-    "Condition a Gaussian on a noisy look at it (Wiener 1949)."
+    "Condition a Gaussian on a noisy look at it (Wiener 1949; eq-gaussian-posterior)."
     x, mean, var, alpha, sigma = _doubles(x, mean, var, alpha, sigma)
     total = holds('the variance of x', alpha**2 * holds('var', var, least=0) + sigma**2, above=0)
     return mean + alpha * var / total * (x - alpha * mean), var * sigma**2 / total
@@ -49,7 +49,7 @@ def condition(
     index: Sequence[int],  # the k coordinates that are seen
     value: Tensor | Sequence,  # (k,) or (b, k): what is seen there
 ) -> tuple[Tensor, Tensor]:  # mean (d - k,) or (b, d - k), and covariance (d - k, d - k), of the others in order
-    "Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit."
+    "Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit (eq-gaussian-condition)."
     (mean, cov, value), seen = _doubles(mean, cov, value), [int(i) for i in index]
     check_joint(mean, cov, seen, value)
     rest = [i for i in range(len(mean)) if i not in seen]
@@ -63,7 +63,7 @@ def kl_gaussian(
     mean_q: Tensor | float,  # of the second
     var_q: Tensor | float,  # variance, positive
 ) -> Tensor:  # nats, per element
-    "Give KL(p || q) of two normal distributions (Kullback and Leibler 1951)."
+    "Give KL(p || q) of two normal distributions (Kullback and Leibler 1951; eq-gaussian-kl)."
     mean_p, var_p, mean_q, var_q = _doubles(mean_p, var_p, mean_q, var_q)
     ratio = holds('var_p', var_p, above=0) / holds('var_q', var_q, above=0)
     return (ratio - 1 - torch.log(ratio) + (mean_p - mean_q) ** 2 / var_q) / 2

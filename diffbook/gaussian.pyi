@@ -6,7 +6,7 @@ from torch import Tensor
 __all__ = ['gaussian_log_prob', 'posterior', 'condition', 'kl_gaussian', 'interpolate_noise']
 
 def gaussian_log_prob(x: Tensor, mean: Tensor | float, var: Tensor | float) -> Tensor:
-    """Give the logarithm of the normal density; raise a ValueError for a variance that is not positive.
+    """Give the logarithm of the normal density; raise a ValueError for a variance that is not positive (eq-gaussian-density).
 
     x: where
     mean: of the same shape, or broadcastable
@@ -16,7 +16,7 @@ def gaussian_log_prob(x: Tensor, mean: Tensor | float, var: Tensor | float) -> T
     ...
 
 def posterior(x: Tensor | float, mean: Tensor | float, var: Tensor | float, alpha: Tensor | float, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Condition a Gaussian on a noisy look at it (Wiener 1949).
+    """Condition a Gaussian on a noisy look at it (Wiener 1949; eq-gaussian-posterior).
 
     x: observed: alpha x0 + sigma eps
     mean: of x0 before looking
@@ -28,7 +28,7 @@ def posterior(x: Tensor | float, mean: Tensor | float, var: Tensor | float, alph
     ...
 
 def condition(mean: Tensor | Sequence, cov: Tensor | Sequence, index: Sequence[int], value: Tensor | Sequence) -> tuple[Tensor, Tensor]:
-    """Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit.
+    """Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit (eq-gaussian-condition).
 
     mean: (d,)
     cov: (d, d)
@@ -39,7 +39,7 @@ def condition(mean: Tensor | Sequence, cov: Tensor | Sequence, index: Sequence[i
     ...
 
 def kl_gaussian(mean_p: Tensor | float, var_p: Tensor | float, mean_q: Tensor | float, var_q: Tensor | float) -> Tensor:
-    """Give KL(p || q) of two normal distributions (Kullback and Leibler 1951).
+    """Give KL(p || q) of two normal distributions (Kullback and Leibler 1951; eq-gaussian-kl).
 
     mean_p: of the first, the one averaged over
     var_p: variance, positive

@@ -27,7 +27,7 @@ def classifier_guide(
     schedule: Schedule,  # alpha and sigma
     scale: float | Tensor = 1.0,  # 0 is unconditional, 1 is Bayes' rule, more is sharper
 ) -> DenoiseFn:  # guided
-    "Add the gradient of a noisy classifier at x_t to a denoiser's estimate (Dhariwal and Nichol 2021)."
+    "Add the gradient of a noisy classifier at x_t to a denoiser's estimate (Dhariwal and Nichol 2021; eq-guidance-classifier)."
 
     def guided(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
         with torch.enable_grad():
@@ -49,7 +49,7 @@ def extrapolate(
     scale: Time,  # 1 is off
     t: Time | None = None,  # not used
 ) -> Data:  # away + scale (x0 - away)
-    "Walk from one estimate through another and on (Ho and Salimans 2022)."
+    "Walk from one estimate through another and on (Ho and Salimans 2022; eq-guidance-cfg)."
     return away + match_dims(scale, x0) * (x0 - away)
 
 # %% ../nbs/43_guidance.ipynb #join-cond
@@ -122,7 +122,7 @@ def guide(
 
 # %% ../nbs/43_guidance.ipynb #conventions
 def scale_to_w(scale: float | Tensor) -> float | Tensor:
-    "Turn `scale`, off at 1, into w, off at 0: (1 + w) eps - w eps_null (Ho and Salimans 2022, equation 6)."
+    "Turn `scale`, off at 1, into w, off at 0: (1 + w) eps - w eps_null (Ho and Salimans 2022, equation 6; eq-guidance-w)."
     return scale - 1
 
 
@@ -137,7 +137,7 @@ def langevin(
     size: float = 0.3,  # of a step, in units of sigma**2
     noise: Noise | None = None,  # which it forks; if not said, a fork of the noise that the solver gets
 ) -> Solver:  # predictor and corrector
-    "Follow each step of `solver` by steps of Langevin's at the new time, under the same denoiser (Song et al. 2021, algorithm 3)."
+    "Follow each step of `solver` by steps of Langevin's at the new time, under the same denoiser (Song et al. 2021, algorithm 3; eq-guidance-langevin)."
     whole('steps', steps, 0)
     if not 0 < size < 2:
         raise ValueError(f'size is {size}, expected a number between 0 and 2')
@@ -269,7 +269,7 @@ def cfg_plus_plus(
 
 # %% ../nbs/43_guidance.ipynb #cfgpp-convention
 def lambda_to_scale(lam: float | Tensor, schedule: Schedule, t: Tensor | float, s: Tensor | float) -> Tensor:
-    "Turn CFG++'s lambda into the scale that makes the same DDIM step from t to s."
+    "Turn CFG++'s lambda into the scale that makes the same DDIM step from t to s (eq-guidance-cfgpp)."
     return lam / -torch.expm1((schedule.log_snr(t) - schedule.log_snr(s)) / 2)
 
 

@@ -9,7 +9,7 @@ from .schedules import Schedule
 __all__ = ['Rule', 'autoguide', 'classifier_guide', 'extrapolate', 'guide_away', 'within', 'unconditional', 'guide', 'scale_to_w', 'w_to_scale', 'langevin', 'resample', 'feynman_kac', 'rescale', 'dynamic_threshold', 'apg', 'cfg_plus_plus', 'lambda_to_scale', 'scale_to_lambda']
 
 def classifier_guide(denoise: DenoiseFn, log_prob: Callable[[Tensor, Tensor, Cond | None], Tensor], schedule: Schedule, scale: float | Tensor=1.0) -> DenoiseFn:
-    """Add the gradient of a noisy classifier at x_t to a denoiser's estimate (Dhariwal and Nichol 2021).
+    """Add the gradient of a noisy classifier at x_t to a denoiser's estimate (Dhariwal and Nichol 2021; eq-guidance-classifier).
 
     denoise: without the condition
     log_prob: (x_t, t, cond) -> log p(c | x_t), (b,): a classifier of noisy data
@@ -22,7 +22,7 @@ def classifier_guide(denoise: DenoiseFn, log_prob: Callable[[Tensor, Tensor, Con
 Rule = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 def extrapolate(x0: Data, away: Data, scale: Time, t: Time | None=None) -> Data:
-    """Walk from one estimate through another and on (Ho and Salimans 2022).
+    """Walk from one estimate through another and on (Ho and Salimans 2022; eq-guidance-cfg).
 
     x0: with the condition
     away: without it
@@ -70,7 +70,7 @@ def guide(denoise: DenoiseFn, null: Cond, scale: float | Tensor, *, interval: tu
     ...
 
 def scale_to_w(scale: float | Tensor) -> float | Tensor:
-    """Turn `scale`, off at 1, into w, off at 0: (1 + w) eps - w eps_null (Ho and Salimans 2022, equation 6)."""
+    """Turn `scale`, off at 1, into w, off at 0: (1 + w) eps - w eps_null (Ho and Salimans 2022, equation 6; eq-guidance-w)."""
     ...
 
 def w_to_scale(w: float | Tensor) -> float | Tensor:
@@ -78,7 +78,7 @@ def w_to_scale(w: float | Tensor) -> float | Tensor:
     ...
 
 def langevin(solver: Solver, steps: int=1, size: float=0.3, noise: Noise | None=None) -> Solver:
-    """Follow each step of `solver` by steps of Langevin's at the new time, under the same denoiser (Song et al. 2021, algorithm 3).
+    """Follow each step of `solver` by steps of Langevin's at the new time, under the same denoiser (Song et al. 2021, algorithm 3; eq-guidance-langevin).
 
     solver: the predictor
     steps: of the corrector, at each new time
@@ -152,7 +152,7 @@ def cfg_plus_plus(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s:
     ...
 
 def lambda_to_scale(lam: float | Tensor, schedule: Schedule, t: Tensor | float, s: Tensor | float) -> Tensor:
-    """Turn CFG++'s lambda into the scale that makes the same DDIM step from t to s."""
+    """Turn CFG++'s lambda into the scale that makes the same DDIM step from t to s (eq-guidance-cfgpp)."""
     ...
 
 def scale_to_lambda(scale: float | Tensor, schedule: Schedule, t: Tensor | float, s: Tensor | float) -> Tensor:

@@ -23,7 +23,7 @@ def measured_law(
     y: Tensor | Sequence,  # (m,) what was measured
     std: float,  # of the noise of the measurement
 ) -> GaussianMixture:  # of x0 given y = A x0 + std * noise
-    "Condition a mixture on a linear measurement: again a mixture, each part updated like a Kalman filter."
+    "Condition a mixture on a linear measurement: again a mixture, each part updated like a Kalman filter (eq-inverse-kalman)."
     A, y = (torch.as_tensor(v, dtype=torch.float64) for v in (A, y))
     if A.ndim != 2 or A.shape[1] != law.d or y.shape != A.shape[:1]:
         raise ValueError(f'A has shape {tuple(A.shape)} and y {tuple(y.shape)}, expected (m, {law.d}) and (m,)')
@@ -98,7 +98,7 @@ def pigdm(
     var: float = 1.0,  # of the data, per dimension
     rounds: int = 20,  # of conjugate gradients
 ) -> DenoiseFn:
-    "Sample given a linear measurement; x0 given x_t counts as Gaussian around its estimate (Song et al. 2023, pseudoinverse guidance)."
+    "Sample given a linear measurement; x0 given x_t counts as Gaussian around its estimate (Song et al. 2023, pseudoinverse guidance; eq-inverse-pigdm)."
     number('std', std, 0), positive('var', var)
 
     def weigh(misfit: Tensor, x0: Tensor, t: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from .schedules import Schedule
 __all__ = ['measured_law', 'dps', 'pigdm']
 
 def measured_law(law: GaussianMixture, A: Tensor | Sequence, y: Tensor | Sequence, std: float) -> GaussianMixture:
-    """Condition a mixture on a linear measurement: again a mixture, each part updated like a Kalman filter.
+    """Condition a mixture on a linear measurement: again a mixture, each part updated like a Kalman filter (eq-inverse-kalman).
 
     law: of x0
     A: (m, d)
@@ -48,7 +48,7 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, rounds: in
     ...
 
 def pigdm(denoise: DenoiseFn, schedule: Schedule, y: Tensor, measure: Callable[[Tensor], Tensor], std: float, *, var: float=1.0, rounds: int=20) -> DenoiseFn:
-    """Sample given a linear measurement; x0 given x_t counts as Gaussian around its estimate (Song et al. 2023, pseudoinverse guidance).
+    """Sample given a linear measurement; x0 given x_t counts as Gaussian around its estimate (Song et al. 2023, pseudoinverse guidance; eq-inverse-pigdm).
 
     denoise: (x_t, t, cond) -> x0
     schedule: alpha and sigma

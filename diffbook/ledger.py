@@ -81,7 +81,7 @@ def student(k: int, level: float = 0.95) -> float:  # degrees of freedom; probab
 
 # %% ../nbs/01_ledger.ipynb #wilson
 def wilson(share: float, n: int) -> tuple[float, float]:  # what was seen; in how many trials
-    "Give Wilson's 95 % interval of a share (Wilson 1927)."
+    "Give Wilson's 95 % interval of a share (Wilson 1927; eq-text-wilson)."
     share, n, z = number('the share', share, 0, 1), whole('n', n), 1.959964
     centre, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return max(0.0, (centre - reach) / (1 + z**2 / n)), min(1.0, (centre + reach) / (1 + z**2 / n))

@@ -35,7 +35,7 @@ def student(k: int, level: float=0.95) -> float:
     ...
 
 def wilson(share: float, n: int) -> tuple[float, float]:
-    """Give Wilson's 95 % interval of a share (Wilson 1927).
+    """Give Wilson's 95 % interval of a share (Wilson 1927; eq-text-wilson).
 
     returns: what was seen; in how many trials
     """

@@ -130,8 +130,14 @@ def diffusion_loss(
     cond: Cond | None = None,  # condition
     weight: Callable[[Schedule, Tensor], Tensor] | None = None,  # (schedule, t) -> (b,)
 ) -> Tensor:  # (b,) mean squared error of each example
+<<<<<<< HEAD
     "Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction)."
     expect(t.shape == (len(x0),), f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
+=======
+    "Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction; eq-losses-loss, eq-ddpm-loss)."
+    if t.shape != (len(x0),):
+        raise ValueError(f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
+>>>>>>> main
     x = denoiser.schedule.perturb(x0, eps, t)
     y = target(denoiser.prediction, denoiser.schedule, x0, eps, t)
     wide = torch.promote_types(x0.dtype, torch.float32)  # never square and average in half precision
@@ -146,7 +152,7 @@ def weight_for(
     prediction: Prediction,  # what the network predicts
     weight: Weight,  # meant for the squared error of x0
 ) -> Weight:  # for the squared error of the prediction: pass it to `diffusion_loss`
-    "Turn a weight on the error of x0 into the weight on the error of what the network predicts."
+    "Turn a weight on the error of x0 into the weight on the error of what the network predicts (eq-losses-convert)."
 
     def converted(schedule: Schedule, t: Time) -> Tensor:
         value = skip_out(prediction, schedule, t)[1] ** 2 * weight(schedule, t)
@@ -159,7 +165,7 @@ def weight_for(
 
 # %% ../nbs/21_losses.ipynb #plain-weight
 def plain_weight(prediction: Prediction) -> Weight:
-    "Give the weight on x0 that the unweighted loss of a prediction amounts to."
+    "Give the weight on x0 that the unweighted loss of a prediction amounts to (eq-losses-edm)."
     return lambda schedule, t: (determinant(prediction, schedule, t) / schedule.sigma(t)) ** 2
 
 # %% ../nbs/21_losses.ipynb #elbo-weight
@@ -168,28 +174,40 @@ def elbo_weight(
     t: Time,  # whole times in 1..T
     variance: Callable = posterior_variance,  # of the step back
 ) -> Tensor:  # multiplies ||x0 - x0_hat||^2, summed over an example, in nats
+<<<<<<< HEAD
     "Give the weight of the squared error of x0 in the bound on the likelihood."
     expect(isinstance(schedule, DiscreteSchedule), f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
+=======
+    "Give the weight of the squared error of x0 in the bound on the likelihood (eq-losses-kl, eq-losses-snr)."
+    if not isinstance(schedule, DiscreteSchedule):
+        raise ValueError(f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
+>>>>>>> main
     t, beta = as_time(t), beta_variance(schedule, t)
     reach = schedule.alpha(t - 1) * beta / schedule.sigma(t) ** 2
     return reach**2 / (2 * variance(schedule, t))
 
 # %% ../nbs/21_losses.ipynb #vdm-weight
 def vdm_weight(schedule: Schedule, t: Time) -> Tensor:
-    "Give the weight on the error of x0, per unit of time, in the continuous bound (Kingma et al. 2021, equation 18)."
+    "Give the weight on the error of x0, per unit of time, in the continuous bound (Kingma et al. 2021, equation 18; eq-losses-vdm)."
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     return alpha * (alpha * schedule.sigma_dot(t) - sigma * schedule.alpha_dot(t)) / sigma**3
 
 # %% ../nbs/21_losses.ipynb #min-snr-code
 def min_snr(schedule: Schedule, t: Time, gamma: float = 5.0) -> Tensor:
-    "Give the signal-to-noise ratio, capped, as a weight on the error of x0 (Hang et al. 2023)."
+    "Give the signal-to-noise ratio, capped, as a weight on the error of x0 (Hang et al. 2023; eq-losses-minsnr)."
     positive('gamma', gamma)
     return torch.exp(schedule.log_snr(t)).clamp(max=gamma)
 
 # %% ../nbs/21_losses.ipynb #clipped-code
 def clipped_snr(schedule: Schedule, t: Time, low: float = 1.0, high: float = 20.0) -> Tensor:
+<<<<<<< HEAD
     "Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022)."
     expect(0 < low <= high, f'low is {low} and high {high}, expected 0 < low <= high')
+=======
+    "Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022; eq-losses-clipped)."
+    if not 0 < low <= high:
+        raise ValueError(f'low is {low} and high {high}, expected 0 < low <= high')
+>>>>>>> main
     return torch.exp(schedule.log_snr(t)).clamp(low, high)
 
 # %% ../nbs/21_losses.ipynb #place

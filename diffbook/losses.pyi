@@ -71,7 +71,7 @@ class Denoiser(nn.Module):
         ...
 
 def diffusion_loss(denoiser: Denoiser, x0: Data, t: Tensor, eps: Data, cond: Cond | None=None, weight: Callable[[Schedule, Tensor], Tensor] | None=None) -> Tensor:
-    """Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction).
+    """Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction; eq-losses-loss, eq-ddpm-loss).
 
     denoiser: network, schedule and prediction
     x0: (b, ...) clean data
@@ -86,7 +86,7 @@ def diffusion_loss(denoiser: Denoiser, x0: Data, t: Tensor, eps: Data, cond: Con
 Weight = Callable[[Schedule, Tensor], Tensor]
 
 def weight_for(prediction: Prediction, weight: Weight) -> Weight:
-    """Turn a weight on the error of x0 into the weight on the error of what the network predicts.
+    """Turn a weight on the error of x0 into the weight on the error of what the network predicts (eq-losses-convert).
 
     prediction: what the network predicts
     weight: meant for the squared error of x0
@@ -95,11 +95,11 @@ def weight_for(prediction: Prediction, weight: Weight) -> Weight:
     ...
 
 def plain_weight(prediction: Prediction) -> Weight:
-    """Give the weight on x0 that the unweighted loss of a prediction amounts to."""
+    """Give the weight on x0 that the unweighted loss of a prediction amounts to (eq-losses-edm)."""
     ...
 
 def elbo_weight(schedule: DiscreteSchedule, t: Time, variance: Callable=...) -> Tensor:
-    """Give the weight of the squared error of x0 in the bound on the likelihood.
+    """Give the weight of the squared error of x0 in the bound on the likelihood (eq-losses-kl, eq-losses-snr).
 
     schedule: a table of betas
     t: whole times in 1..T
@@ -109,15 +109,15 @@ def elbo_weight(schedule: DiscreteSchedule, t: Time, variance: Callable=...) -> 
     ...
 
 def vdm_weight(schedule: Schedule, t: Time) -> Tensor:
-    """Give the weight on the error of x0, per unit of time, in the continuous bound (Kingma et al. 2021, equation 18)."""
+    """Give the weight on the error of x0, per unit of time, in the continuous bound (Kingma et al. 2021, equation 18; eq-losses-vdm)."""
     ...
 
 def min_snr(schedule: Schedule, t: Time, gamma: float=5.0) -> Tensor:
-    """Give the signal-to-noise ratio, capped, as a weight on the error of x0 (Hang et al. 2023)."""
+    """Give the signal-to-noise ratio, capped, as a weight on the error of x0 (Hang et al. 2023; eq-losses-minsnr)."""
     ...
 
 def clipped_snr(schedule: Schedule, t: Time, low: float=1.0, high: float=20.0) -> Tensor:
-    """Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022)."""
+    """Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022; eq-losses-clipped)."""
     ...
 
 def uniform_draw(schedule: Schedule, b: int, generator: torch.Generator) -> Tensor:

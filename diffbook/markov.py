@@ -38,14 +38,14 @@ def _double(value: Tensor | float) -> Tensor:
 def forward_kernel(
     beta: Tensor | float,  # variance of the noise, in [0, 1]
 ) -> Kernel:  # keeps a variance of one
-    "Make one step of the forward chain (Sohl-Dickstein et al. 2015; Ho et al. 2020, equation 2)."
+    "Make one step of the forward chain (Sohl-Dickstein et al. 2015; Ho et al. 2020, equation 2; eq-markov-kernel, eq-schedules-chain)."
     beta = holds('beta', _double(beta), 0, 1)
     return Kernel(torch.sqrt(1 - beta), beta)
 
 # %% ../nbs/11_markov.ipynb #kernel-methods
 @patch
 def marginal(self: Kernel, mean: Tensor | float, var: Tensor | float) -> tuple[Tensor, Tensor]:
-    "The mean and variance after the step, of a law with this mean and variance before it."
+    "The mean and variance after the step, of a law with this mean and variance before it (eq-markov-variance)."
     return self.gain * mean + self.offset, self.gain**2 * var + self.var
 
 
@@ -74,14 +74,14 @@ def transition_matrix(
 # %% ../nbs/11_markov.ipynb #then
 @patch
 def then(self: Kernel, after: Kernel) -> Kernel:
-    "The kernel of this step followed by another (Chapman-Kolmogorov)."
+    "The kernel of this step followed by another (Chapman-Kolmogorov; eq-markov-chapman, eq-markov-compose)."
     return Kernel(after.gain * self.gain, after.gain**2 * self.var + after.var, after.gain * self.offset + after.offset)
 
 # %% ../nbs/11_markov.ipynb #jump
 def jump(
     betas: Tensor,  # (n,) variances of n steps, in order
 ) -> Kernel:  # from before the first step to after the last
-    "Compose n forward steps into one (Ho et al. 2020, equation 4)."
+    "Compose n forward steps into one (Ho et al. 2020, equation 4; eq-markov-jump)."
     betas = holds('betas', _double(betas), 0, 1)
     if betas.ndim != 1:
         raise ValueError(f'betas has shape {tuple(betas.shape)}, expected (n,)')
@@ -95,7 +95,7 @@ def reverse(
     mean: Tensor | float,  # of the Gaussian law before the step
     var: Tensor | float,  # of the same; zero for a known point
 ) -> Kernel:  # from after the step to before it
-    "Turn a step round by Bayes' rule, for a Gaussian law before it."
+    "Turn a step round by Bayes' rule, for a Gaussian law before it (eq-markov-bayes, eq-markov-posterior)."
     mean, var = _double(mean), holds('var', _double(var), least=0)
     seen_mean, seen_var = self.marginal(mean, var)
     holds('the variance after the step', seen_var, above=0)

@@ -13,7 +13,7 @@ class Kernel:
     offset: Tensor | float = 0.0
     def __post_init__(self): ...
     def marginal(self, mean: Tensor | float, var: Tensor | float) -> tuple[Tensor, Tensor]:
-        """The mean and variance after the step, of a law with this mean and variance before it."""
+        """The mean and variance after the step, of a law with this mean and variance before it (eq-markov-variance)."""
         ...
     def sample(self, x: Tensor, eps: Tensor) -> Tensor:
         """Take the step from `x` with the standard noise `eps`."""
@@ -22,10 +22,10 @@ class Kernel:
         """The log-density of landing at `to` from `x`, per element, in nats."""
         ...
     def then(self, after: Kernel) -> Kernel:
-        """The kernel of this step followed by another (Chapman-Kolmogorov)."""
+        """The kernel of this step followed by another (Chapman-Kolmogorov; eq-markov-chapman, eq-markov-compose)."""
         ...
     def reverse(self, mean: Tensor | float, var: Tensor | float) -> Kernel:
-        """Turn a step round by Bayes' rule, for a Gaussian law before it.
+        """Turn a step round by Bayes' rule, for a Gaussian law before it (eq-markov-bayes, eq-markov-posterior).
 
         mean: of the Gaussian law before the step
         var: of the same; zero for a known point
@@ -34,7 +34,7 @@ class Kernel:
         ...
 
 def forward_kernel(beta: Tensor | float) -> Kernel:
-    """Make one step of the forward chain (Sohl-Dickstein et al. 2015; Ho et al. 2020, equation 2).
+    """Make one step of the forward chain (Sohl-Dickstein et al. 2015; Ho et al. 2020, equation 2; eq-markov-kernel, eq-schedules-chain).
 
     beta: variance of the noise, in [0, 1]
     returns: keeps a variance of one
@@ -51,7 +51,7 @@ def transition_matrix(kernel: Kernel, grid: Tensor) -> Tensor:
     ...
 
 def jump(betas: Tensor) -> Kernel:
-    """Compose n forward steps into one (Ho et al. 2020, equation 4).
+    """Compose n forward steps into one (Ho et al. 2020, equation 4; eq-markov-jump).
 
     betas: (n,) variances of n steps, in order
     returns: from before the first step to after the last

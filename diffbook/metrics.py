@@ -148,7 +148,7 @@ def frechet_distance(
     x: Tensor,  # (n, d) features of one set
     y: Tensor,  # (m, d) of the other
 ) -> float:
-    "Give the squared Frechet distance of the Gaussians with the clouds' moments (Heusel et al. 2017)."
+    "Give the squared Frechet distance of the Gaussians with the clouds' moments (Heusel et al. 2017; eq-metrics-frechet)."
     x, y = _cloud(x, 'x'), _cloud(y, 'y')
     x, y = x - y[:1], y - y[:1]  # means far from zero are told apart
     return frechet_gaussian(x.mean(0), _cov(x), y.mean(0), _cov(y))
@@ -158,7 +158,7 @@ def frechet_bias(
     cov: Tensor,  # (d, d) of the features
     n: int,  # images in each of the two sets
 ) -> float:
-    "Predict the Frechet distance between two samples of one Gaussian, to leading order in 1/n."
+    "Predict the Frechet distance between two samples of one Gaussian, to leading order in 1/n (eq-metrics-bias)."
     if n < 2:
         raise ValueError(f'n is {n}, expected 2 images or more')
     lam = torch.linalg.eigvalsh(torch.as_tensor(cov).double()).clamp_min(0)
@@ -195,7 +195,7 @@ def kernel_distance(
     y: Tensor,  # (m, d) of the other
     rows: int = 1000,  # at once
 ) -> float:  # may be slightly negative: it is unbiased
-    "Give the unbiased squared kernel distance with a cubic kernel (Binkowski et al. 2018)."
+    "Give the unbiased squared kernel distance with a cubic kernel (Binkowski et al. 2018; eq-metrics-kernel)."
     x, y = _cloud(x, 'x'), _cloud(y, 'y')
     total = lambda a, b: sum(_pairs(part, b, y.mean(0)).sum() for part in a.split(rows))
     within = [(total(v, v) - _pairs(v[:, None], v[:, None], y.mean(0)).sum()) / (len(v) * (len(v) - 1)) for v in (x, y)]
@@ -222,7 +222,7 @@ def precision_recall(
     fake: Tensor,  # (m, d) features of samples
     k: int = 3,  # a ball reaches to the k-th neighbour
 ) -> tuple[float, float]:  # how many samples look real, how much of the data is covered
-    "Count samples among the data and data among the samples (Kynkaanniemi et al. 2019)."
+    "Count samples among the data and data among the samples (Kynkaanniemi et al. 2019; eq-metrics-precision)."
     whole('k', k)
     real, fake = _cloud(real, 'real', k + 1), _cloud(fake, 'fake', k + 1)
     return _share_inside(fake, real, _radii(real, k)), _share_inside(real, fake, _radii(fake, k))

@@ -66,7 +66,7 @@ def features(images: Tensor, model: Classifier | None=None, batch_size: int=500)
     ...
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Give the squared Frechet distance of the Gaussians with the clouds' moments (Heusel et al. 2017).
+    """Give the squared Frechet distance of the Gaussians with the clouds' moments (Heusel et al. 2017; eq-metrics-frechet).
 
     x: (n, d) features of one set
     y: (m, d) of the other
@@ -74,7 +74,7 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     ...
 
 def frechet_bias(cov: Tensor, n: int) -> float:
-    """Predict the Frechet distance between two samples of one Gaussian, to leading order in 1/n.
+    """Predict the Frechet distance between two samples of one Gaussian, to leading order in 1/n (eq-metrics-bias).
 
     cov: (d, d) of the features
     n: images in each of the two sets
@@ -91,7 +91,7 @@ def frechet_at_infinity(x: Tensor, y: Tensor, parts: Sequence[int]=..., seed: in
     ...
 
 def kernel_distance(x: Tensor, y: Tensor, rows: int=1000) -> float:
-    """Give the unbiased squared kernel distance with a cubic kernel (Binkowski et al. 2018).
+    """Give the unbiased squared kernel distance with a cubic kernel (Binkowski et al. 2018; eq-metrics-kernel).
 
     x: (n, d) features of one set
     y: (m, d) of the other
@@ -101,7 +101,7 @@ def kernel_distance(x: Tensor, y: Tensor, rows: int=1000) -> float:
     ...
 
 def precision_recall(real: Tensor, fake: Tensor, k: int=3) -> tuple[float, float]:
-    """Count samples among the data and data among the samples (Kynkaanniemi et al. 2019).
+    """Count samples among the data and data among the samples (Kynkaanniemi et al. 2019; eq-metrics-precision).
 
     real: (n, d) features of data
     fake: (m, d) features of samples

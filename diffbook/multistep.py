@@ -26,7 +26,7 @@ def dpmpp_2m(
     *,
     past: Sequence[tuple[Tensor, Data]] = (),  # times and estimates of the steps before, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Take a DDIM step with the estimate foreseen for its middle in log SNR (DPM-Solver++(2M); Lu et al. 2022, algorithm 2)."
+    "Take a DDIM step with the estimate foreseen for its middle in log SNR (DPM-Solver++(2M); Lu et al. 2022, algorithm 2; eq-multistep-2m)."
     x0, clock = denoise(x, t, cond), lambda u: schedule.log_snr(u) / 2
     h, foreseen = clock(s) - clock(t), x0
     if past:

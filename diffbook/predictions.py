@@ -41,7 +41,7 @@ def predict_x0(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
 # %% ../nbs/20_predictions.ipynb #pairs-v
 @register
 def predict_v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    "v = alpha eps - sigma x0 (Salimans and Ho 2022)."
+    "v = alpha eps - sigma x0 (Salimans and Ho 2022; eq-predictions-rotation)."
     return -schedule.sigma(t), schedule.alpha(t)
 
 # %% ../nbs/20_predictions.ipynb #pairs-score
@@ -61,7 +61,7 @@ def predict_velocity(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
 @register
 @dataclass(frozen=True)
 class predict_edm:
-    "EDM's F: the unit-variance target behind c_skip and c_out (Karras et al. 2022, table 1)."
+    "EDM's F: the unit-variance target behind c_skip and c_out (Karras et al. 2022, table 1; eq-predictions-edm)."
 
     sigma_data: float = 0.5  # standard deviation of the data
 
@@ -81,7 +81,7 @@ def target(
     eps: Data,  # the noise that was mixed in
     t: Time,  # time
 ) -> Data:  # a x0 + b eps
-    "Give what the network should have said."
+    "Give what the network should have said (eq-predictions-pair)."
     same_shape(eps=eps, x0=x0)
     a, b = prediction(schedule, t)
     return match_dims(a, x0) * x0 + match_dims(b, x0) * eps
@@ -102,7 +102,7 @@ def skip_out(
     schedule: Schedule,  # alpha and sigma
     t: Time,  # time
 ) -> tuple[Tensor, Tensor]:  # c_skip and c_out in x0 = c_skip x_t + c_out y
-    "Give the two numbers that turn x_t and the network's answer into x0 (named as in Karras et al. 2022)."
+    "Give the two numbers that turn x_t and the network's answer into x0 (named as in Karras et al. 2022; eq-predictions-amplify)."
     (a, b), alpha, sigma = prediction(schedule, t), schedule.alpha(t), schedule.sigma(t)
     scale, clean = alpha * b - sigma * a, sigma == 0
     skip, out = torch.where(clean, 1 / alpha, b / scale), torch.where(clean, 0.0, -sigma / scale)
@@ -119,7 +119,7 @@ def solve_x0(
     x: Data,  # the noisy input x_t
     t: Time,  # time
 ) -> Data:  # x0 = (b x_t - sigma y) / (alpha b - sigma a)
-    "Solve the two linear equations of a prediction for the clean data."
+    "Solve the two linear equations of a prediction for the clean data (eq-predictions-solve)."
     same_shape(y=y, x=x)
     skip, out = skip_out(prediction, schedule, t)
     skip, out = match_dims(skip, x), match_dims(out, x)

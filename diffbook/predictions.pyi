@@ -19,7 +19,7 @@ def predict_x0(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
     ...
 
 def predict_v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    """v = alpha eps - sigma x0 (Salimans and Ho 2022)."""
+    """v = alpha eps - sigma x0 (Salimans and Ho 2022; eq-predictions-rotation)."""
     ...
 
 def predict_score(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
@@ -32,7 +32,7 @@ def predict_velocity(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class predict_edm:
-    """EDM's F: the unit-variance target behind c_skip and c_out (Karras et al. 2022, table 1).
+    """EDM's F: the unit-variance target behind c_skip and c_out (Karras et al. 2022, table 1; eq-predictions-edm).
 
     sigma_data: standard deviation of the data
     """
@@ -41,7 +41,7 @@ class predict_edm:
     def __call__(self, schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]: ...
 
 def target(prediction: Prediction, schedule: Schedule, x0: Data, eps: Data, t: Time) -> Data:
-    """Give what the network should have said.
+    """Give what the network should have said (eq-predictions-pair).
 
     prediction: the pair (a, b)
     schedule: alpha and sigma
@@ -63,7 +63,7 @@ def determinant(prediction: Prediction, schedule: Schedule, t: Time) -> Tensor:
     ...
 
 def skip_out(prediction: Prediction, schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    """Give the two numbers that turn x_t and the network's answer into x0 (named as in Karras et al. 2022).
+    """Give the two numbers that turn x_t and the network's answer into x0 (named as in Karras et al. 2022; eq-predictions-amplify).
 
     prediction: the pair (a, b)
     schedule: alpha and sigma
@@ -73,7 +73,7 @@ def skip_out(prediction: Prediction, schedule: Schedule, t: Time) -> tuple[Tenso
     ...
 
 def solve_x0(prediction: Prediction, schedule: Schedule, y: Data, x: Data, t: Time) -> Data:
-    """Solve the two linear equations of a prediction for the clean data.
+    """Solve the two linear equations of a prediction for the clean data (eq-predictions-solve).
 
     prediction: the pair (a, b)
     schedule: alpha and sigma

@@ -178,7 +178,7 @@ def unit(self: NoisePlan) -> bool:
 # %% ../nbs/53_pretrained.ipynb #plan-times
 @patch
 def times(self: NoisePlan, n: int) -> Tensor:  # (n + 1,) falling times
-    "Give the times that n steps visit; warn where the first is far from noise."
+    "Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading)."
     T = len(self.schedule.betas)
     if not self.halves < whole('n', n) <= T - self.spare:
         raise ValueError(f'n is {n}, expected {f"more than {self.halves} and " * (self.halves > 0)}at most {T - self.spare} steps')

@@ -145,7 +145,7 @@ class NoisePlan:
         """Whether a walk starts from noise of unit variance, and not from sigma times it."""
         ...
     def times(self, n: int) -> Tensor:
-        """Give the times that n steps visit; warn where the first is far from noise.
+        """Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading).
 
         returns: (n + 1,) falling times
         """

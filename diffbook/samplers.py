@@ -96,7 +96,7 @@ def ddim(
     eta: float = 0.0,  # share of fresh noise: 0 is deterministic, 1 is DDPM's ancestral step
     noise: NoiseFn = seeded_noise(0),  # where fresh noise comes from
 ) -> Data:  # x_s
-    "Keep the estimated data and noise, and mix them anew for time s (Song et al. 2021, equation 12)."
+    "Keep the estimated data and noise, and mix them anew for time s (Song et al. 2021, equation 12; eq-samplers-ddim, eq-samplers-eta, eq-ddpm-step, eq-multistep-first)."
     number('eta', eta, 0, 1)
     x0 = denoise(x, t, cond)
     eps = schedule.eps(x, x0, t)
@@ -113,7 +113,7 @@ def euler(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor,
 
 # %% ../nbs/30_samplers.ipynb #heun
 def heun(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None) -> Data:
-    "Average the velocities at both ends of an Euler step (Karras et al. 2022, algorithm 1)."
+    "Average the velocities at both ends of an Euler step (Karras et al. 2022, algorithm 1; eq-samplers-heun)."
     here = schedule.velocity(x, denoise(x, t, cond), t)
     guess = x + match_dims(s - t, x) * here
     done = schedule.sigma(s) == 0  # without noise the velocity is 0 / 0: the last step is Euler's
@@ -170,7 +170,7 @@ def _between(schedule: Schedule, n: int, least: float, measure: Callable, back: 
 
 
 def karras_times(schedule: Schedule, n: int, rho: float = 7.0, least: float = 0.002) -> Tensor:
-    "Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5)."
+    "Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5; eq-samplers-karras)."
     return _between(schedule, n, least, lambda level: level ** (1 / rho), lambda root: root**rho)
 
 # %% ../nbs/30_samplers.ipynb #snr-times

@@ -50,7 +50,7 @@ def ancestral(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Ten
     ...
 
 def ddim(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, eta: float=0.0, noise: NoiseFn=...) -> Data:
-    """Keep the estimated data and noise, and mix them anew for time s (Song et al. 2021, equation 12).
+    """Keep the estimated data and noise, and mix them anew for time s (Song et al. 2021, equation 12; eq-samplers-ddim, eq-samplers-eta, eq-ddpm-step, eq-multistep-first).
 
     eta: share of fresh noise: 0 is deterministic, 1 is DDPM's ancestral step
     noise: where fresh noise comes from
@@ -63,7 +63,7 @@ def euler(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor,
     ...
 
 def heun(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None) -> Data:
-    """Average the velocities at both ends of an Euler step (Karras et al. 2022, algorithm 1)."""
+    """Average the velocities at both ends of an Euler step (Karras et al. 2022, algorithm 1; eq-samplers-heun)."""
     ...
 
 def asked(solver: Solver) -> set[str]:
@@ -93,7 +93,7 @@ def trailing_times(schedule: Schedule, n: int) -> Tensor:
     ...
 
 def karras_times(schedule: Schedule, n: int, rho: float=7.0, least: float=0.002) -> Tensor:
-    """Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5)."""
+    """Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5; eq-samplers-karras)."""
     ...
 
 def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None=None) -> Tensor:

@@ -127,7 +127,7 @@ def shared(
     team: Team,
     parts: int = 1,  # that each process computes its rows in, one after the other
 ) -> Callable[[Trainer], Callable[[Any], Tensor]]:  # what a Trainer takes as `backward`
-    "Find the gradient of each batch with the others of a team."
+    "Find the gradient of each batch with the others of a team (eq-scale-mean, eq-scale-uneven)."
     whole('parts', parts)
 
     def begin(trainer: Trainer) -> Callable[[Any], Tensor]:

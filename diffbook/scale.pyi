@@ -75,7 +75,7 @@ def measure_rows(trainer: Trainer, batch: Any, rows: range, n: int, team: Team) 
     ...
 
 def shared(team: Team, parts: int=1) -> Callable[[Trainer], Callable[[Any], Tensor]]:
-    """Find the gradient of each batch with the others of a team.
+    """Find the gradient of each batch with the others of a team (eq-scale-mean, eq-scale-uneven).
 
     parts: that each process computes its rows in, one after the other
     returns: what a Trainer takes as `backward`

@@ -74,7 +74,7 @@ def time(self: Schedule, t: Tensor | float) -> Tensor:
 # %% ../nbs/12_schedules.ipynb #schedule-perturb
 @patch
 def perturb(self: Schedule, x0: Data, eps: Data, t: Time) -> Data:
-    "Mix clean data `x0` and unit-variance noise `eps`: x_t = alpha x0 + sigma eps."
+    "Mix clean data `x0` and unit-variance noise `eps`: x_t = alpha x0 + sigma eps (eq-schedules-perturb, eq-conform-straight)."
     same_shape(eps=eps, x0=x0)
     if not x0.is_floating_point():
         raise ValueError(f'x0 is {x0.dtype}, expected floating point: scale images to [-1, 1] first')
@@ -83,19 +83,19 @@ def perturb(self: Schedule, x0: Data, eps: Data, t: Time) -> Data:
 # %% ../nbs/12_schedules.ipynb #schedule-eps
 @patch
 def eps(self: Schedule, x: Data, x0: Data, t: Time) -> Data:
-    "The noise that turns `x0` into `x` at time `t`."
+    "The noise that turns `x0` into `x` at time `t` (eq-exact-noise)."
     return (x - match_dims(self.alpha(t), x) * x0) / match_dims(self.sigma(t), x)
 
 
 @patch
 def velocity(self: Schedule, x: Data, x0: Data, t: Time) -> Data:
-    "The velocity dx/dt of the path through `x` that keeps `x0` and its noise."
+    "The velocity dx/dt of the path through `x` that keeps `x0` and its noise (eq-exact-velocity, eq-samplers-flow)."
     return match_dims(self.alpha_dot(t), x) * x0 + match_dims(self.sigma_dot(t), x) * self.eps(x, x0, t)
 
 # %% ../nbs/12_schedules.ipynb #schedule-time-at
 @patch
 def log_snr(self: Schedule, t: Tensor | float) -> Tensor:
-    "The logarithm of alpha**2 / sigma**2: how far the signal stands above the noise."
+    "The logarithm of alpha**2 / sigma**2: how far the signal stands above the noise (eq-schedules-log-snr)."
     return 2 * (torch.log(self.alpha(t)) - torch.log(self.sigma(t)))
 
 
@@ -131,9 +131,9 @@ def checked_betas(betas: Tensor | Sequence[float]) -> Tensor:
 # %% ../nbs/12_schedules.ipynb #discrete
 @register
 class DiscreteSchedule(Schedule):
-    """Turn a table of betas into a schedule on [0, T], with alpha(t)**2 the product of 1 - beta_i over i <= t.
+    """Turn a table of betas into a schedule on [0, T]; between whole times the angle of (alpha, sigma) follows a monotone cubic.
 
-    Between the integers the angle of (alpha, sigma) follows a monotone cubic (Fritsch and Butland 1984): derivatives exist."""
+    So derivatives exist (Fritsch and Butland 1984). At a whole t, alpha(t)**2 is the product of 1 - beta_i over i <= t (eq-schedules-product)."""
 
     def __init__(self, betas: Tensor | Sequence[float]):
         self.betas = checked_betas(betas)
@@ -168,7 +168,7 @@ def angle(self: DiscreteSchedule, t: Tensor | float) -> tuple[Tensor, Tensor]:
 # %% ../nbs/12_schedules.ipynb #cosine
 @register
 class CosineSchedule(Schedule):
-    "Turn (alpha, sigma) along a quarter circle at constant speed."
+    "Turn (alpha, sigma) along a quarter circle at constant speed (eq-schedules-circle)."
 
     def alpha(self, t: Tensor | float) -> Tensor: return torch.sin(math.pi / 2 * (1 - self.time(t)))  # exactly zero at t = 1
     def sigma(self, t: Tensor | float) -> Tensor: return torch.sin(math.pi / 2 * self.time(t))
@@ -178,7 +178,7 @@ class CosineSchedule(Schedule):
 # %% ../nbs/12_schedules.ipynb #linear-beta
 @register
 class LinearBetaSchedule(Schedule):
-    "Preserve variance with a rate beta(t) that rises linearly (Song et al. 2021, VP)."
+    "Preserve variance with a rate beta(t) that rises linearly (Song et al. 2021, VP; eq-schedules-rate)."
 
     def __init__(self, beta_min: float = 0.1, beta_max: float = 20.0):
         self.beta_min, self.beta_max = positive('beta_min', beta_min), positive('beta_max', beta_max)
@@ -231,7 +231,7 @@ class RectifiedFlowSchedule(Schedule):
 # %% ../nbs/12_schedules.ipynb #schedule-posterior
 @patch
 def transition(self: Schedule, s: Tensor | float, t: Tensor | float) -> tuple[Tensor, Tensor]:
-    "Go on from s to a later t: scale and std of q(x_t | x_s) = N(scale x_s, std**2)."
+    "Go on from s to a later t: scale and std of q(x_t | x_s) = N(scale x_s, std**2) (eq-schedules-jump, eq-samplers-transition, eq-editing-jump)."
     alpha_s, sigma_t = self.alpha(s), self.sigma(t)
     scale = torch.where(alpha_s > 0, self.alpha(t) / alpha_s, 1.0)  # where no signal is left, none is lost
     kept = scale * self.sigma(s)
@@ -240,7 +240,7 @@ def transition(self: Schedule, s: Tensor | float, t: Tensor | float) -> tuple[Te
 
 @patch
 def posterior(self: Schedule, t: Tensor | float, s: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
-    "Go back from t to s: a, b, std of q(x_s | x_t, x0) = N(a x_t + b x0, std**2) (Ho et al. 2020, equations 6 and 7, for any times)."
+    "Go back from t to s: a, b, std of q(x_s | x_t, x0) = N(a x_t + b x0, std**2) (Ho et al. 2020, equations 6 and 7, for any times; eq-schedules-back, eq-samplers-posterior)."
     t, s = self.time(t), self.time(s)
     if t.device.type == s.device.type == 'cpu' and (s > t).any():
         raise ValueError(f's is {s.max():g} and t is {t.min():g}, expected s before t')
@@ -252,25 +252,25 @@ def posterior(self: Schedule, t: Tensor | float, s: Tensor | float) -> tuple[Ten
 # %% ../nbs/12_schedules.ipynb #schedule-sde
 @patch
 def drift(self: Schedule, t: Tensor | float) -> Tensor:
-    "f in dx = f x dt + g dw, the process with these scales (Kingma et al. 2021)."
+    "f in dx = f x dt + g dw, the process with these scales (Kingma et al. 2021; eq-schedules-sde)."
     return self.alpha_dot(t) / self.alpha(t)
 
 
 @patch
 def diffusion(self: Schedule, t: Tensor | float) -> Tensor:
-    "g in dx = f x dt + g dw."
+    "g in dx = f x dt + g dw (eq-schedules-sde, eq-schedules-diffusion-snr)."
     t = self.time(t)
     t = torch.where(self.sigma(t) > 0, t, t + 1e-30 * (self.t_max - self.t_min))  # at no noise the limit: sigma_dot may be infinite
     return torch.sqrt(2 * self.sigma(t) * (self.sigma_dot(t) - self.drift(t) * self.sigma(t)))
 
 # %% ../nbs/12_schedules.ipynb #terminal-kl
 def terminal_kl(schedule: Schedule) -> Tensor:
-    "Nats per dimension that x at t_max still says of unit-variance data: the mean KL of q(x_T | x0) from the starting noise."
+    "Nats per dimension that x at t_max still says of unit-variance data: the mean KL of q(x_T | x0) from the starting noise (eq-schedules-terminal-kl)."
     return torch.log1p(torch.exp(schedule.log_snr(schedule.t_max))) / 2
 
 # %% ../nbs/12_schedules.ipynb #zero-terminal
 def zero_terminal_betas(betas: Tensor | Sequence[float]) -> Tensor:
-    "Rescale a table so that no signal is left at the end (Lin et al. 2024, algorithm 1)."
+    "Rescale a table so that no signal is left at the end (Lin et al. 2024, algorithm 1; eq-schedules-zero-terminal)."
     betas = checked_betas(betas)
     if len(betas) < 2:
         raise ValueError(f'betas has {len(betas)} entry, expected two or more: the first stays and the last becomes 1')
@@ -282,7 +282,7 @@ def zero_terminal_betas(betas: Tensor | Sequence[float]) -> Tensor:
 # %% ../nbs/12_schedules.ipynb #shifted
 @register
 class ShiftedSchedule(Schedule):
-    "Run another schedule's clock faster at first: more noise early (Esser et al. 2024, equation 23)."
+    "Run another schedule's clock faster at first: more noise early (Esser et al. 2024, equation 23; eq-schedules-shift, eq-latent-shift)."
 
     def __init__(self, base: Schedule, shift: float):
         self.base, self.shift, self.t_min, self.t_max = base, positive('shift', shift), base.t_min, base.t_max

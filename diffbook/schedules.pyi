@@ -49,31 +49,31 @@ class Schedule(ABC):
         """`t` in float64; refuse a time outside `[t_min, t_max]`. A time on a GPU is not looked at: that would make the host wait."""
         ...
     def perturb(self, x0: Data, eps: Data, t: Time) -> Data:
-        """Mix clean data `x0` and unit-variance noise `eps`: x_t = alpha x0 + sigma eps."""
+        """Mix clean data `x0` and unit-variance noise `eps`: x_t = alpha x0 + sigma eps (eq-schedules-perturb, eq-conform-straight)."""
         ...
     def eps(self, x: Data, x0: Data, t: Time) -> Data:
-        """The noise that turns `x0` into `x` at time `t`."""
+        """The noise that turns `x0` into `x` at time `t` (eq-exact-noise)."""
         ...
     def velocity(self, x: Data, x0: Data, t: Time) -> Data:
-        """The velocity dx/dt of the path through `x` that keeps `x0` and its noise."""
+        """The velocity dx/dt of the path through `x` that keeps `x0` and its noise (eq-exact-velocity, eq-samplers-flow)."""
         ...
     def log_snr(self, t: Tensor | float) -> Tensor:
-        """The logarithm of alpha**2 / sigma**2: how far the signal stands above the noise."""
+        """The logarithm of alpha**2 / sigma**2: how far the signal stands above the noise (eq-schedules-log-snr)."""
         ...
     def time_at(self, log_snr: Tensor | float) -> Tensor:
         """Find the time at which the log signal-to-noise ratio has a given value, by bisection; clamped to [t_min, t_max]."""
         ...
     def transition(self, s: Tensor | float, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        """Go on from s to a later t: scale and std of q(x_t | x_s) = N(scale x_s, std**2)."""
+        """Go on from s to a later t: scale and std of q(x_t | x_s) = N(scale x_s, std**2) (eq-schedules-jump, eq-samplers-transition, eq-editing-jump)."""
         ...
     def posterior(self, t: Tensor | float, s: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
-        """Go back from t to s: a, b, std of q(x_s | x_t, x0) = N(a x_t + b x0, std**2) (Ho et al. 2020, equations 6 and 7, for any times)."""
+        """Go back from t to s: a, b, std of q(x_s | x_t, x0) = N(a x_t + b x0, std**2) (Ho et al. 2020, equations 6 and 7, for any times; eq-schedules-back, eq-samplers-posterior)."""
         ...
     def drift(self, t: Tensor | float) -> Tensor:
-        """f in dx = f x dt + g dw, the process with these scales (Kingma et al. 2021)."""
+        """f in dx = f x dt + g dw, the process with these scales (Kingma et al. 2021; eq-schedules-sde)."""
         ...
     def diffusion(self, t: Tensor | float) -> Tensor:
-        """g in dx = f x dt + g dw."""
+        """g in dx = f x dt + g dw (eq-schedules-sde, eq-schedules-diffusion-snr)."""
         ...
 
 def monotone_slopes(y: Tensor) -> Tensor:
@@ -85,9 +85,9 @@ def checked_betas(betas: Tensor | Sequence[float]) -> Tensor:
     ...
 
 class DiscreteSchedule(Schedule):
-    """Turn a table of betas into a schedule on [0, T], with alpha(t)**2 the product of 1 - beta_i over i <= t.
+    """Turn a table of betas into a schedule on [0, T]; between whole times the angle of (alpha, sigma) follows a monotone cubic.
 
-    Between the integers the angle of (alpha, sigma) follows a monotone cubic (Fritsch and Butland 1984): derivatives exist.
+    So derivatives exist (Fritsch and Butland 1984). At a whole t, alpha(t)**2 is the product of 1 - beta_i over i <= t (eq-schedules-product).
     """
     betas: Any
     angles: Any
@@ -107,14 +107,14 @@ class DiscreteSchedule(Schedule):
         ...
 
 class CosineSchedule(Schedule):
-    """Turn (alpha, sigma) along a quarter circle at constant speed."""
+    """Turn (alpha, sigma) along a quarter circle at constant speed (eq-schedules-circle)."""
     def alpha(self, t: Tensor | float) -> Tensor: ...
     def sigma(self, t: Tensor | float) -> Tensor: ...
     def alpha_dot(self, t: Tensor | float) -> Tensor: ...
     def sigma_dot(self, t: Tensor | float) -> Tensor: ...
 
 class LinearBetaSchedule(Schedule):
-    """Preserve variance with a rate beta(t) that rises linearly (Song et al. 2021, VP)."""
+    """Preserve variance with a rate beta(t) that rises linearly (Song et al. 2021, VP; eq-schedules-rate)."""
     beta_min: Any
     beta_max: Any
     def __init__(self, beta_min: float=0.1, beta_max: float=20.0) -> None: ...
@@ -153,15 +153,15 @@ class RectifiedFlowSchedule(Schedule):
     def sigma_dot(self, t: Tensor | float) -> Tensor: ...
 
 def terminal_kl(schedule: Schedule) -> Tensor:
-    """Nats per dimension that x at t_max still says of unit-variance data: the mean KL of q(x_T | x0) from the starting noise."""
+    """Nats per dimension that x at t_max still says of unit-variance data: the mean KL of q(x_T | x0) from the starting noise (eq-schedules-terminal-kl)."""
     ...
 
 def zero_terminal_betas(betas: Tensor | Sequence[float]) -> Tensor:
-    """Rescale a table so that no signal is left at the end (Lin et al. 2024, algorithm 1)."""
+    """Rescale a table so that no signal is left at the end (Lin et al. 2024, algorithm 1; eq-schedules-zero-terminal)."""
     ...
 
 class ShiftedSchedule(Schedule):
-    """Run another schedule's clock faster at first: more noise early (Esser et al. 2024, equation 23)."""
+    """Run another schedule's clock faster at first: more noise early (Esser et al. 2024, equation 23; eq-schedules-shift, eq-latent-shift)."""
     base: Schedule
     shift: Any
     t_min: Any

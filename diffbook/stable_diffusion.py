@@ -45,7 +45,7 @@ class Pixels(ImageCodec):
 
 # %% ../nbs/54_stable_diffusion.ipynb #ratio
 def in_ratio(solver: Solver) -> Solver:
-    "Let `solver` walk x / alpha over sigma / alpha: Euler's method is then DDIM (Karras et al. 2022, section 4)."
+    "Let `solver` walk x / alpha over sigma / alpha: Euler's method is then DDIM (Karras et al. 2022, section 4; eq-stable-euler)."
 
     @wraps(solver)
     def step(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, **more: object) -> Data:

@@ -26,7 +26,7 @@ class Pixels(ImageCodec):
     def decode(self, z: Tensor) -> Tensor: ...
 
 def in_ratio(solver: Solver) -> Solver:
-    """Let `solver` walk x / alpha over sigma / alpha: Euler's method is then DDIM (Karras et al. 2022, section 4)."""
+    """Let `solver` walk x / alpha over sigma / alpha: Euler's method is then DDIM (Karras et al. 2022, section 4; eq-stable-euler)."""
     ...
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class Stage:
     def sample(
         self, n: int, cond: Cond | None = None, *, seed: int = 0, first: int = 0, steps: int = 20, device: torch.device | str | None = None
     ) -> Iterator[Data]:
-        "Yield every state on the way of samples first to first + n - 1; `cond` has a row for each, or one for all."
+        "Yield every state on the way of samples first to first + n - 1; `cond` has a row for each, or one for all (eq-ddpm-start)."
         times, rows = self.times(self.schedule, steps), range(first, first + n)
         x = noise(seed, 'start', 0, rows, self.shape).float().to(device)
         solver = equip(self.solver, noise=seeded_noise(seed, 'sample', first))

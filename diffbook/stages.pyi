@@ -46,7 +46,7 @@ class Stage:
     solver: Solver = ...
     codec: Decoder | None = None
     def sample(self, n: int, cond: Cond | None=None, *, seed: int=0, first: int=0, steps: int=20, device: torch.device | str | None=None) -> Iterator[Data]:
-        """Yield every state on the way of samples first to first + n - 1; `cond` has a row for each, or one for all."""
+        """Yield every state on the way of samples first to first + n - 1; `cond` has a row for each, or one for all (eq-ddpm-start)."""
         ...
     def decode(self, z: Data, batch: int=64) -> Tensor:
         """Make pictures of the ends of walks, a batch at a time."""

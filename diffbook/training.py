@@ -43,7 +43,7 @@ def learning_rate(
     warmup: int = 0,  # updates on the way up
     total: int | None = None,  # if given, fall along half a cosine to 0 at this update
 ) -> float:
-    "Give the learning rate of one update: a pure function of its number (cosine: Loshchilov and Hutter 2017)."
+    "Give the learning rate of one update: a pure function of its number (cosine: Loshchilov and Hutter 2017; eq-training-rate)."
     rise = min(1.0, (step + 1) / (warmup + 1))
     if total is None:
         return peak * rise
@@ -67,12 +67,12 @@ def ema_decay(
     decay: float = 0.999,  # where it ends
     warm: float = 10.0,  # the larger, the faster the first weights are forgotten; 1: constant decay
 ) -> float:
-    "Give the share of the old average that one update keeps: it rises from 1 / warm to `decay`."
+    "Give the share of the old average that one update keeps: it rises from 1 / warm to `decay` (eq-training-ema-warm)."
     return min(decay, (1 + step) / (warm + step))
 
 
 class EMA:
-    "Keep an exponential moving average of a model's weights in `model`, a copy; buffers are copied as they are."
+    "Keep an exponential moving average of a model's weights in `model`, a copy; buffers are copied as they are (eq-training-ema)."
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ def _place(self: Trainer, device: torch.device, backward: Callable, **switches: 
 # %% ../nbs/24_training.ipynb #update
 @patch
 def update(self: Trainer, batch: Any) -> TrainStep:
-    "Make one update of the weights and of their average."
+    "Make one update of the weights and of their average (eq-training-state)."
     lr = learning_rate(self.step, *(self.settings[k] for k in ('lr', 'warmup', 'total')))
     for group in self.optimizer.param_groups:
         group['lr'] = lr

@@ -17,7 +17,7 @@ _all_: list[Any]
 LossFn = Callable[[Any, Any, torch.Generator], Tensor]
 
 def learning_rate(step: int, peak: float=0.001, warmup: int=0, total: int | None=None) -> float:
-    """Give the learning rate of one update: a pure function of its number (cosine: Loshchilov and Hutter 2017).
+    """Give the learning rate of one update: a pure function of its number (cosine: Loshchilov and Hutter 2017; eq-training-rate).
 
     step: updates already made
     peak: the highest rate
@@ -38,7 +38,7 @@ def clip_(gradients: list[Tensor], norm: Tensor, largest: float | None) -> None:
     ...
 
 def ema_decay(step: int, decay: float=0.999, warm: float=10.0) -> float:
-    """Give the share of the old average that one update keeps: it rises from 1 / warm to `decay`.
+    """Give the share of the old average that one update keeps: it rises from 1 / warm to `decay` (eq-training-ema-warm).
 
     step: updates already averaged
     decay: where it ends
@@ -47,7 +47,7 @@ def ema_decay(step: int, decay: float=0.999, warm: float=10.0) -> float:
     ...
 
 class EMA:
-    """Keep an exponential moving average of a model's weights in `model`, a copy; buffers are copied as they are."""
+    """Keep an exponential moving average of a model's weights in `model`, a copy; buffers are copied as they are (eq-training-ema)."""
     decay: float
     warm: float
     model: Any
@@ -129,7 +129,7 @@ class Trainer:
         ...
     def _place(self, device: torch.device, backward: Callable, **switches: bool | int | None) -> None: ...
     def update(self, batch: Any) -> TrainStep:
-        """Make one update of the weights and of their average."""
+        """Make one update of the weights and of their average (eq-training-state)."""
         ...
     def measure(self, batch: Any, source: Callable[[torch.Generator], Any]=..., stream: str='') -> Tensor:
         """Ask for the loss of a batch, with the randomness and the precision of this update.

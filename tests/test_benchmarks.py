@@ -232,7 +232,9 @@ def test_who_is_noticed_who_lives_and_who_hangs(small, tmp_path):
     again = mutants.judge('half', 0, 0, 1.0, reach, found, again=True)
     assert {m['new']: m['verdict'] for m in again['mutants']}['return x - y'] == 'killed', 'a new test notices'
 
-    (small / 'diffbook' / 'half.py').write_text(SMALL['diffbook/half.py'] + '\n')
+    (small / 'diffbook' / 'half.py').write_text('"A word."\n\n# another\n' + SMALL['diffbook/half.py'])
+    assert mutants.overall({'half': found})['of an older version'] == [], 'words do not count'
+    (small / 'diffbook' / 'half.py').write_text(SMALL['diffbook/half.py'] + 'one = 1\n')
     assert mutants.overall({'half': found})['of an older version'] == ['half']
     alive = next(m for m in found['mutants'] if m['new'] == 'return x - y')
     (tmp_path / 'equivalent.json').write_text(json.dumps([{'module': 'half', 'old': alive['old'], 'new': alive['new'], 'why': 'nobody asks'}]))

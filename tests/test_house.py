@@ -141,7 +141,7 @@ def test_readme_code_runs():
 
 def test_llms_txt_names_every_taught_chapter():
     named = re.findall(r'diffbook/(\w+)\.html', read('nbs/llms.txt'))
-    taught = [p.stem[3:] for p in sorted((ROOT / 'nbs').glob('[1-9][0-9]_*.ipynb'))]
+    taught = [p.stem[3:] for p in sorted((ROOT / 'nbs').glob('[1-9][0-9]_*.*')) if p.suffix in ('.ipynb', '.qmd')]
     assert [n for n in named if n != 'core'] == taught
 
 
@@ -155,7 +155,8 @@ def test_every_target_is_explained_and_phony():
 def test_the_site_has_every_chapter_once():
     site = yaml.safe_load(read('_quarto.yml'))
     listed = [c for part in site['book']['chapters'] if isinstance(part, dict) for c in part['chapters']]
-    assert listed == sorted(p.name for p in (ROOT / 'nbs').glob('[0-9][0-9]_*.ipynb'))
+    there = [p.name for p in (ROOT / 'nbs').glob('[0-9][0-9]_*.*') if p.suffix in ('.ipynb', '.qmd')]
+    assert listed == sorted(there, key=lambda name: (name < '10', name))  # the tools last
     assert site['book']['repo-url'] == CFG['git_url']
     assert site['book']['site-url'] == CFG['doc_host'] + CFG['doc_baseurl']
     assert site['project']['output-dir'] == CFG['doc_path']
@@ -237,7 +238,7 @@ def test_wheel_holds_the_library_and_nothing_else(archives):
     for requirement in shlex.split(CFG['requirements']):
         assert f'Requires-Dist: {requirement.split(">")[0]}' in metadata
     assert not re.search(r'^Requires-Dist: nbdev(?!.*extra)', metadata, re.M)
-    assert archives.wheel.stat().st_size < 25_000_000
+    assert archives.wheel.stat().st_size < 40_000_000  # with the models that are still to come
 
 
 def test_sdist_can_build_and_holds_the_book(archives):

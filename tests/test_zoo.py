@@ -144,3 +144,12 @@ def test_emoji_were_trained_as_the_report_says():
     spent = {name: report['training'][name]['processor_seconds'] for name in ('vae', 'latents', 'pixels')}
     assert abs(spent['vae'] + spent['latents'] - spent['pixels']) < 0.05 * spent['pixels']  # equal time, as chapter 52 claims
     assert report['judge']['seed'] == 0 and report['training']['zoo']['codec'] == 'emoji-vae'
+
+
+def test_models_are_stored_in_half_precision_but_the_judge():
+    "Nothing of what is drawn rests on more; distances do: the judge is an instrument and keeps the precision it was trained in."
+    for path in sorted(ZOO.rglob('model.safetensors')):
+        kinds = {tensor.dtype for tensor in load_file(path).values() if tensor.is_floating_point()}
+        assert kinds == {torch.float16}, path
+    judge = load_file(ZOO / 'classifier.safetensors')
+    assert {v.dtype for v in judge.values() if v.is_floating_point()} == {torch.float32}

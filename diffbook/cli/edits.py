@@ -1,6 +1,7 @@
-"""A picture to start from: read it, noise it, and keep what is to stay."""
+"""Draw, also from a picture: read it, noise it, and keep what is to stay."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,6 +59,17 @@ def read_mask(mask: Path, image: Path, given: tuple[int, int], side: int) -> 'Te
     if white.all():
         note(f'{mask} is white all over, or transparent, which counts as white: nothing of {image} stays')
     return cover(white, (side, side))[None, None]
+
+
+def draw(
+    stage: 'Stage', n: int, cond: 'Cond | None' = None, edit: 'Edit | None' = None, *, steps: int, seed: int, device: Any = None, batch: int = 64
+) -> 'Tensor':
+    "Draw n images in [-1, 1], (n, c, h, w), with a progress bar; image i is the same whatever n is."
+    from diffbook.stages import gather
+
+    walk = stage.sample if edit is None else partial(revise, stage, edit if stage.codec is None else encode_edit(stage.codec, edit))
+    images = stage.decode(gather(walk, n, cond, steps=steps, seed=seed, device=device, batch=batch, progress=True), 32).cpu()
+    return put_back(images if stage.codec is None else images.clamp(-1, 1), edit)
 
 
 def encode_edit(codec: 'Codec', edit: Edit) -> Edit:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, say
+from diffbook.cli.edits import draw
 from diffbook.cli.models import SOLVERS, Opened, open_model
 from diffbook.cli.prompts import reader_of, tell
-from diffbook.cli.sample import draw
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ class Opened(NamedTuple):
     model: 'Denoiser | Conditional'
     about: dict[str, Any]  # what its configuration says of it
     stage: 'Stage'
+    pictures: tuple[int, ...]  # their shape, which is that of the stage but for latents
     device: 'torch.device'
 
 
@@ -46,7 +47,8 @@ def open_model(name: str, device: str | None, size: int | None = None, solver: s
         raise ValueError(f'about in config.json of {name} is {repr(about)[:100]}, expected an object')
     codec = open_codec(about, name, place)
     shape = describe_shape(about, model, size if codec is None else cells(codec, size))
-    return Opened(name, model, about, Stage(model.to(place), model.schedule, shape, solver=solver_named(solver), codec=codec), place)
+    pictures = shape if codec is None else (codec.in_channels, *(side * codec.factor for side in shape[1:]))
+    return Opened(name, model, about, Stage(model.to(place), model.schedule, shape, solver=solver_named(solver), codec=codec), pictures, place)
 
 
 def open_codec(about: dict[str, Any], name: str, place: 'torch.device') -> 'Codec | None':
@@ -81,9 +83,3 @@ def cells(codec: 'Codec', size: int | None) -> int | None:
     if size is not None and size % codec.factor:
         raise ValueError(f'--size is {size}, expected a multiple of {codec.factor}, the pixels of one latent cell')
     return size and size // codec.factor
-
-
-def picture_shape(stage: 'Stage') -> tuple[int, ...]:
-    "The shape of the pictures that a stage draws."
-    codec, (_, height, width) = stage.codec, stage.shape
-    return stage.shape if codec is None else (codec.in_channels, height * codec.factor, width * codec.factor)

@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, say
-from diffbook.cli.edits import Edit, encode_edit, open_edit, put_back, revise
-from diffbook.cli.models import SOLVERS, open_model, picture_shape, solver_named
+from diffbook.cli.edits import draw, open_edit
+from diffbook.cli.models import SOLVERS, open_model, solver_named
 from diffbook.cli.prompts import count_agreement, listen
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffbook.core import Cond
-    from diffbook.stages import Stage
 
 STEPS = {'heun': 12}  # two calls a step: 23 in all; the other solvers make 20 steps of one call
 
@@ -76,24 +74,13 @@ def sample(
         solver = solver or ('ancestral' if mask else 'heun')
         opened = open_model(model, device, size, solver)
         stage, cond = listen(opened, prompt, negative, guidance)
-        edit = None if image is None else open_edit(image, mask, strength, picture_shape(stage), ground or 'white')
+        edit = None if image is None else open_edit(image, mask, strength, opened.pictures, ground or 'white')
         about, images = opened.about, draw(stage, n or 64, cond, edit, steps=steps or STEPS.get(solver, 20), seed=seed, device=opened.device)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
     say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
     if prompt and prompt.strip():
         count_agreement(about, prompt, images)
-
-
-def draw(
-    stage: 'Stage', n: int, cond: 'Cond | None' = None, edit: 'Edit | None' = None, *, steps: int, seed: int, device: Any = None, batch: int = 64
-) -> 'Tensor':
-    "Draw n images in [-1, 1], (n, c, h, w), with a progress bar; image i is the same whatever n is."
-    from diffbook.stages import gather
-
-    walk = stage.sample if edit is None else partial(revise, stage, edit if stage.codec is None else encode_edit(stage.codec, edit))
-    images = stage.decode(gather(walk, n, cond, steps=steps, seed=seed, device=device, batch=batch, progress=True), 32).cpu()
-    return put_back(images if stage.codec is None else images.clamp(-1, 1), edit)
 
 
 def draw_published(

@@ -24,7 +24,7 @@ def info_nce(
     text_vectors: Tensor,  # (b, e) of unit length; row i belongs to image i
     log_scale: Tensor | float,  # () log of the inverse temperature
 ) -> Tensor:  # () nats
-    "Give the symmetric contrastive loss (van den Oord et al. 2018; Radford et al. 2021, figure 3)."
+    "Give the symmetric contrastive loss (van den Oord et al. 2018; Radford et al. 2021, figure 3; eq-clip-loss)."
     if image_vectors.ndim != 2 or image_vectors.shape != text_vectors.shape:
         raise ValueError(f'image_vectors have shape {tuple(image_vectors.shape)} and text_vectors {tuple(text_vectors.shape)}, expected the same (b, e)')
     scale = log_scale.exp() if isinstance(log_scale, Tensor) else math.exp(log_scale)

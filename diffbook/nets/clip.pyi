@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ['info_nce', 'quick_gelu', 'gelu', 'TextTower', 'ImageTower', 'CLIP', 'clip_loss', 'retrieval']
 
 def info_nce(image_vectors: Tensor, text_vectors: Tensor, log_scale: Tensor | float) -> Tensor:
-    """Give the symmetric contrastive loss (van den Oord et al. 2018; Radford et al. 2021, figure 3).
+    """Give the symmetric contrastive loss (van den Oord et al. 2018; Radford et al. 2021, figure 3; eq-clip-loss).
 
     image_vectors: (b, e) of unit length
     text_vectors: (b, e) of unit length; row i belongs to image i

@@ -42,7 +42,7 @@ class VectorQuantizer(nn.Module):
         return rearrange(self.codes[index], 'b h w c -> b c h w')
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # (b, channels, h, w)
-        "Give entries as z, with the gradient of z; their numbers (b, h, w); and the loss (b,)."
+        "Give entries as z, with the gradient of z; their numbers (b, h, w); and the loss (b,) (eq-codebook-straight)."
         if z.ndim != 4 or z.shape[1] != self.codes.shape[1]:
             raise ValueError(f'z has shape {tuple(z.shape)}, expected (b, {self.codes.shape[1]}, h, w)')
         cells = rearrange(z.detach(), 'b c h w -> (b h w) c')

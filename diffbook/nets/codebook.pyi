@@ -23,7 +23,7 @@ class VectorQuantizer(nn.Module):
         """
         ...
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Give entries as z, with the gradient of z; their numbers (b, h, w); and the loss (b,).
+        """Give entries as z, with the gradient of z; their numbers (b, h, w); and the loss (b,) (eq-codebook-straight).
 
         returns: (b, channels, h, w)
         """

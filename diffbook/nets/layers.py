@@ -27,7 +27,7 @@ def sinusoids(
     shift: float = 1.0,  # 1: the last wave is the slowest; 0: the ladder stops one rung before it
     cos_first: bool = False,  # which half comes first: published weights expect one or the other
 ) -> Tensor:  # (b, dim), float32
-    "Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5."
+    "Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5 (eq-layers-waves)."
     if dim % 2 or dim < 4:
         raise ValueError(f'dim is {dim}, expected an even number from 4 on')
     half = dim // 2
@@ -48,7 +48,7 @@ def zero(
 
 # %% ../../nbs/22_layers.ipynb #resblock
 class ResBlock(nn.Module):
-    "Add to the input what two rounds of norm, SiLU and convolution make of it and of the noise level. Ho et al. 2020, appendix B."
+    "Add to the input what two rounds of norm, SiLU and convolution make of it and of the noise level. Ho et al. 2020, appendix B (eq-layers-residual, eq-layers-told)."
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ def attend(
     mask: Tensor | None = None,  # (b, l) bool, True where a token may be read
     causal: bool = False,  # let a token read only itself and those before it
 ) -> Tensor:  # (b, n, c)
-    "Let each token gather from a list, in every head by itself. Vaswani et al. 2017, section 3.2."
+    "Let each token gather from a list, in every head by itself. Vaswani et al. 2017, section 3.2 (eq-layers-attention, eq-conditioning-mask)."
     q, k, v = (rearrange(u, 'b n (h d) -> b h n d', h=heads) for u in (q, k, v))
     if mask is not None:
         some = mask.any(1, keepdim=True)  # a softmax over nothing would be 0 / 0: then read zeros
@@ -207,7 +207,7 @@ class Downsample(nn.Module):
 
 # %% ../../nbs/22_layers.ipynb #upsample
 class Upsample(nn.Module):
-    "Double height and width: repeat each pixel and convolve, as one transposed convolution with 4/9 of the work."
+    "Double height and width: repeat each pixel and convolve, as one transposed convolution with 4/9 of the work (eq-layers-doubling)."
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from typing import Any
 __all__ = ['sinusoids', 'zero', 'ResBlock', 'attend', 'SelfAttention', 'CrossAttention', 'TransformerBlock', 'check_cond', 'Downsample', 'Upsample']
 
 def sinusoids(noise_level: Tensor, dim: int, *, period: float=10000.0, shift: float=1.0, cos_first: bool=False) -> Tensor:
-    """Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5.
+    """Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5 (eq-layers-waves).
 
     noise_level: (b,), one number an image
     dim: how many features, even: half of them sines, half cosines
@@ -27,7 +27,7 @@ def zero(layer: nn.Module) -> nn.Module:
     ...
 
 class ResBlock(nn.Module):
-    """Add to the input what two rounds of norm, SiLU and convolution make of it and of the noise level. Ho et al. 2020, appendix B."""
+    """Add to the input what two rounds of norm, SiLU and convolution make of it and of the noise level. Ho et al. 2020, appendix B (eq-layers-residual, eq-layers-told)."""
     norm1: nn.GroupNorm
     norm2: nn.GroupNorm
     conv1: nn.Conv2d
@@ -53,7 +53,7 @@ class ResBlock(nn.Module):
         ...
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None=None, causal: bool=False) -> Tensor:
-    """Let each token gather from a list, in every head by itself. Vaswani et al. 2017, section 3.2.
+    """Let each token gather from a list, in every head by itself. Vaswani et al. 2017, section 3.2 (eq-layers-attention, eq-conditioning-mask).
 
     q: (b, n, c) queries
     k: (b, l, c) keys
@@ -142,7 +142,7 @@ class Downsample(nn.Module):
         ...
 
 class Upsample(nn.Module):
-    """Double height and width: repeat each pixel and convolve, as one transposed convolution with 4/9 of the work."""
+    """Double height and width: repeat each pixel and convolve, as one transposed convolution with 4/9 of the work (eq-layers-doubling)."""
     conv: nn.Conv2d
     def __init__(self, channels: int) -> None:
         """channels: that come and leave"""

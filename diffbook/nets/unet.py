@@ -139,7 +139,7 @@ def told(
     noise_level: Tensor,  # (b,)
     cond: Cond | None = None,  # holds `vec` (b, cond_dim) if the net was built with cond_dim
 ) -> Tensor:  # (b, all scales and shifts)
-    "Turn noise level and condition into what the blocks are told."
+    "Turn noise level and condition into what the blocks are told (eq-unet-told)."
     e = self.time(sinusoids(noise_level, **self.waves).to(self.tell.weight.dtype))
     if self.cond is not None:
         e = e + self.cond(cond.vec)

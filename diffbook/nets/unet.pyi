@@ -74,7 +74,7 @@ class UNet(nn.Module):
     def _add_ends(self, c_in: int, c_out: int, width: int, groups: int, eps: float) -> None: ...
     def _add_told(self, waves: dict[str, float]) -> None: ...
     def told(self, noise_level: Tensor, cond: Cond | None=None) -> Tensor:
-        """Turn noise level and condition into what the blocks are told.
+        """Turn noise level and condition into what the blocks are told (eq-unet-told).
 
         noise_level: (b,)
         cond: holds `vec` (b, cond_dim) if the net was built with cond_dim

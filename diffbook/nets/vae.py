@@ -27,7 +27,7 @@ def kl_to_normal(
     mean: Tensor,  # (b, ...)
     log_var: Tensor,  # logarithm of the variance, of the same shape
 ) -> Tensor:  # (b,) nats, summed over all latents of an example
-    "Give KL(q || N(0, I)) of independent Gaussians (Kingma and Welling 2014, appendix B)."
+    "Give KL(q || N(0, I)) of independent Gaussians (Kingma and Welling 2014, appendix B; eq-vae-kl)."
     if mean.shape != log_var.shape or mean.ndim < 1:
         raise ValueError(f'mean has shape {tuple(mean.shape)} and log_var {tuple(log_var.shape)}, expected the same (b, ...)')
     wide = torch.promote_types(mean.dtype, torch.float32)  # a sum over thousands does not fit into half precision
@@ -40,7 +40,7 @@ def draw_latents(
     log_var: Tensor,  # logarithm of its variance
     generator: torch.Generator | None,  # of the noise; None: give the mean
 ) -> Tensor:  # one draw, with gradients to mean and log_var
-    "Draw by scaling and shifting noise, so that gradients pass (Kingma and Welling 2014, section 2.4)."
+    "Draw by scaling and shifting noise, so that gradients pass (Kingma and Welling 2014, section 2.4; eq-vae-draw)."
     if generator is None:
         return mean
     eps = torch.randn(mean.shape, generator=generator, device=generator.device, dtype=mean.dtype)
@@ -212,7 +212,7 @@ def perceptual_loss(
     x: Tensor,  # (b, c, h, w)
     y: Tensor,  # the same shape
 ) -> Tensor:  # (b,)
-    "Give the squared distance of directions in feature space, summed over layers (Zhang et al. 2018, equation 1)."
+    "Give the squared distance of directions in feature space, summed over layers (Zhang et al. 2018, equation 1; eq-vae-features)."
     pairs = zip(features(x), features(y), strict=True)
     return sum((F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).flatten(1).mean(1) for a, b in pairs)
 
@@ -237,7 +237,7 @@ def judge_loss(
     real: Tensor,  # (b, c, h, w)
     fake: Tensor,  # the same shape; no gradient goes there
 ) -> Tensor:  # (b,)
-    "Give the hinge loss of the judge (Lim and Ye 2017; Esser et al. 2021)."
+    "Give the hinge loss of the judge (Lim and Ye 2017; Esser et al. 2021; eq-vae-hinge)."
     miss = F.relu(1 - judge(real)) + F.relu(1 + judge(fake.detach()))
     return miss.flatten(1).mean(1) / 2
 
@@ -246,7 +246,7 @@ def fool_loss(
     judge: nn.Module,  # images -> scores, high for real
     fake: Tensor,  # (b, c, h, w)
 ) -> Tensor:  # (b,)
-    "Give what the decoder minimises: minus the mean score of its patches."
+    "Give what the decoder minimises: minus the mean score of its patches (eq-vae-hinge)."
     return -judge(fake).flatten(1).mean(1)
 
 # %% ../../nbs/50_vae.ipynb #vae-loss
@@ -261,7 +261,7 @@ def vae_loss(
     judge: nn.Module | None = None,  # switches on the patch term
     judge_weight: float = 0.01,
 ) -> Tensor:  # (b,)
-    "Give mean squared error + kl_weight KL per value, and two optional terms (Rombach et al. 2022, appendix G)."
+    "Give mean squared error + kl_weight KL per value, and two optional terms (Rombach et al. 2022, appendix G; eq-vae-loss)."
     if not kl_weight >= 0:
         raise ValueError(f'kl_weight is {kl_weight}, expected 0 or more')
     y, mean, log_var = vae(x, generator)

@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ['Features', 'kl_to_normal', 'draw_latents', 'Codec', 'ImageCodec', 'AutoencoderKL', 'perceptual_loss', 'PatchJudge', 'judge_loss', 'fool_loss', 'vae_loss', 'pool_moments', 'measure_scale']
 
 def kl_to_normal(mean: Tensor, log_var: Tensor) -> Tensor:
-    """Give KL(q || N(0, I)) of independent Gaussians (Kingma and Welling 2014, appendix B).
+    """Give KL(q || N(0, I)) of independent Gaussians (Kingma and Welling 2014, appendix B; eq-vae-kl).
 
     mean: (b, ...)
     log_var: logarithm of the variance, of the same shape
@@ -18,7 +18,7 @@ def kl_to_normal(mean: Tensor, log_var: Tensor) -> Tensor:
     ...
 
 def draw_latents(mean: Tensor, log_var: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Draw by scaling and shifting noise, so that gradients pass (Kingma and Welling 2014, section 2.4).
+    """Draw by scaling and shifting noise, so that gradients pass (Kingma and Welling 2014, section 2.4; eq-vae-draw).
 
     mean: of each latent
     log_var: logarithm of its variance
@@ -106,7 +106,7 @@ class AutoencoderKL(nn.Module, ImageCodec):
 Features = Callable[[Tensor], Sequence[Tensor]]
 
 def perceptual_loss(features: Features, x: Tensor, y: Tensor) -> Tensor:
-    """Give the squared distance of directions in feature space, summed over layers (Zhang et al. 2018, equation 1).
+    """Give the squared distance of directions in feature space, summed over layers (Zhang et al. 2018, equation 1; eq-vae-features).
 
     features: a fixed network's view
     x: (b, c, h, w)
@@ -124,7 +124,7 @@ class PatchJudge(nn.Module):
         ...
 
 def judge_loss(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Give the hinge loss of the judge (Lim and Ye 2017; Esser et al. 2021).
+    """Give the hinge loss of the judge (Lim and Ye 2017; Esser et al. 2021; eq-vae-hinge).
 
     judge: images -> scores, high for real
     real: (b, c, h, w)
@@ -134,7 +134,7 @@ def judge_loss(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     ...
 
 def fool_loss(judge: nn.Module, fake: Tensor) -> Tensor:
-    """Give what the decoder minimises: minus the mean score of its patches.
+    """Give what the decoder minimises: minus the mean score of its patches (eq-vae-hinge).
 
     judge: images -> scores, high for real
     fake: (b, c, h, w)
@@ -143,7 +143,7 @@ def fool_loss(judge: nn.Module, fake: Tensor) -> Tensor:
     ...
 
 def vae_loss(vae: AutoencoderKL, x: Tensor, generator: torch.Generator, *, kl_weight: float=1e-06, features: Features | None=None, features_weight: float=0.1, judge: nn.Module | None=None, judge_weight: float=0.01) -> Tensor:
-    """Give mean squared error + kl_weight KL per value, and two optional terms (Rombach et al. 2022, appendix G).
+    """Give mean squared error + kl_weight KL per value, and two optional terms (Rombach et al. 2022, appendix G; eq-vae-loss).
 
     x: (b, c, h, w) in [-1, 1]
     generator: draws the latents

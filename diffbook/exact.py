@@ -192,14 +192,8 @@ def loss_floor(
     t: Tensor | float,  # one time
     prediction: Callable,  # the pair (a, b) of the target a x0 + b eps
 ) -> float:  # E||y - E[y | x_t]||^2 per dimension
-<<<<<<< HEAD
-    "Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred."
-    expect(schedule.sigma(t) > 0, f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
-=======
     "Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred (eq-exact-floor)."
-    if schedule.sigma(t) == 0:
-        raise ValueError(f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
->>>>>>> main
+    expect(schedule.sigma(t) > 0, f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
     a, b = prediction(schedule, as_time(t))
     return float((a - b * schedule.alpha(t) / schedule.sigma(t)) ** 2) * self.posterior_variance(schedule, t)
 
@@ -244,15 +238,9 @@ def finite_data(
     points: Data,  # (n, ...) the data set
     schedule: Schedule,  # how noise grows
 ) -> DenoiseFn:  # the ideal denoiser of exactly these points
-<<<<<<< HEAD
-    "Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t."
+    "Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t (eq-exact-softmax)."
     good = points.ndim > 1 and len(points) > 0 and torch.isfinite(points).all()
     expect(good, f'points has shape {tuple(points.shape)}, expected (n, ...) with n >= 1, all finite')
-=======
-    "Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t (eq-exact-softmax)."
-    if points.ndim < 2 or len(points) == 0 or not torch.isfinite(points).all():
-        raise ValueError(f'points has shape {tuple(points.shape)}, expected (n, ...) with n >= 1, all finite')
->>>>>>> main
     flat = points.double().flatten(1)
 
     def denoiser(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:

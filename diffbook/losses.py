@@ -130,14 +130,8 @@ def diffusion_loss(
     cond: Cond | None = None,  # condition
     weight: Callable[[Schedule, Tensor], Tensor] | None = None,  # (schedule, t) -> (b,)
 ) -> Tensor:  # (b,) mean squared error of each example
-<<<<<<< HEAD
-    "Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction)."
-    expect(t.shape == (len(x0),), f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
-=======
     "Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction; eq-losses-loss, eq-ddpm-loss)."
-    if t.shape != (len(x0),):
-        raise ValueError(f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
->>>>>>> main
+    expect(t.shape == (len(x0),), f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
     x = denoiser.schedule.perturb(x0, eps, t)
     y = target(denoiser.prediction, denoiser.schedule, x0, eps, t)
     wide = torch.promote_types(x0.dtype, torch.float32)  # never square and average in half precision
@@ -174,14 +168,8 @@ def elbo_weight(
     t: Time,  # whole times in 1..T
     variance: Callable = posterior_variance,  # of the step back
 ) -> Tensor:  # multiplies ||x0 - x0_hat||^2, summed over an example, in nats
-<<<<<<< HEAD
-    "Give the weight of the squared error of x0 in the bound on the likelihood."
-    expect(isinstance(schedule, DiscreteSchedule), f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
-=======
     "Give the weight of the squared error of x0 in the bound on the likelihood (eq-losses-kl, eq-losses-snr)."
-    if not isinstance(schedule, DiscreteSchedule):
-        raise ValueError(f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
->>>>>>> main
+    expect(isinstance(schedule, DiscreteSchedule), f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
     t, beta = as_time(t), beta_variance(schedule, t)
     reach = schedule.alpha(t - 1) * beta / schedule.sigma(t) ** 2
     return reach**2 / (2 * variance(schedule, t))
@@ -200,14 +188,8 @@ def min_snr(schedule: Schedule, t: Time, gamma: float = 5.0) -> Tensor:
 
 # %% ../nbs/21_losses.ipynb #clipped-code
 def clipped_snr(schedule: Schedule, t: Time, low: float = 1.0, high: float = 20.0) -> Tensor:
-<<<<<<< HEAD
-    "Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022)."
-    expect(0 < low <= high, f'low is {low} and high {high}, expected 0 < low <= high')
-=======
     "Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022; eq-losses-clipped)."
-    if not 0 < low <= high:
-        raise ValueError(f'low is {low} and high {high}, expected 0 < low <= high')
->>>>>>> main
+    expect(0 < low <= high, f'low is {low} and high {high}, expected 0 < low <= high')
     return torch.exp(schedule.log_snr(t)).clamp(low, high)
 
 # %% ../nbs/21_losses.ipynb #place

@@ -42,9 +42,7 @@ class ledger_lines:
     def begin(self):
         stored = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))
         outputs = [o for c in stored['cells'] for o in c.get('outputs', [])]  # those of hidden cells too
-        self.errors, self.tried, self.claimed = (
-            dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED, CLAIMED)
-        )
+        self.errors, self.tried, self.claimed = (dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED, CLAIMED))
 
     def __call__(self, cell):
         if cell.cell_type == 'markdown':

@@ -61,9 +61,7 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption('--types'):
         from jaxtyping import TypeCheckError
 
-        sooner = pytest.mark.xfail(
-            raises=TypeCheckError, strict=False, reason='the type checker speaks before the library'
-        )
+        sooner = pytest.mark.xfail(raises=TypeCheckError, strict=False, reason='the type checker speaks before the library')
         for item in items:
             if 'bad_input' in item.keywords:
                 item.add_marker(sooner)

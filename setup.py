@@ -10,9 +10,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=['='])
 config.read(here / 'settings.ini', encoding='utf-8')
 cfg = config['DEFAULT']
-extras = {
-    key.removesuffix('_requirements'): shlex.split(value) for key, value in cfg.items() if key.endswith('_requirements')
-}
+extras = {key.removesuffix('_requirements'): shlex.split(value) for key, value in cfg.items() if key.endswith('_requirements')}
 
 setup(
     name=cfg['lib_name'],

@@ -11,6 +11,7 @@
 The others: pip install diffusers, and pip install --no-deps --target FOLDER denoising-diffusion-pytorch ema-pytorch smalldiffusion.
 Time is the processor's with one thread (the default), which other programs disturb little; else the clock's.
 """
+
 import argparse
 import json
 import sys

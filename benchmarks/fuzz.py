@@ -204,7 +204,17 @@ def tiny_pipeline(folder: Path) -> None:
     from diffbook.schedules import DiscreteSchedule, scaled_linear_betas
     from diffbook.text import Tokenizer
 
-    unet = UNet(4, out_channels=4, channels=(8, 16), blocks=(1, 1), heads=(2, 0, 2), patch=1, groups=4, seq_dim=6, layout=Layout(scale_shift=False, cos_first=True, freq_shift=0))
+    unet = UNet(
+        4,
+        out_channels=4,
+        channels=(8, 16),
+        blocks=(1, 1),
+        heads=(2, 0, 2),
+        patch=1,
+        groups=4,
+        seq_dim=6,
+        layout=Layout(scale_shift=False, cos_first=True, freq_shift=0),
+    )
     save_pipeline(
         folder, unet=unet, vae=AutoencoderKL(channels=(4, 8), blocks=1, groups=2), text_encoder=TextTower(522, 9, 6, 2, 2, hidden=24, end=515),
         tokenizer=Tokenizer(['a b', 'ab c</w>'], 9), scheduler=NoisePlan(DiscreteSchedule(scaled_linear_betas(50, 0.01, 0.2)), offset=1, last=1.0),
@@ -561,7 +571,12 @@ def run_apart(name: str, n: int, seed: int = 0) -> dict:
                 got, start = json.loads(done.stdout.splitlines()[-1]), n
             else:
                 case, crashes = int(note.read_text()) if note.exists() else n, crashes + 1
-                got = {'n': case + 1 - start, 'counts': {'crash': 1, 'read': case - start}, 'wrong': [f'{name} {case} of seed {seed}: crash {done.returncode} {done.stderr[-300:]}'], 'slowest': 0.0}
+                got = {
+                    'n': case + 1 - start,
+                    'counts': {'crash': 1, 'read': case - start},
+                    'wrong': [f'{name} {case} of seed {seed}: crash {done.returncode} {done.stderr[-300:]}'],
+                    'slowest': 0.0,
+                }
                 start = case + 1
         total['n'] += got['n']
         total['wrong'] += got['wrong']

@@ -1,4 +1,5 @@
 """Rows G1 to G5, which need a CUDA device; without one each says `not measured`."""
+
 import argparse
 import statistics
 
@@ -34,7 +35,10 @@ def against(nets: dict[str, Net], name: str, args: argparse.Namespace, wished: t
         goal(f'{name}, {label}', summary([b / a for a, b in zip(seconds['ours'], seconds[label])]), at_least=least)
         for label, least in zip(('as shipped', 'compiled, bfloat16'), wished)
     ]
-    return {'goals': goals, 'detail': {'images a second': rates, 'seconds of the first call': first, 'batch': args.gpu_batch, 'nets': {k: size(n) for k, n in nets.items()}}}
+    return {
+        'goals': goals,
+        'detail': {'images a second': rates, 'seconds of the first call': first, 'batch': args.gpu_batch, 'nets': {k: size(n) for k, n in nets.items()}},
+    }
 
 
 @row('G1', 'training images a second on a GPU, the same weights, bfloat16')

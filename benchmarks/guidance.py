@@ -87,7 +87,12 @@ def main():
     torch.set_num_threads(1)
     about, model = machine(), load('shapes')
     rows = {f'{n} at once': measure(model, n, args) for n in args.n}
-    about |= {'command': f'python -m benchmarks.guidance --rounds {args.rounds} --n {" ".join(map(str, args.n))}', 'model': 'shapes', 'steps': args.steps, 'scale': args.scale}
+    about |= {
+        'command': f'python -m benchmarks.guidance --rounds {args.rounds} --n {" ".join(map(str, args.n))}',
+        'model': 'shapes',
+        'steps': args.steps,
+        'scale': args.scale,
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps({'about': about, 'rows': rows}, indent=1) + '\n')
     print(json.dumps(rows, indent=1))

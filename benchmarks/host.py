@@ -1,4 +1,5 @@
 """Rows E1 to E3 and the count of lines: what a library costs around the arithmetic."""
+
 import argparse
 import ast
 import inspect
@@ -111,7 +112,11 @@ def e1(args: argparse.Namespace) -> dict:
     with Reads() as reads:
         for _ in range(n):
             update()
-    detail = {'updates': n, 'reads of a number by the host, an update': reads.any_device / n, 'and by checks of times that run on a CPU only': reads.cpu_only / n}
+    detail = {
+        'updates': n,
+        'reads of a number by the host, an update': reads.any_device / n,
+        'and by checks of times that run on a CPU only': reads.cpu_only / n,
+    }
     why = 'no CUDA device; counted instead: what the host reads in an update on a CPU with the switches of a GPU'
     return {'status': 'not measured', 'why': why, 'goals': [], 'detail': detail}
 
@@ -270,4 +275,3 @@ def lines(args: argparse.Namespace) -> dict:
         'left out of the same tasks': {k: {'from': v[0], 'classes': v[1]} for k, v in BEYOND.items()},
     }  # fmt: skip
     return {'goals': [goal(f'{LUCIDRAINS}: the same tasks', sum(core.values()) / other, at_most=0.5)], 'detail': detail}
-

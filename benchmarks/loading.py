@@ -11,6 +11,7 @@ Opening is not the same work in both: the book's loader copies what it keeps fus
 nothing; the book's looks at every number when a layer is first called, to refuse one that is not finite, and diffusers looks
 at none. So each process then reads every number once, as the first picture would, and `opened and read` is the sum of both.
 """
+
 import argparse
 import json
 import os
@@ -67,7 +68,9 @@ def warm(file):
 
 def measure(code, folder, dtype):
     "Seconds (clock and processor) to open, seconds to read once, and the most memory beyond what the imports took."
-    child = subprocess.Popen([sys.executable, '-c', CHILD.format(*code), str(folder), dtype], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen(
+        [sys.executable, '-c', CHILD.format(*code), str(folder), dtype], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     if not child.stdout.readline().startswith('ready'):
         raise RuntimeError(f'this did not start: {code[0]}')
     for file in Path(folder).rglob('*.safetensors'):
@@ -129,7 +132,10 @@ def summary(values):
 
 def report(ours, theirs):
     "Both sides, and what the time of ours is of theirs, round by round."
-    said = {who: {key: summary([r[key] for r in runs]) if isinstance(runs[0][key], float) else runs[0][key] for key in runs[0]} for who, runs in (('diffbook', ours), ('diffusers', theirs))}
+    said = {
+        who: {key: summary([r[key] for r in runs]) if isinstance(runs[0][key], float) else runs[0][key] for key in runs[0]}
+        for who, runs in (('diffbook', ours), ('diffusers', theirs))
+    }
     for key in ('seconds', 'processor seconds', 'opened and read, seconds'):
         said[f'{key}: ours of theirs'] = summary([a[key] / b[key] for a, b in zip(ours, theirs)])
     return said

@@ -1,4 +1,5 @@
 """Measure fairly: who is compared takes turns, on the same tensors, in one process or in fresh ones."""
+
 import json
 import os
 import platform

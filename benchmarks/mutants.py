@@ -198,7 +198,23 @@ def run_judges(folder: Path, names: list[str], watch: Watch, fresh: bool) -> Non
     for name in names:
         if fresh:
             sys.settrace(watch.trace)
-        code = int(pytest.main([*([] if fresh else ['-x']), '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-W', 'ignore::pytest.PytestAssertRewriteWarning', '--tb=short', name], plugins=[watch]))
+        code = int(
+            pytest.main(
+                [
+                    *([] if fresh else ['-x']),
+                    '-q',
+                    '-p',
+                    'no:cacheprovider',
+                    '-p',
+                    'no:xdist',
+                    '-W',
+                    'ignore::pytest.PytestAssertRewriteWarning',
+                    '--tb=short',
+                    name,
+                ],
+                plugins=[watch],
+            )
+        )
         sys.settrace(None)
         if code not in (0, 5):  # 5: none was chosen
             break
@@ -271,7 +287,11 @@ class Reach:
                 found = in_child(limit, mirror.folder, [name], Watch(mirror.folder / 'diffbook'), True)
                 if found['failed']:
                     print(f'{name} fails without a change and does not judge: {", ".join(found["failed"][:5])}', file=sys.stderr)
-                self.seen[name] = {'key': keys[name], 'wall': round(time.monotonic() - begun, 2)} | {k: found.get(k, {}) for k in ('seconds', 'lines', 'apart')} | {'failed': found['failed']}
+                self.seen[name] = (
+                    {'key': keys[name], 'wall': round(time.monotonic() - begun, 2)}
+                    | {k: found.get(k, {}) for k in ('seconds', 'lines', 'apart')}
+                    | {'failed': found['failed']}
+                )
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 write_whole(self.path, json.dumps(self.seen).encode())
         finally:
@@ -329,7 +349,9 @@ def write_results(report: dict, path: Path) -> None:
     write_whole(path, (json.dumps(dict(sorted(report.items())), indent=1, ensure_ascii=False) + '\n').encode())
 
 
-def judge(module: str, n: int, seed: int, limit: float, reach: Reach, before: dict | None = None, again: bool = False, budget: float = 120.0, keep=lambda part: None) -> dict:
+def judge(
+    module: str, n: int, seed: int, limit: float, reach: Reach, before: dict | None = None, again: bool = False, budget: float = 120.0, keep=lambda part: None
+) -> dict:
     "Try changes of one module, those of an earlier run of this seed and source left out; `keep` is called after each."
     from tqdm import tqdm
 
@@ -341,7 +363,11 @@ def judge(module: str, n: int, seed: int, limit: float, reach: Reach, before: di
             return {}
         same = before and (again or before['seed'] == seed)
         part = {'digest': digest(mirror.source), 'seed': before['seed'] if again else seed, 'mutants': before['mutants'] if same else []}
-        wanted = list(draw(mirror.source, f'{part["seed"]} {module}') if n == 0 else islice(draw(mirror.source, f'{part["seed"]} {module}'), max(n, again * len(part['mutants']))))
+        wanted = list(
+            draw(mirror.source, f'{part["seed"]} {module}')
+            if n == 0
+            else islice(draw(mirror.source, f'{part["seed"]} {module}'), max(n, again * len(part['mutants'])))
+        )
         known = {(m['line'], m['operator'], m['old'], m['new']): m for m in part['mutants']}
         todo = []
         for change in wanted:
@@ -381,7 +407,10 @@ def overall(report: dict) -> dict:
 def show(report: dict) -> None:
     total = overall(report)
     for module, part in total['modules'].items():
-        print(f'{module:20} {part["noticed"]:4} of {part["tried"]:4} noticed, {part["equivalent"]} equivalent' + ', of an older version' * (module in total['of an older version']))
+        print(
+            f'{module:20} {part["noticed"]:4} of {part["tried"]:4} noticed, {part["equivalent"]} equivalent'
+            + ', of an older version' * (module in total['of an older version'])
+        )
         for m in survivors(module, report[module]):
             print(f'    line {m["line"]}, {m["operator"]}\n      - {m["old"]}\n      + {m["new"]}')
     print(f'{total["noticed"]} of {total["tried"]} noticed; not judged: {", ".join(total["not judged"]) or "none"}')
@@ -421,7 +450,9 @@ def main(argv: list[str] | None = None) -> int:
         show(report)
         return 0
     k, parts = map(int, a.part.split('/'))
-    chosen = a.module or (list(report) if a.again else list(modules()) if a.all else parser.error('name modules with --module, or say --all, --again or --show'))
+    chosen = a.module or (
+        list(report) if a.again else list(modules()) if a.all else parser.error('name modules with --module, or say --all, --again or --show')
+    )
     chosen, wrong = chosen[k - 1 :: parts], []
     import conftest  # noqa: F401  the quiet surroundings of the tests, and where data lies
 

@@ -1,4 +1,5 @@
 """The networks that are compared, each as a function of noisy images and times from 0 to 1000."""
+
 import math
 from collections.abc import Callable
 

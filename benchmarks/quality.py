@@ -1,4 +1,5 @@
 """Rows C3 and C4: how long until the pictures are good, and how long to draw them."""
+
 import argparse
 import statistics
 from functools import partial
@@ -118,7 +119,9 @@ def c4(args: argparse.Namespace) -> dict:
         theirs = round(distance(models[LUCIDRAINS], judged, args.few, args.default_steps, eta=1.0), 2)
         own = {s: round(distance(models[OURS], judged, args.few, s), 2) for s in GRID}
         steps = next((s for s in GRID if own[s] <= theirs), None)
-        curves |= {'default': {'images': args.few, 'steps judged': args.default_steps, 'steps timed': STEPS, LUCIDRAINS: theirs, OURS: own, 'steps of ours': steps}}
+        curves |= {
+            'default': {'images': args.few, 'steps judged': args.default_steps, 'steps timed': STEPS, LUCIDRAINS: theirs, OURS: own, 'steps of ours': steps}
+        }
         if steps:
             goals.append(goal(f'{LUCIDRAINS}, {STEPS} ancestral steps', STEPS * costs[LUCIDRAINS] / (steps * costs[OURS]), at_least=100))
     others = [(costs[n] * s, curves[n][s], n, s) for n in models if n != OURS for s in GRID]
@@ -127,5 +130,10 @@ def c4(args: argparse.Namespace) -> dict:
     mine = next((s for s in GRID if curves[OURS][s] <= target), None)
     if mine:
         goals.append(goal(f'{name}, DDIM {steps} steps', cost / (mine * costs[OURS]), at_least=3))
-    detail = {'seconds of one call of 64': {n: round(c, 4) for n, c in costs.items()}, 'distance by steps': curves, 'samples': args.samples, 'steps of ours': mine}
+    detail = {
+        'seconds of one call of 64': {n: round(c, 4) for n, c in costs.items()},
+        'distance by steps': curves,
+        'samples': args.samples,
+        'steps of ours': mine,
+    }
     return {'goals': goals, 'detail': detail}

@@ -173,9 +173,7 @@ def told_at_once(d):
     net, e = book_net(d), normal(BATCH, 192, device=d)
     columns = [m.columns for m in net.modules() if hasattr(m, 'columns')]
     layers = nn.ModuleList([nn.Linear(192, c.stop - c.start) for c in columns]).to(d)
-    return there_and_back(lambda e: torch.cat([layer(F.silu(e)) for layer in layers], 1), e), there_and_back(
-        lambda e: net.tell(F.silu(e)), e
-    )
+    return there_and_back(lambda e: torch.cat([layer(F.silu(e)) for layer in layers], 1), e), there_and_back(lambda e: net.tell(F.silu(e)), e)
 
 
 def qkv_at_once(d):
@@ -191,9 +189,7 @@ def doubling(d):
 
 def attention_kernel(d):
     q, k, v = (normal(BATCH, 4, 196, 24, device=d, seed=i) for i in range(3))
-    return there_and_back(lambda q, k, v: torch.softmax(q @ k.mT / 24**0.5, -1) @ v, q, k, v), there_and_back(
-        F.scaled_dot_product_attention, q, k, v
-    )
+    return there_and_back(lambda q, k, v: torch.softmax(q @ k.mT / 24**0.5, -1) @ v, q, k, v), there_and_back(F.scaled_dot_product_attention, q, k, v)
 
 
 def folding(d):
@@ -344,11 +340,7 @@ class Meter(TorchDispatchMode):
         if not func.is_view and func is not torch.ops.aten._unsafe_view.default:
             count = self.formulas.get(func.overloadpacket)
             work = count(*args, **kwargs, out_val=out[0]) if count else 0
-            written = [
-                a
-                for a, s in zip(args, func._schema.arguments)
-                if out[0] is None and s.alias_info and s.alias_info.is_write
-            ]
+            written = [a for a, s in zip(args, func._schema.arguments) if out[0] is None and s.alias_info and s.alias_info.is_write]
             touched = [t for t in tree_leaves((args, kwargs, out, written)) if isinstance(t, torch.Tensor)]
             size = sum(min(t.numel() * t.element_size(), t.untyped_storage().nbytes()) for t in touched)
             self.ops.append((str(func).removeprefix('aten.').removesuffix('.default'), work, size, seconds))
@@ -400,9 +392,7 @@ def ceilings(device, clock, rounds):
         }
     for where, n in (('memory', 2**26), ('cache', 2**18)):
         a, b = torch.zeros(n, device=device), torch.ones(n, device=device)
-        found[f'bytes a second, {where}'] = rate(
-            lambda a=a, b=b: [a.copy_(b) for _ in range(2**26 // len(a))], 2 * 4 * 2**26, clock, rounds
-        )
+        found[f'bytes a second, {where}'] = rate(lambda a=a, b=b: [a.copy_(b) for _ in range(2**26 // len(a))], 2 * 4 * 2**26, clock, rounds)
     one = torch.zeros((), device=device)
     found['seconds an operation'] = 1 / rate(lambda: [one.add_(1.0) for _ in range(1000)], 1000, clock, rounds)
     return found
@@ -460,9 +450,7 @@ def main():
         known['rows'] = against_others()
         args.out.write_text(readable(known))
 
-    options = ' '.join(
-        f'--{k} {v}' for k, v in (('device', args.device), ('rounds', args.rounds), ('threads', args.threads))
-    )
+    options = ' '.join(f'--{k} {v}' for k, v in (('device', args.device), ('rounds', args.rounds), ('threads', args.threads)))
     if everything:
         part['about'] = {
             'command': f'python -m benchmarks.recipes {options}' + ' --compile' * args.compile,

@@ -1,4 +1,5 @@
 """The table of rows: what each measures, what was wished, what came out; kept in one JSON file, drawn in one chart."""
+
 import argparse
 import json
 from collections.abc import Callable
@@ -45,7 +46,9 @@ def merge(path: Path, rows: dict[str, dict]) -> dict:
     for id, found in rows.items():
         if found['status'] == 'measured' or known.get(id, found)['status'] != 'measured':
             known[id] = found
-    report = {'about': {'made by': 'python -m benchmarks', 'a row': 'goals: figure, quartiles, goal, met; detail: all numbers; about: command, machine, versions'}}
+    report = {
+        'about': {'made by': 'python -m benchmarks', 'a row': 'goals: figure, quartiles, goal, met; detail: all numbers; about: command, machine, versions'}
+    }
     report['rows'] = {id: known[id] for id in ROWS if id in known}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(report, indent=1) + '\n').encode())

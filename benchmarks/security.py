@@ -106,7 +106,11 @@ def hits(source: str, file: str) -> list[str]:
         if isinstance(node, ast.Call):
             name = dotted(node.func)
             bad += [name] if name in CALLS or name in ('builtins.eval', 'builtins.exec') else []
-            bad += [k.arg for k in node.keywords if k.arg in ('allow_pickle', 'trust_remote_code') and not (isinstance(k.value, ast.Constant) and k.value.value is False)]
+            bad += [
+                k.arg
+                for k in node.keywords
+                if k.arg in ('allow_pickle', 'trust_remote_code') and not (isinstance(k.value, ast.Constant) and k.value.value is False)
+            ]
             safe = any(k.arg == 'weights_only' and isinstance(k.value, ast.Constant) and k.value.value is True for k in node.keywords)
             bad += ['torch.load of programs'] if name == 'torch.load' and not safe else []
             bad += [name] if name.endswith('import_module') and not known_module(node.args[0]) else []
@@ -133,7 +137,21 @@ def programs() -> Iterator[tuple[str, str]]:
                 yield path.name, '\n'.join('pass' if line.lstrip().startswith(('%', '!')) else line for line in source.splitlines())
 
 
-EVENTS = ('pickle.find_class', 'exec', 'subprocess.Popen', 'os.system', 'os.exec', 'os.posix_spawn', 'os.spawn', 'os.fork', 'socket.connect', 'socket.bind', 'socket.getaddrinfo', 'marshal.loads', 'ctypes.dlopen')
+EVENTS = (
+    'pickle.find_class',
+    'exec',
+    'subprocess.Popen',
+    'os.system',
+    'os.exec',
+    'os.posix_spawn',
+    'os.spawn',
+    'os.fork',
+    'socket.connect',
+    'socket.bind',
+    'socket.getaddrinfo',
+    'marshal.loads',
+    'ctypes.dlopen',
+)
 WATCHED = """
 import sys, json, pathlib, tempfile, warnings
 sys.path.insert(0, {root!r})
@@ -180,7 +198,13 @@ def s1(short: bool) -> dict:
     places = [hit for file, source in programs() for hit in hits(source, file)]
     events = watched(3 if short else 200)
     total = len(places) + events['number']
-    return {'figure': f'{len(places)} places, {events["number"]} events', 'met': total == 0, 'n': events['read'], 'places': places[:10], 'events': events['seen']}
+    return {
+        'figure': f'{len(places)} places, {events["number"]} events',
+        'met': total == 0,
+        'n': events['read'],
+        'places': places[:10],
+        'events': events['seen'],
+    }
 
 
 @row('S2', 'no file crashes a loader, hangs it, or raises an error that is not ours', goal='0 of 100,000 mutants')
@@ -207,6 +231,7 @@ def s2(short: bool, seed: int) -> dict:
 
 def headers() -> dict[str, bytes]:
     "Files of at most two megabytes that claim too much."
+
     def header(text: bytes, length: int | None = None, body: bytes = b'') -> bytes:
         return (len(text) if length is None else length).to_bytes(8, 'little') + text + body
 
@@ -249,7 +274,14 @@ def s3(short: bool) -> dict:
                 read_header(path)
         grown = (peak() - before) / 1e6
     figure = f'{refused // 3} of {len(files)} refused, at most {1e3 * slowest:.1f} ms, {grown:.0f} MB'
-    return {'figure': figure, 'met': refused == 3 * len(files) and (short or slowest < 0.010) and grown < 50, 'n': len(files), 'slowest': which, 'refused': refused == 3 * len(files), 'megabytes': grown}
+    return {
+        'figure': figure,
+        'met': refused == 3 * len(files) and (short or slowest < 0.010) and grown < 50,
+        'n': len(files),
+        'slowest': which,
+        'refused': refused == 3 * len(files),
+        'megabytes': grown,
+    }
 
 
 def peak() -> int:
@@ -595,7 +627,12 @@ def s11(short: bool) -> dict:
     for path in sorted((ROOT / '.github' / 'workflows').glob('*.yml')):
         loose += [f'{path.name}: {use}' for use in re.findall(r'uses:\s*(\S+)', path.read_text()) if not re.search(r'@[0-9a-f]{40}$', use)]
     same = None if short else wheel() == wheel()
-    return {'figure': f'{len(loose)} by name' + ('' if short else f', wheels {"equal" if same else "differ"}'), 'met': not loose and same is not False, 'n': 1, 'loose': loose}
+    return {
+        'figure': f'{len(loose)} by name' + ('' if short else f', wheels {"equal" if same else "differ"}'),
+        'met': not loose and same is not False,
+        'n': 1,
+        'loose': loose,
+    }
 
 
 def wheel() -> str:
@@ -607,12 +644,20 @@ def wheel() -> str:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes((ROOT / name).read_bytes())
         env = os.environ | {'SOURCE_DATE_EPOCH': '1600000000'}
-        subprocess.run([sys.executable, 'setup.py', '-q', 'bdist_wheel', '--dist-dir', f'{place}/dist'], cwd=Path(place) / 'source', check=True, capture_output=True, env=env)
+        subprocess.run(
+            [sys.executable, 'setup.py', '-q', 'bdist_wheel', '--dist-dir', f'{place}/dist'],
+            cwd=Path(place) / 'source',
+            check=True,
+            capture_output=True,
+            env=env,
+        )
         (built,) = Path(place, 'dist').glob('*.whl')
         return hashlib.sha256(built.read_bytes()).hexdigest()
 
 
-SECRETS = re.compile(r'AKIA[0-9A-Z]{16}|ghp_[A-Za-z0-9]{36}|hf_[A-Za-z]{34}|-----BEGIN [A-Z ]*PRIVATE KEY-----|xox[baprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35}')
+SECRETS = re.compile(
+    r'AKIA[0-9A-Z]{16}|ghp_[A-Za-z0-9]{36}|hf_[A-Za-z]{34}|-----BEGIN [A-Z ]*PRIVATE KEY-----|xox[baprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35}'
+)
 
 
 @row('S12', 'notebooks hold no script of strangers and no secret', goal='0 hits')

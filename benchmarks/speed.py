@@ -1,4 +1,5 @@
 """Rows C1, C2 and C5: images a second in training, and how near that is to what convolutions allow."""
+
 import argparse
 import math
 import statistics

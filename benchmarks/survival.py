@@ -318,9 +318,7 @@ def killed_saves(root: Path) -> tuple[int | None, list[str]]:  # kills, the syst
 def small_disk(folder: Path, size: int) -> Iterator[bool]:
     "A file system of so many bytes at `folder`; False where we may not mount one."
     folder.mkdir(parents=True, exist_ok=True)
-    done = shutil.which('mount') and subprocess.run(
-        ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'none', folder], capture_output=True
-    )
+    done = shutil.which('mount') and subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'none', folder], capture_output=True)
     try:
         yield bool(done) and done.returncode == 0
     finally:
@@ -945,7 +943,14 @@ def r16(short: bool) -> dict:
             compare('clipping', *(f(states[sizes[0]], pairs[0][0], 0.1 + i / values) for f in (quick, clipped)))
     most, often = max(worst.values()), max(again.values(), default=0)
     figure = f'within {most:.1g}, at most {often} times'
-    return {'figure': figure, 'met': most <= 1e-5 and often <= 3, 'n': len(solvers) * len(sizes) * values + values, 'worst': worst, 'again': again, 'again_clipping': floats}
+    return {
+        'figure': figure,
+        'met': most <= 1e-5 and often <= 3,
+        'n': len(solvers) * len(sizes) * values + values,
+        'worst': worst,
+        'again': again,
+        'again_clipping': floats,
+    }
 
 
 # R17: old files

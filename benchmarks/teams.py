@@ -24,7 +24,11 @@ def measured() -> dict:
         return json.loads((Path(folder) / 'report.json').read_text())
 
 
-@row('R6', 'the number of processes does not matter: copies or split weights, in one part or several', goal='gradients within 1e-6 in float32 and 2e-15 in float64, 100 updates within 5e-7')
+@row(
+    'R6',
+    'the number of processes does not matter: copies or split weights, in one part or several',
+    goal='gradients within 1e-6 in float32 and 2e-15 in float64, 100 updates within 5e-7',
+)
 def r6(short: bool) -> dict:
     """Compute the gradient of one global batch with 1, 2 and 4 gloo processes, with copies and with split weights, whole and in three parts,
     and compare with one process; train for 100 updates; let one run go on from the same file with 1, 2, 4, 2 split and 1 processes.
@@ -35,7 +39,15 @@ def r6(short: bool) -> dict:
     good = all(worst[kind] <= LIMITS[kind] for kind in LIMITS) and control > 0.1 and updates <= 5e-7 and journey <= 5e-7
     figure = f'{worst["float32"]:.1e} and {worst["float64"]:.1e}, 100 updates {updates:.1e}'
     n = sum(len(ways) for ways in found['gradients'].values()) + len(found['updates'])
-    return {'figure': figure, 'met': good, 'n': n, 'gradients': found['gradients'], 'updates': found['updates'], 'a run at five sizes': journey, 'control': control}
+    return {
+        'figure': figure,
+        'met': good,
+        'n': n,
+        'gradients': found['gradients'],
+        'updates': found['updates'],
+        'a run at five sizes': journey,
+        'control': control,
+    }
 
 
 @row('R8', 'processes draw different noise, and together that of one', goal='0 rows twice, the union equal to that of one process')

@@ -9,7 +9,13 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-__all__ = ['whole', 'number', 'positive', 'one_of', 'same_shape', 'holds', 'check_joint', 'fits']
+__all__ = ['expect', 'whole', 'number', 'positive', 'one_of', 'same_shape', 'holds', 'check_joint', 'fits']
+
+
+def expect(ok: Any, otherwise: str) -> None:  # a bool, or a tensor of one
+    "Raise a ValueError that says `otherwise` unless `ok`."
+    if not ok:
+        raise ValueError(otherwise)
 
 
 def whole(

@@ -10,11 +10,7 @@ from .samplers import Solver
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['PLANE', 'BETWEEN', 'expect', 'check_schedule', 'check_prediction', 'check_denoiser', 'check_manners', 'check_straight', 'flow_error', 'check_order', 'Told', 'row_moments', 'moments', 'check_spread', 'check_law', 'check_solver']
-
-def expect(ok: bool | Tensor, otherwise: str) -> None:
-    """Raise a ValueError that says `otherwise` unless `ok`."""
-    ...
+__all__ = ['PLANE', 'BETWEEN', 'check_schedule', 'check_prediction', 'check_denoiser', 'check_manners', 'check_straight', 'flow_error', 'check_order', 'Told', 'row_moments', 'moments', 'check_spread', 'check_law', 'check_solver']
 
 def check_schedule(schedule: Schedule, n: int=64) -> None:
     """Raise a ValueError if `schedule` breaks a rule that every schedule keeps.

@@ -14,23 +14,19 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/13_exact.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, Time, as_time, generator as fresh_generator, match_dims, whole
+from .core import Cond, Data, DenoiseFn, Time, as_time, expect, generator as fresh_generator, match_dims, whole
 from .schedules import Schedule
 
 # %% ../nbs/13_exact.ipynb #mixture-check
 def _check_mixture(weights: Tensor, means: Tensor, covs: Tensor) -> None:
     "Raise a ValueError that says what is wrong."
     k, d = weights.numel(), means[:1].numel()
-    if weights.shape != (k,) or not (weights > 0).all() or abs(weights.sum() - 1) > 1e-6:
-        raise ValueError(f'weights are {weights.tolist()}, expected (k,) positive numbers with sum 1')
-    if means.shape != (k, max(d, 1)):
-        raise ValueError(f'means has shape {tuple(means.shape)}, expected ({k}, d)')
-    if covs.shape != (k, d, d):
-        raise ValueError(f'covs has shape {tuple(covs.shape)}, expected ({k}, {d}, {d})')
-    if not (torch.isfinite(means).all() and torch.isfinite(covs).all()):
-        raise ValueError('means and covs must be finite')
-    if (covs - covs.mT).abs().max() > 1e-6 * covs.abs().max():
-        raise ValueError('covs is not symmetric')
+    good = k > 0 and weights.shape == (k,) and (weights > 0).all() and abs(weights.sum() - 1) <= 1e-6
+    expect(good, f'weights are {weights.tolist()}, expected (k,) positive numbers with sum 1')
+    expect(means.shape == (k, max(d, 1)), f'means has shape {tuple(means.shape)}, expected ({k}, d)')
+    expect(covs.shape == (k, d, d), f'covs has shape {tuple(covs.shape)}, expected ({k}, {d}, {d})')
+    expect(torch.isfinite(means).all() and torch.isfinite(covs).all(), 'means and covs must be finite')
+    expect((covs - covs.mT).abs().max() <= 1e-6 * covs.abs().max(), 'covs is not symmetric')
 
 # %% ../nbs/13_exact.ipynb #mixture
 class GaussianMixture:
@@ -48,8 +44,7 @@ class GaussianMixture:
         self.covs = (self.covs + self.covs.mT) / 2
         values, self.axes = torch.linalg.eigh(self.covs)  # (k, d), (k, d, d)
         largest = values.abs().amax(-1, keepdim=True)
-        if not (values >= -1e-6 * largest).all():
-            raise ValueError(f'covs has the eigenvalue {values.min().item():g}, expected none below zero')
+        expect((values >= -1e-6 * largest).all(), f'covs has the eigenvalue {values.min().item():g}, expected none below zero')
         self.spreads = torch.where(values > 1e-14 * largest, values, 0.0)
 
 # %% ../nbs/13_exact.ipynb #reference
@@ -61,8 +56,7 @@ def reference_mixture() -> GaussianMixture:
 @patch
 def _points(self: GaussianMixture, x: Tensor) -> Tensor:
     "`x` as (b, d) in float64, or a ValueError."
-    if x.ndim < 2 or x[0:1].numel() != self.d * len(x[0:1]):
-        raise ValueError(f'x has shape {tuple(x.shape)}, expected (b, {self.d})')
+    expect(x.ndim > 1 and x[:1].numel() == self.d * len(x[:1]), f'x has shape {tuple(x.shape)}, expected (b, {self.d})')
     return x.double().flatten(1)
 
 # %% ../nbs/13_exact.ipynb #mixture-components
@@ -86,16 +80,14 @@ def log_prob(self: GaussianMixture, x: Tensor) -> Tensor:
 
 @patch
 def _dense(self: GaussianMixture) -> None:
-    if (self.spreads == 0).any():
-        raise ValueError('covs is singular, so there is no density; ask the law at a time with noise: at(schedule, t)')
+    expect((self.spreads > 0).all(), 'covs is singular, so there is no density; ask the law at a time with noise: at(schedule, t)')
 
 # %% ../nbs/13_exact.ipynb #mixture-at
 @patch
 def at(self: GaussianMixture, schedule: Schedule, t: Tensor | float) -> GaussianMixture:
     "The law of x_t, again a mixture (eq-exact-diffused)."
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    if alpha.ndim:
-        raise ValueError(f't has shape {tuple(alpha.shape)}, expected ()')
+    expect(alpha.ndim == 0, f't has shape {tuple(alpha.shape)}, expected ()')
     eye = torch.eye(self.d, dtype=torch.float64)
     return GaussianMixture(self.weights, alpha * self.means, alpha**2 * self.covs + sigma**2 * eye)
 
@@ -201,8 +193,7 @@ def loss_floor(
     prediction: Callable,  # the pair (a, b) of the target a x0 + b eps
 ) -> float:  # E||y - E[y | x_t]||^2 per dimension
     "Give the loss that no denoiser can beat at time `t`; of several components in d > 1, to about one part in a hundred (eq-exact-floor)."
-    if schedule.sigma(t) == 0:
-        raise ValueError(f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
+    expect(schedule.sigma(t) > 0, f't is {float(t):g}, where there is no noise: the floor is a limit there, ask at a later time')
     a, b = prediction(schedule, as_time(t))
     return float((a - b * schedule.alpha(t) / schedule.sigma(t)) ** 2) * self.posterior_variance(schedule, t)
 
@@ -232,8 +223,7 @@ def flow(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tensor | float
 
     In one dimension paths cannot cross, so quantiles are kept; a single Gaussian is scaled along its axes (eq-exact-quantile, eq-exact-gaussian-flow).
     """
-    if self.d > 1 and len(self.weights) > 1:
-        raise ValueError(f'the flow of {len(self.weights)} components in {self.d} dimensions has no closed form; use one component or one dimension')
+    expect(self.d == 1 or len(self.weights) == 1, f'the flow of {len(self.weights)} components in {self.d} dimensions has no closed form; use one component or one dimension')
     start, end, x = self.at(schedule, t), self.at(schedule, s), self._points(x)
     start._dense()  # a point mass has no path of its own
     if len(self.weights) == 1:
@@ -249,13 +239,12 @@ def finite_data(
     schedule: Schedule,  # how noise grows
 ) -> DenoiseFn:  # the ideal denoiser of exactly these points
     "Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t (eq-exact-softmax)."
-    if points.ndim < 2 or len(points) == 0 or not torch.isfinite(points).all():
-        raise ValueError(f'points has shape {tuple(points.shape)}, expected (n, ...) with n >= 1, all finite')
+    good = points.ndim > 1 and len(points) > 0 and torch.isfinite(points).all()
+    expect(good, f'points has shape {tuple(points.shape)}, expected (n, ...) with n >= 1, all finite')
     flat = points.double().flatten(1)
 
     def denoiser(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
-        if x.shape[1:] != points.shape[1:]:
-            raise ValueError(f'x has shape {tuple(x.shape)}, expected (b, {", ".join(map(str, points.shape[1:]))})')
+        expect(x.shape[1:] == points.shape[1:], f'x has shape {tuple(x.shape)}, expected (b, {", ".join(map(str, points.shape[1:]))})')
         flat_x = x.double().flatten(1)
         alpha, sigma = match_dims(schedule.alpha(t), flat_x), match_dims(schedule.sigma(t), flat_x)
         # ||x - alpha p||^2 without the term in x alone: a softmax does not see it

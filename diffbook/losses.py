@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #imports-own
-from .core import Cond, Data, Rows, Time, as_time, draw_rows, match_dims, positive, register
+from .core import Cond, Data, Rows, Time, as_time, draw_rows, expect, match_dims, positive, register
 from .elbo import beta_variance, posterior_variance
 from .predictions import Prediction, check_solvable, determinant, predict_eps, skip_out, solve_x0, target
 from .schedules import DiscreteSchedule, Schedule
@@ -84,8 +84,8 @@ class Denoiser(nn.Module):
 def answer(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> tuple[Data, Data | None]:
     "What the network says: its prediction, and what a learned variance is read from."
     weight = next((p for p in self.net.parameters() if p.ndim > 1), x)
-    if x.dtype == torch.float64 != weight.dtype:
-        raise ValueError(f'x is {x.dtype} and the weights of the network are {weight.dtype}, expected one precision: x.float(), say')
+    alike = x.dtype != torch.float64 or weight.dtype == torch.float64
+    expect(alike, f'x is {x.dtype} and the weights of the network are {weight.dtype}, expected one precision: x.float(), say')
     scale = 1.0 if self.input_scale is None else match_dims(self.input_scale(self.schedule, t), x)
     level = self.noise_input(self.schedule, t).to(x.device, torch.float32).expand(len(x))
     y = self.net(scale * x, level, cond)
@@ -111,8 +111,7 @@ def both(
     cond: Cond | None = None,  # condition
 ) -> tuple[Data, Data]:  # x0, and the variance of the step to s, like x
     "Give the estimate and the learned variance, from one call of the network."
-    if self.variance is None:
-        raise ValueError('the variance is not learned: make the denoiser with variance=learned_range and a network of twice the channels')
+    expect(self.variance is not None, 'the variance is not learned: make the denoiser with variance=learned_range and a network of twice the channels')
     y, v = self.answer(x, t, cond)
     return solve_x0(self.prediction, self.schedule, y, x, t), self.variance(self.schedule, v, t, s)
 
@@ -132,8 +131,7 @@ def diffusion_loss(
     weight: Callable[[Schedule, Tensor], Tensor] | None = None,  # (schedule, t) -> (b,)
 ) -> Tensor:  # (b,) mean squared error of each example
     "Give the squared error of the network's prediction (Ho et al. 2020, equation 14, for any prediction; eq-losses-loss, eq-ddpm-loss)."
-    if t.shape != (len(x0),):
-        raise ValueError(f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
+    expect(t.shape == (len(x0),), f't has shape {tuple(t.shape)}, expected ({len(x0)},)')
     x = denoiser.schedule.perturb(x0, eps, t)
     y = target(denoiser.prediction, denoiser.schedule, x0, eps, t)
     wide = torch.promote_types(x0.dtype, torch.float32)  # never square and average in half precision
@@ -171,8 +169,7 @@ def elbo_weight(
     variance: Callable = posterior_variance,  # of the step back
 ) -> Tensor:  # multiplies ||x0 - x0_hat||^2, summed over an example, in nats
     "Give the weight of the squared error of x0 in the bound on the likelihood (eq-losses-kl, eq-losses-snr)."
-    if not isinstance(schedule, DiscreteSchedule):
-        raise ValueError(f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
+    expect(isinstance(schedule, DiscreteSchedule), f'schedule is a {type(schedule).__name__}, expected a DiscreteSchedule; for continuous time use vdm_weight')
     t, beta = as_time(t), beta_variance(schedule, t)
     reach = schedule.alpha(t - 1) * beta / schedule.sigma(t) ** 2
     return reach**2 / (2 * variance(schedule, t))
@@ -192,8 +189,7 @@ def min_snr(schedule: Schedule, t: Time, gamma: float = 5.0) -> Tensor:
 # %% ../nbs/21_losses.ipynb #clipped-code
 def clipped_snr(schedule: Schedule, t: Time, low: float = 1.0, high: float = 20.0) -> Tensor:
     "Give the signal-to-noise ratio, held between two ends, as a weight on the error of x0 (the lower end: Salimans and Ho 2022; eq-losses-clipped)."
-    if not 0 < low <= high:
-        raise ValueError(f'low is {low} and high {high}, expected 0 < low <= high')
+    expect(0 < low <= high, f'low is {low} and high {high}, expected 0 < low <= high')
     return torch.exp(schedule.log_snr(t)).clamp(low, high)
 
 # %% ../nbs/21_losses.ipynb #place

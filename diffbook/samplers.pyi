@@ -7,7 +7,7 @@ from .core import Cond, Data, DenoiseFn, Noise, NoiseFn
 from .elbo import VarianceFn
 from .schedules import Schedule
 
-__all__ = ['Step', 'Solver', 'walk', 'check_call', 'check_walk', 'least_time', 'uniform_times', 'ancestral', 'ddim', 'euler', 'heun', 'asked', 'equip', 'sample', 'trailing_times', 'karras_times', 'snr_times', 'clip_x0', 'forked', 'churn']
+__all__ = ['Step', 'Solver', 'walk', 'check_walk', 'uniform_times', 'ancestral', 'ddim', 'euler', 'heun', 'asked', 'equip', 'sample', 'trailing_times', 'karras_times', 'snr_times', 'clip_x0', 'forked', 'churn']
 
 Step = Callable[[DenoiseFn, Tensor, Tensor, Tensor, Cond | None], Tensor]
 
@@ -23,10 +23,6 @@ def check_call(denoise: DenoiseFn, schedule: Schedule, solver: Solver, cond: Con
 
 def check_walk(schedule: Schedule, x: Data, times: Tensor, way: int=-1) -> Tensor:
     """`times` in float64; refuse times that do not all fall (way -1) or rise (way 1), and an `x` that is not finite."""
-    ...
-
-def least_time(schedule: Schedule) -> float:
-    """The least time at which a network is asked: on a table of betas that of its first row, elsewhere t_min."""
     ...
 
 def uniform_times(schedule: Schedule, n: int) -> Tensor:

@@ -175,7 +175,9 @@ def _ours() -> dict[str, Case]:
     for field, values in wrong.items():
         for value in values:
             make = partial(set_json, 'config.json', net + field, value, 'model')
-            cases[f'net {field} {str(value)[:20]}'] = Case(make, SAMPLE, rf'config\.json(?=.*{field.rpartition(".")[2]}).*(expected|cannot share|even multiple)')
+            cases[f'net {field} {str(value)[:20]}'] = Case(
+                make, SAMPLE, rf'config\.json(?=.*{field.rpartition(".")[2]}).*(expected|cannot share|even multiple)'
+            )
     for where, value, words in (
         ('model', None, 'model is None, expected'), ('model', [], 'model is'), ('model', 'UNet', "model is 'UNet', expected"), ('model', 3, 'model is 3, expected'),
         ('model.type', 'Transformer', "type is 'Transformer', expected one of"), ('model.type', '__import__', "type is '__import__', expected"),
@@ -201,7 +203,14 @@ def _ours() -> dict[str, Case]:
 
 
 def _published() -> dict[str, Case]:
-    cases, unet, vae, tower, plan, words = {}, 'unet/config.json', 'vae/config.json', 'text_encoder/config.json', 'scheduler/scheduler_config.json', 'tokenizer/tokenizer_config.json'
+    cases, unet, vae, tower, plan, words = (
+        {},
+        'unet/config.json',
+        'vae/config.json',
+        'text_encoder/config.json',
+        'scheduler/scheduler_config.json',
+        'tokenizer/tokenizer_config.json',
+    )
     wrong = {
         unet: {'in_channels': ('four', 0), 'block_out_channels': ([], 'x', [8, 10**9]), 'layers_per_block': (0, 'one', 10**9), 'attention_head_dim': ('x', [0, 1]),
                'norm_num_groups': (0, None), 'down_block_types': ('x', [], ['Other'] * 2), 'act_fn': ('relu',), 'cross_attention_dim': ([6], -1), '_class_name': ('UNet3D', 7),
@@ -216,8 +225,17 @@ def _published() -> dict[str, Case]:
         for field, values in fields.items():
             for value in values:
                 make = partial(set_json, file, field, value, 'published')
-                named = {'model_max_length': '(model_max_length|context)', 'tokenizer_class': '', '_class_name': '', 'architectures': '', 'num_attention_heads': 'heads', 'timestep_spacing': 'spacing'}.get(field, field)
-                cases[f'{file} {field} {str(value)[:20]}'] = Case(make, PUBLISHED, rf'{Path(file).parts[0]}(?=.*{named}).*(expected|supported|unknown key|cannot)')
+                named = {
+                    'model_max_length': '(model_max_length|context)',
+                    'tokenizer_class': '',
+                    '_class_name': '',
+                    'architectures': '',
+                    'num_attention_heads': 'heads',
+                    'timestep_spacing': 'spacing',
+                }.get(field, field)
+                cases[f'{file} {field} {str(value)[:20]}'] = Case(
+                    make, PUBLISHED, rf'{Path(file).parts[0]}(?=.*{named}).*(expected|supported|unknown key|cannot)'
+                )
     for file in (unet, vae, tower, plan, words, 'tokenizer/vocab.json'):
         cases[f'{file} is a list'] = Case(partial(set_text, file, b'[1]', 'published'), PUBLISHED, rf'{Path(file).name} holds list, expected an object')
     return cases
@@ -296,17 +314,29 @@ def _weights() -> dict[str, Case]:
     cases, unet = {}, 'unet/diffusion_pytorch_model.safetensors'
     for name, change in HEADS.items():
         changed = partial(with_head, change)
-        cases[f'model of {name}'] = Case(partial(set_bytes, 'model', '*.safetensors', changed), SAMPLE, 'model.safetensors is damaged|model.safetensors.*expected')
+        cases[f'model of {name}'] = Case(
+            partial(set_bytes, 'model', '*.safetensors', changed), SAMPLE, 'model.safetensors is damaged|model.safetensors.*expected'
+        )
         if name not in ('metadata of numbers', 'metadata that is a list'):
-            cases[f'published with {name}'] = Case(partial(set_bytes, 'published', unet, changed), PUBLISHED, f'{Path(unet).name}.*(damaged|could not be read)|does not fit')
-        cases[f'checkpoint of {name}'] = Case(partial(set_bytes, 'run', 'checkpoints/*.safetensors', changed, mend=_named), RESUME, 'holds . checkpoints and all are damaged')
+            cases[f'published with {name}'] = Case(
+                partial(set_bytes, 'published', unet, changed), PUBLISHED, f'{Path(unet).name}.*(damaged|could not be read)|does not fit'
+            )
+        cases[f'checkpoint of {name}'] = Case(
+            partial(set_bytes, 'run', 'checkpoints/*.safetensors', changed, mend=_named), RESUME, 'holds . checkpoints and all are damaged'
+        )
     for name, change in BODIES.items():
         cases[f'model is {name}'] = Case(partial(set_bytes, 'model', '*.safetensors', change), SAMPLE, 'model.safetensors is damaged')
-        cases[f'checkpoint is {name}'] = Case(partial(set_bytes, 'run', 'checkpoints/*.safetensors', change), RESUME, 'run.checkpoints holds . checkpoints and all are damaged')
+        cases[f'checkpoint is {name}'] = Case(
+            partial(set_bytes, 'run', 'checkpoints/*.safetensors', change), RESUME, 'run.checkpoints holds . checkpoints and all are damaged'
+        )
     for share in (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1):
-        cases[f'model with a bit flipped at {share}'] = Case(partial(set_bytes, 'model', '*.safetensors', partial(_flip, share)), SAMPLE, 'model.safetensors is damaged')
+        cases[f'model with a bit flipped at {share}'] = Case(
+            partial(set_bytes, 'model', '*.safetensors', partial(_flip, share)), SAMPLE, 'model.safetensors is damaged'
+        )
     for name, change in {'another name': _renamed}.items():
-        cases[f'published with {name}'] = Case(partial(set_bytes, 'published', unet, partial(with_head, change)), PUBLISHED, 'does not fit the model; missing: .*unexpected: other')
+        cases[f'published with {name}'] = Case(
+            partial(set_bytes, 'published', unet, partial(with_head, change)), PUBLISHED, 'does not fit the model; missing: .*unexpected: other'
+        )
     return cases
 
 
@@ -373,7 +403,14 @@ def pictures() -> dict[str, bytes]:
         with contextlib.suppress(Exception):  # what this Pillow cannot write is left out
             found[f'a {kind}'] = picture(kind, mode='1' if kind in ('MSP', 'XBM') else 'RGB')
     for share in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95):
-        for name, data in (('PNG', good), ('JPEG', jpeg), ('WebP', webp), ('GIF', picture('GIF')), ('BMP', picture('BMP')), ('TIFF', picture('TIFF', compression='tiff_lzw'))):
+        for name, data in (
+            ('PNG', good),
+            ('JPEG', jpeg),
+            ('WebP', webp),
+            ('GIF', picture('GIF')),
+            ('BMP', picture('BMP')),
+            ('TIFF', picture('TIFF', compression='tiff_lzw')),
+        ):
             found[f'{share:.0%} of a {name}'] = data[: int(share * len(data))]
     return found
 
@@ -384,7 +421,10 @@ def set_picture(data: str, root: Path) -> None:
     (root / 'photos' / 'bad.png').write_bytes(pictures()[data])
 
 
-IMAGES = {f'picture that is {name}': Case(partial(set_picture, name), TRAIN, r'photos.bad\.png (could not be read as PNG, JPEG|has .* (pixels|scans), more than)') for name in pictures()}
+IMAGES = {
+    f'picture that is {name}': Case(partial(set_picture, name), TRAIN, r'photos.bad\.png (could not be read as PNG, JPEG|has .* (pixels|scans), more than)')
+    for name in pictures()
+}
 
 
 # 50 captions
@@ -392,13 +432,25 @@ IMAGES = {f'picture that is {name}': Case(partial(set_picture, name), TRAIN, r'p
 
 def captions() -> dict[str, tuple[object, str]]:
     "What stands beside a picture, and what is said of it."
-    bad: dict[str, tuple[object, str]] = {f'control character {n:#04x}': (f'a{chr(n)}b'.encode(), f'control character U.{n:04X}') for n in (0, 1, 2, 7, 8, 11, 12, 14, 27, 28, 31, 127, 0x80, 0x85, 0x9B, 0x9F)}
+    bad: dict[str, tuple[object, str]] = {
+        f'control character {n:#04x}': (f'a{chr(n)}b'.encode(), f'control character U.{n:04X}')
+        for n in (0, 1, 2, 7, 8, 11, 12, 14, 27, 28, 31, 127, 0x80, 0x85, 0x9B, 0x9F)
+    }
     bad |= {
         f'bytes {data.hex()}': (data, 'is not UTF-8') for data in (b'\xff', b'\xfe\xff\0a', b'\xff\xfea\0', b'caf\xe9', b'\xc0\xaf', b'\xed\xa0\x80', b'\xf4\x90\x80\x80', b'\xe2\x82', b'a\x80', b'\xf8\x88\x80\x80\x80',
                                                                   b'\xef\xbf', b'\xff\xfe\0\0a\0\0\0')
     }  # fmt: skip
-    bad |= {name: (data, 'is empty, expected a caption') for name, data in {'nothing': b'', 'a space': b' ', 'lines': b'\n\r\n\t', 'a mark': b'\xef\xbb\xbf', 'a wide space': '\u3000'.encode()}.items()}
-    bad |= {f'{n} bytes': (b'a' * n, 'bytes, expected at most 65,536') for n in (65_537, 100_000, 1 << 20)} | {'many wide letters': ('ü' * 40_000).encode(), } | {}
+    bad |= {
+        name: (data, 'is empty, expected a caption')
+        for name, data in {'nothing': b'', 'a space': b' ', 'lines': b'\n\r\n\t', 'a mark': b'\xef\xbb\xbf', 'a wide space': '\u3000'.encode()}.items()
+    }
+    bad |= (
+        {f'{n} bytes': (b'a' * n, 'bytes, expected at most 65,536') for n in (65_537, 100_000, 1 << 20)}
+        | {
+            'many wide letters': ('ü' * 40_000).encode(),
+        }
+        | {}
+    )
     return {k: v if isinstance(v, tuple) else (v, 'bytes, expected at most 65,536') for k, v in bad.items()} | {
         'a folder': ('folder', 'is not there: 1 of 2 images have a caption'), 'missing': (None, 'is not there: 1 of 2 images have a caption'), 'a link to nowhere': ('link', 'is not there: 1 of 2'),
         'a terminal sequence': (b'\x1b]0;title\x07', 'control character U.001B'), 'a picture': (picture('PNG'), 'is not UTF-8'), 'a pickle': (b'\x80\x04.', 'is not UTF-8'),
@@ -543,7 +595,11 @@ def set_archive(kind: str, name: str, root: Path) -> None:
 
 def _archives() -> dict[str, Case]:
     cases = {}
-    for kind, table, argv, words in (('tar', tars(), CIFAR, r'cifar-10-binary\.tar\.gz is damaged'), ('idx', idxs(), MNIST, r'train-images-idx3-ubyte\.gz'), ('npz', npzs(), EMOJI, 'emoji.noto is damaged')):
+    for kind, table, argv, words in (
+        ('tar', tars(), CIFAR, r'cifar-10-binary\.tar\.gz is damaged'),
+        ('idx', idxs(), MNIST, r'train-images-idx3-ubyte\.gz'),
+        ('npz', npzs(), EMOJI, 'emoji.noto is damaged'),
+    ):
         cases |= {f'{kind}: {name}': Case(partial(set_archive, kind, name), argv, f'{words}.*{said}') for name, (_, said) in table.items()}
     return cases
 
@@ -578,15 +634,32 @@ def set_nothing(root: Path) -> None:
 
 
 def _paths() -> dict[str, Case]:
-    cases = {f'index names {name[:40]!r}': Case(partial(set_index, name), PUBLISHED, 'names the file .*expected a .safetensors file beside it' if {'/', '\\'} & {*name} or not name.endswith('.safetensors') else 'lacks .*names|too long') for name in NAMES}
+    cases = {
+        f'index names {name[:40]!r}': Case(
+            partial(set_index, name),
+            PUBLISHED,
+            'names the file .*expected a .safetensors file beside it'
+            if {'/', '\\'} & {*name} or not name.endswith('.safetensors')
+            else 'lacks .*names|too long',
+        )
+        for name in NAMES
+    }
     cases |= {f'index of {str(v)[:20]}': Case(partial(set_index, v), PUBLISHED, 'has no weight_map') for v in (3, None, ['x.safetensors'], {'a': 'b'})}
     long, many = 'a' * 300, 'a/' * 2100
     for name in (f'{long}', f'{many}x', 'a\0b', 'file/x', 'nowhere\nat all', '../' * 40 + 'nowhere/x'):
         cases[f'model {name[:20]!r}'] = Case(set_nothing, ('sample', name, '--out', 'x.png'), '(no model|too long|null|Not a directory|expected)')
-        cases[f'data {name[:20]!r}'] = Case(set_nothing, ('train', '--data', name, '--out', 'run', '--width', '8'), '(data set is|too long|null|Not a directory|expected)')
-        cases[f'picture {name[:20]!r}'] = Case(set_nothing, ('sample', 'fashion-mnist', '--n', '1', '--steps', '1', '--image', name, '--out', 'x.png'), 'could not be read|too long|null|(a/){400}')
+        cases[f'data {name[:20]!r}'] = Case(
+            set_nothing, ('train', '--data', name, '--out', 'run', '--width', '8'), '(data set is|too long|null|Not a directory|expected)'
+        )
+        cases[f'picture {name[:20]!r}'] = Case(
+            set_nothing, ('sample', 'fashion-mnist', '--n', '1', '--steps', '1', '--image', name, '--out', 'x.png'), 'could not be read|too long|null|(a/){400}'
+        )
     for name in ('/dev/null/x.png', f'{long}.png', 'file/x.png', 'a\0.png', 'link/../x.png/'):
-        cases[f'out {name[:20]!r}'] = Case(set_nothing, ('sample', 'fashion-mnist', '--n', '1', '--steps', '1', '--out', name), '(ends in .png|too long|null|Not a directory|exists|No such|expected)')
+        cases[f'out {name[:20]!r}'] = Case(
+            set_nothing,
+            ('sample', 'fashion-mnist', '--n', '1', '--steps', '1', '--out', name),
+            '(ends in .png|too long|null|Not a directory|exists|No such|expected)',
+        )
     return cases
 
 

@@ -63,9 +63,7 @@ def rank_of(works, rank, size, store, queue):
     os.environ |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '1', 'GLOO_SOCKET_IFNAME': 'lo'}
     if size > 1:
         wait = timedelta(seconds=900)
-        torch.distributed.init_process_group(
-            'gloo', init_method=f'file://{store}', rank=rank, world_size=size, timeout=wait
-        )
+        torch.distributed.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=size, timeout=wait)
     answer = {}
     try:
         for work in works:
@@ -232,21 +230,10 @@ def main():
     report = {'gradients': {}, 'noise': {}}
     for name in KINDS:
         truth = {False: one['gradients'][name][''], True: one['whole_gradient'][name]}
-        found = {
-            f'{n}{how}': far(v, truth['split' in how])
-            for n, t in ((1, [one]), (2, two), (4, four))
-            for how, v in t[0]['gradients'][name].items()
-        }
+        found = {f'{n}{how}': far(v, truth['split' in how]) for n, t in ((1, [one]), (2, two), (4, four)) for how, v in t[0]['gradients'][name].items()}
         report['gradients'][name] = found
-    report['same bits'] = {
-        str(len(t)): all(each['gradients'][k][''] == t[0]['gradients'][k][''] for each in t for k in KINDS)
-        for t in (two, four)
-    }
-    report['updates'] = {
-        f'{len(t)}{how}': far(v, one['updates']['whole' if how else ''])
-        for t in (two, four)
-        for how, v in t[0]['updates'].items()
-    }
+    report['same bits'] = {str(len(t)): all(each['gradients'][k][''] == t[0]['gradients'][k][''] for each in t for k in KINDS) for t in (two, four)}
+    report['updates'] = {f'{len(t)}{how}': far(v, one['updates']['whole' if how else '']) for t in (two, four) for how, v in t[0]['updates'].items()}
     for t in (two, four):
         rows = [tuple(row) for each in t for row in each['noise']]
         report['noise'][str(len(t))] = [rows == [tuple(row) for row in one['noise']], len(rows), len(set(rows))]

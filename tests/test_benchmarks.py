@@ -93,10 +93,7 @@ def test_lines_of_code_leave_out_comments_blanks_and_docstrings():
 
 
 def test_the_command_names_what_there_is_and_hides_paths(capsys):
-    assert (
-        command.shown(['C1', '--peers', '/somewhere', '--rounds', '5', '--out', 'x.json'])
-        == 'python -m benchmarks C1 --rounds 5'
-    )
+    assert command.shown(['C1', '--peers', '/somewhere', '--rounds', '5', '--out', 'x.json']) == 'python -m benchmarks C1 --rounds 5'
     with pytest.raises(SystemExit):
         command.parse(['C9'])
     assert "no row is called 'C9'" in capsys.readouterr().err
@@ -227,7 +224,9 @@ def test_who_is_noticed_who_lives_and_who_hangs(small, tmp_path):
     before = found | {'mutants': found['mutants'][1:]}  # stopped after some: it goes on with the others
     rest = []
     assert len(mutants.judge('half', 0, 0, 1.0, reach, before, keep=rest.append)['mutants']) == len(verdicts) and len(rest) == 1
-    (small / 'tests' / 'test_half.py').write_text(SMALL['tests/test_half.py'] + '\ndef test_one_more():\n    from diffbook import half\n    half.y = 1\n    assert half.unused(2) == 3\n')
+    (small / 'tests' / 'test_half.py').write_text(
+        SMALL['tests/test_half.py'] + '\ndef test_one_more():\n    from diffbook import half\n    half.y = 1\n    assert half.unused(2) == 3\n'
+    )
     reach.look(60)
     again = mutants.judge('half', 0, 0, 1.0, reach, found, again=True)
     assert {m['new']: m['verdict'] for m in again['mutants']}['return x - y'] == 'killed', 'a new test notices'

@@ -157,7 +157,6 @@ def test_what_is_not_finite_ends_a_run_with_the_weights_before_it(tmp_path, caps
     assert read_model(tmp_path / 'run')[0]['about']['steps'] == 4 == read_checkpoint(checkpoints(tmp_path / 'run' / 'checkpoints')[0])[0]['step']
 
 
-
 # --- a run goes on
 
 OTHERS = {  # option, another value, words of the refusal, may be changed
@@ -210,7 +209,10 @@ def test_a_run_goes_on_with_its_own_options_unless_a_change_is_said(stopped, cap
         if may is False:
             run('train', '--out', stopped, '--resume', *options, '--change', options[0][2:], code=2)
             assert '--change is' in capsys.readouterr().err
-    assert {options[0] for options, *_ in OTHERS.values()} | {'--data', '--change', '--recipe'} == {option(name) for name in OPTIONS} | {'--minutes', '--change'}
+    assert {options[0] for options, *_ in OTHERS.values()} | {'--data', '--change', '--recipe'} == {option(name) for name in OPTIONS} | {
+        '--minutes',
+        '--change',
+    }
     run(*TRAIN, '--steps', 14, '--out', stopped, code=2)
     assert 'holds a run already; add --resume' in capsys.readouterr().err and everything(stopped) == before
     run(*TRAIN, '--steps', 14, '--lr', 0.001, '--ema', 0.999, '--no-bf16', '--out', stopped, '--resume')  # the same, said again
@@ -282,7 +284,20 @@ def test_content_is_every_byte_kind_shape_and_caption():
     x = (255 * uniform(0, 'x', 0, range(2000), (3, 2, 2))).to(torch.uint8)
     last, turned = x.clone(), x.transpose(2, 3)
     last[-1, -1, -1, -1] ^= 1
-    sums = [content_of(v, c) for v, c in ((x, None), (last, None), (turned, None), (x.reshape(2000, 1, 3, 4), None), (x[:-1], None), (x.flip(0), None), (x, ['a', 'b']), (x, ['ab', '']), (x, ['a\n1 b', '']))]
+    sums = [
+        content_of(v, c)
+        for v, c in (
+            (x, None),
+            (last, None),
+            (turned, None),
+            (x.reshape(2000, 1, 3, 4), None),
+            (x[:-1], None),
+            (x.flip(0), None),
+            (x, ['a', 'b']),
+            (x, ['ab', '']),
+            (x, ['a\n1 b', '']),
+        )
+    ]
     assert len(set(sums)) == len(sums) and content_of(x.clone()) == sums[0] == content_of(x.contiguous(memory_format=torch.channels_last))
 
 
@@ -393,7 +408,9 @@ def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, 
     if WAYS[way]:
         known = torch.arange(64).reshape(1, 1, 8, 8) % 8 < 4 if way == 'around a mask' else None
         edit = cli.edits.Edit(uniform(0, 'picture', 0, range(1), (3, 8, 8)).float() * 2 - 1, known, WAYS[way])
-    parts, whole, few, other = (cli.sample.draw(stage, n, None, edit, steps=5, seed=seed, batch=batch) for n, batch, seed in ((7, 3, 5), (7, 64, 5), (2, 64, 5), (7, 3, 6)))
+    parts, whole, few, other = (
+        cli.sample.draw(stage, n, None, edit, steps=5, seed=seed, batch=batch) for n, batch, seed in ((7, 3, 5), (7, 64, 5), (2, 64, 5), (7, 3, 6))
+    )
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(whole[:2], few, rtol=0, atol=1e-5)
     gaps = torch.cdist(torch.cat([parts, other]).flatten(1), torch.cat([parts, other]).flatten(1))
@@ -601,7 +618,9 @@ def test_an_edit_is_the_middle_square_and_its_mask_covers(size, tmp_path, capsys
     edit = cli.edits.open_edit(tmp_path / 'p.png', mask_of(tmp_path / 'm.png', white), None, (3, 16, 16))
     square, cut = pixels[top : top + side, left : left + side], white[top : top + side, left : left + side]
     want = Image.fromarray(square).resize((16, 16), Image.Resampling.BOX if side > 16 else Image.Resampling.BICUBIC)
-    assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (1 if side > 16 else 0)  # Pillow rounds between two passes
+    assert abs(from_model(edit.picture)[0].permute(1, 2, 0).int().numpy() - numpy.asarray(want)).max() <= (
+        1 if side > 16 else 0
+    )  # Pillow rounds between two passes
     touched = [[cut[i * side // 16 : -(-(i + 1) * side // 16), j * side // 16 : -(-(j + 1) * side // 16)].any() for j in range(16)] for i in range(16)]
     assert torch.equal(~edit.known[0, 0], torch.tensor(touched)) and edit.strength == 1 and 2 <= numpy.sum(touched) < 60
     assert ('middle square' in capsys.readouterr().err) == (size[0] != size[1])
@@ -641,7 +660,22 @@ def test_what_is_kept_is_kept_to_the_pixel_by_any_model(trained, tmp_path, monke
     white[:, 3] = True
     walk = stages.gather
     monkeypatch.setattr(stages, 'gather', lambda *a, **k: (walk(*a, **k) + 0.05).clamp(-1, 1))
-    run('sample', trained, '--n', 2, '--steps', 2, '--image', tmp_path / 'p.png', '--mask', mask_of(tmp_path / 'm.png', white), '--zoom', 1, '--out', tmp_path / 'o.png')
+    run(
+        'sample',
+        trained,
+        '--n',
+        2,
+        '--steps',
+        2,
+        '--image',
+        tmp_path / 'p.png',
+        '--mask',
+        mask_of(tmp_path / 'm.png', white),
+        '--zoom',
+        1,
+        '--out',
+        tmp_path / 'o.png',
+    )
     got = numpy.asarray(Image.open(tmp_path / 'o.png').convert('RGB')).astype(int)
     for image in (got[:8, :8], got[:8, 10:18]):
         assert abs(image - pixels)[~white].max() == 0 and abs(image - pixels)[white].max() > 0
@@ -721,7 +755,14 @@ def messy(folder):
         (folder / name).mkdir(parents=True)
         photo(folder / name / 'a.png', (8, 8), (1, 2, 3))
     photo(folder / 'train' / 'b.png', (8, 8), (0, 0, 0, 0), 'RGBA')
-    for name, content in (('._a.png', b'\0\5\26\7'), ('c.png', b'broken'), ('d.heic', b'?'), ('a.txt', b'0 0.5 0.5 0.1 0.1'), ('c.txt', b'caf\xe9'), ('d.txt', b'')):
+    for name, content in (
+        ('._a.png', b'\0\5\26\7'),
+        ('c.png', b'broken'),
+        ('d.heic', b'?'),
+        ('a.txt', b'0 0.5 0.5 0.1 0.1'),
+        ('c.txt', b'caf\xe9'),
+        ('d.txt', b''),
+    ):
         (folder / 'train' / name).write_bytes(content)
     return folder
 
@@ -735,7 +776,11 @@ def test_a_messy_folder_is_refused_with_the_way_out_and_then_read(tmp_path, give
         run(*argv, '--out', tmp_path / f'run{k}', '--skip-broken', *options)
         said = capsys.readouterr()
         assert '2 images of ' in said.out and given[-1][0][0, :, 0, 0].tolist() == [1, 2, 3] and (given[-1][0][1] == ground).all()
-        for words in ('1 of 3 pictures cannot be read', '1 pictures of other formats are skipped: 1 .heic', '3 pictures of train are read and 1 of test are left out'):
+        for words in (
+            '1 of 3 pictures cannot be read',
+            '1 pictures of other formats are skipped: 1 .heic',
+            '3 pictures of train are read and 1 of test are left out',
+        ):
             assert f'note: {words}' in said.err or f' {words}' in said.err, words
     run(*argv, '--out', tmp_path / 'x', '--skip-broken', '--text', code=2)
     assert 'b.txt is not there: 1 of 2 images have a caption beside them' in capsys.readouterr().err
@@ -819,10 +864,24 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
     hole[:, 8:] = 255
     Image.fromarray(hole.numpy()).save(tmp_path / 'mask.png')
     common = {'negative_prompt': 'zz zz zz', 'steps': 3, 'scale': 200.0, 'seed': 4, 'output': 'tensor', 'progress': False}
-    options = ('--negative', 'zz zz zz', '--steps', 3, '--guidance', 200,  # large: a random network hardly hears
-               '--seed', 4, '--size', 16, '--zoom', 1)
+    options = (
+        '--negative',
+        'zz zz zz',
+        '--steps',
+        3,
+        '--guidance',
+        200,  # large: a random network hardly hears
+        '--seed',
+        4,
+        '--size',
+        16,
+        '--zoom',
+        1,
+    )
     edit = {'image': ramp.permute(2, 0, 1)[None].double() / 255, 'mask': hole > 0, 'strength': 0.7}  # what it keeps is kept to the pixel
-    for k, (files, given) in enumerate((((), {'height': 16, 'width': 16}), (('--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--strength', 0.7), edit))):
+    for k, (files, given) in enumerate(
+        (((), {'height': 16, 'width': 16}), (('--image', tmp_path / 'in.png', '--mask', tmp_path / 'mask.png', '--strength', 0.7), edit))
+    ):
         run('sample', tmp_path / 'sd', '--prompt', 'ab', '--n', 2, *options, *files, '--out', tmp_path / f'{k}.png')
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
         want = (model(['ab', 'ab'], **common, **given) * 255).round().byte().permute(0, 2, 3, 1)
@@ -859,7 +918,14 @@ def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
     got = numpy.array(Image.open(tmp_path / 'a.png').convert('RGB'))
     with torch.inference_mode():
         x = noise(5, 'start', 0, range(2), (4, 16, 16)).float()
-        *_, z = samplers.sample(told, model.schedule, x * model.schedule.sigma(model.schedule.t_max).float(), samplers.uniform_times(model.schedule, 3), samplers.ddim, model.condition([prompt] * 2))
+        *_, z = samplers.sample(
+            told,
+            model.schedule,
+            x * model.schedule.sigma(model.schedule.t_max).float(),
+            samplers.uniform_times(model.schedule, 3),
+            samplers.ddim,
+            model.condition([prompt] * 2),
+        )
         want = from_model(codec.decode(z).clamp(-1, 1)).permute(0, 2, 3, 1).numpy()
     assert abs(got[:64, :64].astype(int) - want[0]).max() <= 1 and abs(got[:64, 66:130].astype(int) - want[1]).max() <= 1
     photo = (numpy.indices((64, 64)).sum(0)[..., None] * numpy.array([1, 2, 1]) % 256).astype('uint8')
@@ -972,7 +1038,10 @@ def test_an_option_of_train(watched, tmp_path, name):
 def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twice(watched, tmp_path, monkeypatch):
     "Three runs: two seeds, and one of them again. In each, every epoch has an order and every update a noise of its own."
     draws = []
-    monkeypatch.setattr('diffbook.losses.diffusion_loss', lambda model, x0, t, eps, *a, real=losses.diffusion_loss, **k: (draws.append((t.clone(), eps.clone())), real(model, x0, t, eps, *a, **k))[1])
+    monkeypatch.setattr(
+        'diffbook.losses.diffusion_loss',
+        lambda model, x0, t, eps, *a, real=losses.diffusion_loss, **k: (draws.append((t.clone(), eps.clone())), real(model, x0, t, eps, *a, **k))[1],
+    )
     weights, orders, noises, first_model = [], [], [], Recipe.model
     for seed in (1, 2, 1):
         monkeypatch.setattr(Recipe, 'model', lambda *a, real=first_model: (weights.append(real(*a)), copy.deepcopy(weights[-1]))[1])
@@ -988,7 +1057,6 @@ def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twic
     assert all(map(torch.equal, noises[0], noises[2])) and len(noises[0]) == 8
     everything = torch.stack(noises[0] + noises[1])
     assert len(everything.unique(dim=0)) == 16 and len(everything[:, 4:].unique()) > 0.999 * 16 * 4 * 192  # two may agree by chance
-
 
 
 def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch):
@@ -1017,7 +1085,11 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
     opened = cli.sample.open_model(str(trained), 'cpu').stage
     stage = lambda name: replace(opened, denoise=model, solver=cli.sample.solver_named(name))
     for steps in (2, 6):
-        step = partial(samplers.ancestral, noise=seeded_noise(3, 'sample')) if solver == 'ancestral' else getattr(multistep if solver == 'dpmpp_2m' else samplers, solver)
+        step = (
+            partial(samplers.ancestral, noise=seeded_noise(3, 'sample'))
+            if solver == 'ancestral'
+            else getattr(multistep if solver == 'dpmpp_2m' else samplers, solver)
+        )
         with torch.inference_mode():
             *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
         found.append(stage(solver).draw(2, steps=steps, seed=3))
@@ -1028,7 +1100,9 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
 
 def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
     calls = []
-    patch_cli(monkeypatch, 'count_captions', lambda opened, n, steps, guidance, seed: (calls.append((n, steps, opened.stage.solver.__name__, guidance, seed)), {})[1])
+    patch_cli(
+        monkeypatch, 'count_captions', lambda opened, n, steps, guidance, seed: (calls.append((n, steps, opened.stage.solver.__name__, guidance, seed)), {})[1]
+    )
     run('evaluate', reader, '--data', 'shapes', '--n', 10)
     run('evaluate', reader, '--data', 'shapes', '--n', 11, '--steps', 3, '--solver', 'heun', '--guidance', 5, '--seed', 9)
     assert calls == [(10, 20, 'ddim', 2.0, 0), (11, 3, 'heun', 5.0, 9)]
@@ -1058,6 +1132,7 @@ def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, t
 
 
 # --- recipes
+
 
 def test_a_recipe_is_run_by_name_and_goes_on(tmp_path, monkeypatch, capsys):
     "Of a small stand-in: its data, its network, its numbers; what is typed wins; a run goes on by itself."

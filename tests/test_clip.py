@@ -48,9 +48,7 @@ def pairs(n=6, seed=0):
 
 
 def unit(n, e, seed):
-    return nn.functional.normalize(
-        torch.randn(n, e, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    )
+    return nn.functional.normalize(torch.randn(n, e, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
 
 
 # What may not depend on what
@@ -164,9 +162,7 @@ def test_autocast_does_not_round_the_logits():
     a, b = unit(32, 8, 0).float(), unit(32, 8, 1).float()
     with torch.autocast('cpu', torch.bfloat16):
         assert (a @ b.T).dtype == torch.bfloat16
-        assert info_nce(a, b, math.log(100)).item() == pytest.approx(
-            info_nce(a.double(), b.double(), math.log(100)).item(), rel=1e-5
-        )
+        assert info_nce(a, b, math.log(100)).item() == pytest.approx(info_nce(a.double(), b.double(), math.log(100)).item(), rel=1e-5)
 
 
 def test_info_nce_knows_its_limits():
@@ -217,9 +213,7 @@ def test_retrieval_counts_by_hand():
 def test_chance_is_one_in_so_many():
     "Independent vectors: 64,000 questions, five standard deviations of a binomial (false alarm 6e-7)."
     hits = retrieval(unit(64_000, 16, 0), unit(64_000, 16, 1), 64)
-    for rate in (
-        hits
-    ):  # questions of a group are not quite independent: the texts are shared, the variance is no larger than twice
+    for rate in hits:  # questions of a group are not quite independent: the texts are shared, the variance is no larger than twice
         assert abs(rate - 1 / 64) < 7 * math.sqrt(1 / 64 * 63 / 64 / 64_000)
 
 

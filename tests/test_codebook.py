@@ -1,4 +1,5 @@
 """The codebook: the nearest entry and its pretended gradient; and tiles against the whole."""
+
 import copy
 import math
 

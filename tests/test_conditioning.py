@@ -1,4 +1,5 @@
 """Conditioning: what comes in, what is forgotten, and that a model keeps its conditioner."""
+
 import math
 
 import helpers
@@ -42,7 +43,8 @@ MAKE = {
     'image': (lambda: ImageConditioner(1, (8, 16)), {'img_channels': 2}, torch.linspace(-1, 1, 3 * 128).reshape(3, 1, 8, 16)),
     'vector': (lambda: VectorConditioner(6), {'cond_dim': 6}, torch.linspace(-1, 1, 18).reshape(3, 6)),
     'text and image': (
-        lambda: Conditioners(caption=text(), low=ImageConditioner(1, (8, 16))), {'seq_dim': 8, 'img_channels': 2},
+        lambda: Conditioners(caption=text(), low=ImageConditioner(1, (8, 16))),
+        {'seq_dim': 8, 'img_channels': 2},
         {'caption': CAPTIONS, 'low': torch.linspace(-1, 1, 3 * 128).reshape(3, 1, 8, 16)},
     ),
 }
@@ -312,6 +314,7 @@ def test_loss_is_that_of_the_condition_or_of_none(p):
 
 def test_a_tenth_loses_its_condition_if_nobody_says_otherwise():
     "Counted by a denoiser that hears of labels only what is not there; six standard deviations, one false alarm in 5e8."
+
     class Deaf(nn.Module):
         def forward(self, x, level, cond):
             return cond.vec[:, :1, None, None] + 0 * x

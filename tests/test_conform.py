@@ -358,7 +358,6 @@ def test_check_denoiser_accepts_the_oracle(name):
         check_denoiser(LAW.denoise(SCHEDULES[name]), SCHEDULES[name], x.to(dtype), Cond(vec=torch.ones(6, 1)))
 
 
-
 class Remembers:
     "Keeps the estimate before to itself, and takes a higher time for a new walk."
 

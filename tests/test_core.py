@@ -115,7 +115,7 @@ def test_a_seed_is_no_generator():
             draw_rows(lambda n, g: torch.rand(n, generator=g), 3, wrong)
 
 
-FRESH = '''
+FRESH = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from diffbook.core import REGISTRY, build, describe
@@ -136,8 +136,8 @@ for type_ in ('mine:Mine', 'Mine', 'elsewhere:Mine'):
 assert describe(mine.Mine(4)) == {'type': 'mine:Mine', 'width': 4}
 assert type(build({'type': 'mine:UNet'})).__module__ == 'mine'
 assert type(build({'type': 'UNet', 'in_channels': 1, 'channels': [8], 'blocks': [1], 'heads': [0, 0], 'groups': 4})).__module__ == 'diffbook.nets.unet'
-'''
-MINE = '''
+"""
+MINE = """
 import sys
 sys.imported_mine = True
 from diffbook.core import register
@@ -148,7 +148,7 @@ class Mine:
 @register
 class UNet:
     pass
-'''
+"""
 
 
 def test_a_part_is_found_in_a_fresh_process_and_a_file_imports_nothing(tmp_path):

@@ -48,6 +48,7 @@ def draw(*shape, seed=0, purpose='test'):
 
 # Start in the middle
 
+
 @pytest.mark.parametrize('strength, left', ((0.01, 1), (0.3, 3), (0.35, 4), (0.5, 5), (0.99, 10), (1.0, 10)))
 def test_strength_is_the_share_of_steps(strength, left):
     times = uniform_times(COSINE, 10)
@@ -74,6 +75,7 @@ def test_image_to_image_is_the_exact_flow_of_the_noised_picture(strength):
 
 
 # Masks
+
 
 @pytest.mark.parametrize('shape', ((4, 1, 5, 6), (1, 1, 5, 6), (1, 5, 6), (3, 5, 6), (4, 3, 5, 6)))
 @pytest.mark.parametrize('dtype', (torch.bool, torch.uint8, torch.float32))
@@ -104,6 +106,7 @@ def test_a_mask_for_vectors_may_be_one_for_each_example():
 
 # Replacement
 
+
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_put_back_is_as_noisy_as_the_rest(name):
     "The known region is alpha_t known + sigma_t eps, channel by channel; the rest is not touched."
@@ -128,7 +131,9 @@ def test_a_tied_solver_keeps_its_manners_and_without_a_mask_changes_nothing(solv
 ENDS = torch.tensor([[0.9, 0.6, 0.3], [0.5, 0.0, 0.2]], dtype=torch.float64)  # t and s of three examples; the second arrives
 
 
-@pytest.mark.parametrize('wrap', [lambda f: f, lambda f: inpaint(f, KNOWN, FIRST), lambda f: langevin(inpaint(f, KNOWN, FIRST))], ids=['plain', 'inpaint', 'both'])
+@pytest.mark.parametrize(
+    'wrap', [lambda f: f, lambda f: inpaint(f, KNOWN, FIRST), lambda f: langevin(inpaint(f, KNOWN, FIRST))], ids=['plain', 'inpaint', 'both']
+)
 @pytest.mark.parametrize('solver', ALL)
 def test_one_example_arrives_while_others_go_on(solver, wrap):
     "One time an example, with the noise that each draws alone: stepping down, noising again, and rising from data."
@@ -179,7 +184,10 @@ def test_the_known_region_arrives_untouched(name, solver):
 @pytest.mark.bad_input
 def test_a_mask_that_leaves_nothing_to_draw_is_refused():
     whole, one = torch.ones(2, 2, dtype=torch.bool), torch.tensor([[True, True], [True, False]])
-    for make in (lambda mask: inpaint(ddim, torch.zeros(2, 2), mask), lambda mask: repaint(PAIR.denoise(COSINE), COSINE, draw(2, 2), uniform_times(COSINE, 2), torch.zeros(2, 2), mask)):
+    for make in (
+        lambda mask: inpaint(ddim, torch.zeros(2, 2), mask),
+        lambda mask: repaint(PAIR.denoise(COSINE), COSINE, draw(2, 2), uniform_times(COSINE, 2), torch.zeros(2, 2), mask),
+    ):
         with pytest.raises(ValueError, match='mask is True everywhere, expected False where something is to be drawn'):
             make(whole)
         make(one)
@@ -210,16 +218,24 @@ def test_replacing_the_estimate_is_replacing_the_state_with_one_noise_for_all_ti
 @pytest.mark.parametrize('schedule', (COSINE, LinearBetaSchedule()), ids=('cosine', 'linear-beta'))
 def test_replacement_converges_to_its_own_mean_and_not_to_the_posterior(schedule):
     "The mean tends to (1 - sqrt(1 - rho^2)) / rho times the known value; the truth is rho times it."
+
     def mean(n):
-        *_, x = sample(PAIR.denoise(schedule), schedule, torch.zeros(1, 2).double(), uniform_times(schedule, n),
-                       inpaint(partial(ancestral, noise=QUIET), KNOWN, FIRST, noise=QUIET))
+        *_, x = sample(
+            PAIR.denoise(schedule),
+            schedule,
+            torch.zeros(1, 2).double(),
+            uniform_times(schedule, n),
+            inpaint(partial(ancestral, noise=QUIET), KNOWN, FIRST, noise=QUIET),
+        )
         return x[0, 1].item() / 1.25
+
     limit = (1 - (1 - RHO**2) ** 0.5) / RHO  # 0.5 where the truth is 0.8
     assert abs(2 * mean(400) - mean(200) - limit) < 1e-3  # Richardson: the error is of order one
     assert 0.4 < (mean(200) - limit) / (mean(100) - limit) < 0.6
 
 
 # RePaint
+
 
 @pytest.mark.parametrize('n, jump, rounds', ((1, 1, 1), (6, 1, 3), (6, 2, 2), (7, 3, 4), (5, 10, 2)))
 def test_moves_are_connected_and_walk_every_stretch(n, jump, rounds):
@@ -269,15 +285,17 @@ def test_every_round_of_repaint_has_its_own_noise():
 
 def test_resampling_removes_the_bias_of_replacement():
     "The mean moves from one half towards the posterior's 0.8 with the number of rounds, and gets there."
+
     def mean(rounds):
-        *_, x = repaint(PAIR.denoise(COSINE), COSINE, torch.zeros(1, 2).double(), uniform_times(COSINE, 50), KNOWN, FIRST,
-                        rounds=rounds, noise=Quiet())
+        *_, x = repaint(PAIR.denoise(COSINE), COSINE, torch.zeros(1, 2).double(), uniform_times(COSINE, 50), KNOWN, FIRST, rounds=rounds, noise=Quiet())
         return x[0, 1].item() / 1.25
+
     means = [mean(r) for r in (1, 2, 5, 40)]
     assert means == sorted(means) and means[0] < 0.51 and abs(means[-1] - RHO) < 0.04
 
 
 # Inversion
+
 
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_with_one_data_point_a_rise_stays_on_the_straight_path(name):
@@ -339,6 +357,7 @@ def test_inversion_runs_on_every_schedule(name):
 
 # Interpolation
 
+
 def test_slerp_turns_without_changing_the_length():
     x, y = draw(3, 2, 4), draw(3, 2, 4, seed=1)
     assert_close(slerp(x, y, 0.0), x)
@@ -361,24 +380,30 @@ def test_a_weight_for_each_example():
 
 # Options
 
+
 def test_start_noise_and_conditions_reach_every_walk():
     "Seeds of the start differ; what cond says arrives at every call of the denoiser; rounds of gradients count."
     x0, times, heard, cond = draw(2, 2), uniform_times(COSINE, 4), [], Cond(vec=torch.ones(2, 1))
     a, b = (start_from(COSINE, x0, times, 0.5, noise=Noise(seed))[0] for seed in (0, 1))
-    assert not torch.isclose(a, b).any() and torch.equal(start_from(COSINE, x0, times, 0.5)[0], start_from(COSINE, x0, times, 0.5, noise=seeded_noise(0, 'start'))[0])
+    assert not torch.isclose(a, b).any() and torch.equal(
+        start_from(COSINE, x0, times, 0.5)[0], start_from(COSINE, x0, times, 0.5, noise=seeded_noise(0, 'start'))[0]
+    )
     spy = lambda x, t, c=None: heard.append(c) or PAIR.denoise(COSINE)(x, t)
     list(repaint(spy, COSINE, x0, times, KNOWN, FIRST, cond, rounds=2))
     list(invert(spy, COSINE, x0, times.flip(0), cond, rounds=1))
     assert len(heard) > 12 and all(c is cond for c in heard)
     a, b = (renoise(COSINE, x0, times[2], times[1], Noise(seed)) for seed in (0, 1))
     assert not torch.isclose(a, b).any() and not torch.isclose(a, renoise(COSINE, x0, times[2], times[1])).any()
-    runs = [list(repaint(PAIR.denoise(COSINE), COSINE, x0, times, KNOWN, FIRST, **options))[-1] for options in (
-        {}, {'rounds': 2}, {'rounds': 2, 'jump': 2}, {'solver': heun}, {'noise': seeded_noise(1)})]
+    runs = [
+        list(repaint(PAIR.denoise(COSINE), COSINE, x0, times, KNOWN, FIRST, **options))[-1]
+        for options in ({}, {'rounds': 2}, {'rounds': 2, 'jump': 2}, {'solver': heun}, {'noise': seeded_noise(1)})
+    ]
     assert all(not torch.allclose(p, q) for i, p in enumerate(runs) for q in runs[:i])
     assert torch.equal(runs[0], list(repaint(PAIR.denoise(COSINE), COSINE, x0, times, KNOWN, FIRST, rounds=10, jump=1))[-1])
 
 
 # Networks
+
 
 @pytest.fixture(scope='module')
 def model():

@@ -1,4 +1,5 @@
 """The bound against linear algebra, quadrature on grids, diffusers, scipy and mpmath."""
+
 import math
 
 import mpmath
@@ -248,10 +249,13 @@ def test_terms_of_zero_leave_the_draw_uniform():
 
 
 @pytest.mark.bad_input
-@pytest.mark.parametrize('call, words', [
-    (lambda h: h.remember(torch.tensor([1.0, 2.0]), torch.tensor([1.0, math.nan])), 'terms holds nan, expected finite numbers'),
-    (lambda h: h.draw(DiscreteSchedule([0.5]), 3, generator(0, 'x')), 'the schedule has 1 steps, expected 4, as remembered'),
-])
+@pytest.mark.parametrize(
+    'call, words',
+    [
+        (lambda h: h.remember(torch.tensor([1.0, 2.0]), torch.tensor([1.0, math.nan])), 'terms holds nan, expected finite numbers'),
+        (lambda h: h.draw(DiscreteSchedule([0.5]), 3, generator(0, 'x')), 'the schedule has 1 steps, expected 4, as remembered'),
+    ],
+)
 def test_a_history_refuses_what_is_not_its_own(call, words):
     with pytest.raises(ValueError, match=words):
         call(TermHistory(4))
@@ -305,8 +309,13 @@ def test_bound_holds_at_every_point_and_is_estimated_without_bias(name):
         density = h * normal(grid, means[t], variance(schedule, t)) @ density
     for x0 in (-1.8, -0.9, 0.3, 1.6):
         nll = -math.log(density[(grid[:, 0] - x0).abs().argmin()])
-        prior = h * (normal(grid[:, 0], schedule.alpha(T) * x0, schedule.sigma(T) ** 2)
-                     * (torch.log(normal(grid[:, 0], schedule.alpha(T) * x0, schedule.sigma(T) ** 2)) - torch.log(normal(grid[:, 0], 0.0, 1.0)))).sum()
+        prior = (
+            h
+            * (
+                normal(grid[:, 0], schedule.alpha(T) * x0, schedule.sigma(T) ** 2)
+                * (torch.log(normal(grid[:, 0], schedule.alpha(T) * x0, schedule.sigma(T) ** 2)) - torch.log(normal(grid[:, 0], 0.0, 1.0)))
+            ).sum()
+        )
         rows = [float(prior)]
         for t in range(1, T + 1):
             at = h * normal(grid[:, 0], schedule.alpha(t) * x0, schedule.sigma(t) ** 2)
@@ -315,8 +324,7 @@ def test_bound_holds_at_every_point_and_is_estimated_without_bias(name):
                 decoder = float((at * ((x0 - means[1]) ** 2 / (2 * s_t) + torch.log(2 * math.pi * s_t) / 2)).sum())
                 continue
             mean_q, var_q = step_posterior(schedule, grid, torch.full_like(grid, x0), t)
-            kl = torch.distributions.kl_divergence(
-                torch.distributions.Normal(mean_q[:, 0], var_q.sqrt()), torch.distributions.Normal(means[t], s_t.sqrt()))
+            kl = torch.distributions.kl_divergence(torch.distributions.Normal(mean_q[:, 0], var_q.sqrt()), torch.distributions.Normal(means[t], s_t.sqrt()))
             rows.append(float((at * kl).sum()))
         rows = torch.tensor([*rows, decoder], dtype=torch.float64)
         assert rows.sum() > nll
@@ -416,15 +424,18 @@ def same(x, t, cond):
     return x
 
 
-@pytest.mark.parametrize('arguments, words', [
-    ((same, RectifiedFlowSchedule(), torch.ones(2, 3)), 'schedule is a RectifiedFlowSchedule, expected a DiscreteSchedule'),
-    ((same, DiscreteSchedule([0.5]), torch.ones(2, 3), 'learned'), "variance is 'learned', expected one of posterior, beta"),
-    ((same, DiscreteSchedule([0.5]), torch.ones(2, 3, dtype=torch.uint8)), 'x0 is torch.uint8'),
-    ((same, DiscreteSchedule([0.5]), torch.tensor(1.0)), 'expected a batch'),
-    ((same, DiscreteSchedule([0.5]), torch.ones(0, 3)), 'expected a batch'),
-    ((same, DiscreteSchedule([0.5]), torch.tensor([[1.0, math.nan]])), 'finite'),
-    ((lambda x, t, cond: x[:, :1], DiscreteSchedule([0.5]), torch.ones(2, 3)), r'denoise gave shape \(2, 1\)'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        ((same, RectifiedFlowSchedule(), torch.ones(2, 3)), 'schedule is a RectifiedFlowSchedule, expected a DiscreteSchedule'),
+        ((same, DiscreteSchedule([0.5]), torch.ones(2, 3), 'learned'), "variance is 'learned', expected one of posterior, beta"),
+        ((same, DiscreteSchedule([0.5]), torch.ones(2, 3, dtype=torch.uint8)), 'x0 is torch.uint8'),
+        ((same, DiscreteSchedule([0.5]), torch.tensor(1.0)), 'expected a batch'),
+        ((same, DiscreteSchedule([0.5]), torch.ones(0, 3)), 'expected a batch'),
+        ((same, DiscreteSchedule([0.5]), torch.tensor([[1.0, math.nan]])), 'finite'),
+        ((lambda x, t, cond: x[:, :1], DiscreteSchedule([0.5]), torch.ones(2, 3)), r'denoise gave shape \(2, 1\)'),
+    ],
+)
 @pytest.mark.bad_input
 def test_errors_name_the_value(arguments, words):
     with pytest.raises(ValueError, match=words):

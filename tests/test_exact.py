@@ -41,10 +41,7 @@ def pair(name):
 
 
 def scipy_log_prob(law, x):
-    parts = [
-        np.log(w) + stats.multivariate_normal(m, c).logpdf(x)
-        for w, m, c in zip(*(v.numpy() for v in (law.weights, law.means, law.covs)))
-    ]
+    parts = [np.log(w) + stats.multivariate_normal(m, c).logpdf(x) for w, m, c in zip(*(v.numpy() for v in (law.weights, law.means, law.covs)))]
     return torch.tensor(np.logaddexp.reduce(np.array(parts).reshape(len(parts), -1), 0))
 
 
@@ -59,12 +56,8 @@ def test_density_far_away_against_fifty_digits():
     with mpmath.workdps(50):
         for x in (-60.0, 1e-3, 45.0):
             parts = [(0.3, -1.8, 0.25), (0.5, 0.2, 0.45), (0.2, 1.6, 0.3)]
-            want = mpmath.log(
-                sum(mpmath.mpf(w) * mpmath.npdf(mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(s)) for w, m, s in parts)
-            )
-            assert REFERENCE.log_prob(torch.tensor([[x]], dtype=torch.float64)).item() == pytest.approx(
-                float(want), rel=1e-12
-            )
+            want = mpmath.log(sum(mpmath.mpf(w) * mpmath.npdf(mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(s)) for w, m, s in parts))
+            assert REFERENCE.log_prob(torch.tensor([[x]], dtype=torch.float64)).item() == pytest.approx(float(want), rel=1e-12)
 
 
 @EACH
@@ -126,10 +119,7 @@ def test_a_sample_moved_by_the_schedule_has_the_law_at_t():
         torch.randn(n, 1, dtype=torch.float64, generator=generator(2, 'test-exact')),
     )
     law = REFERENCE.at(DDPM, t)
-    cdf = lambda x: sum(
-        w * stats.norm.cdf(x, m, v**0.5)
-        for w, m, v in zip(*(p.flatten().numpy() for p in (law.weights, law.means, law.covs)))
-    )
+    cdf = lambda x: sum(w * stats.norm.cdf(x, m, v**0.5) for w, m, v in zip(*(p.flatten().numpy() for p in (law.weights, law.means, law.covs))))
     assert stats.kstest(DDPM.perturb(x0, eps, t)[:, 0].numpy(), cdf).pvalue > 1e-7
 
 
@@ -146,11 +136,7 @@ def test_loss_floor_of_the_reference(t, floor):
         noise = -s * marginal.score(point).item()  # E[eps | x]
         return math.exp(marginal.log_prob(point).item()) * noise**2
 
-    knots = sorted(
-        m + z * v**0.5
-        for m, v in zip(marginal.means.flatten().tolist(), marginal.covs.flatten().tolist())
-        for z in (-6, -2, 0, 2, 6)
-    )
+    knots = sorted(m + z * v**0.5 for m, v in zip(marginal.means.flatten().tolist(), marginal.covs.flatten().tolist()) for z in (-6, -2, 0, 2, 6))
     explained = sum(integrate.quad(missed, p, q, epsabs=1e-9, epsrel=1e-7)[0] for p, q in zip(knots, knots[1:]))
     assert got == pytest.approx(1 - explained, abs=1e-6)  # E eps**2 = 1 = what is explained + what is not
 
@@ -233,10 +219,7 @@ def test_flow_keeps_quantiles(schedule):
     start, end = REFERENCE.at(schedule, t), REFERENCE.at(schedule, s)
 
     def cdf(law, x):
-        return sum(
-            w * stats.norm.cdf(x, m, v**0.5)
-            for w, m, v in zip(*(p.flatten().tolist() for p in (law.weights, law.means, law.covs)))
-        )
+        return sum(w * stats.norm.cdf(x, m, v**0.5) for w, m, v in zip(*(p.flatten().tolist() for p in (law.weights, law.means, law.covs))))
 
     x = start.sample(5)
     got = REFERENCE.flow(schedule, x, t, s)
@@ -258,9 +241,7 @@ def test_flow_in_both_tails_is_the_flow_of_the_widest_component():
 
 @SCHEDULES
 def test_flow_has_the_velocity_of_the_denoiser(schedule):
-    t = (
-        helpers.inner_times(schedule, 7)[3] + 0.21 * (schedule.t_max - schedule.t_min) / 1000
-    )  # inside a step of a table
+    t = helpers.inner_times(schedule, 7)[3] + 0.21 * (schedule.t_max - schedule.t_min) / 1000  # inside a step of a table
     h = 1e-5 * (schedule.t_max - schedule.t_min)
     for law in (REFERENCE, random_mixture(1, 3, 7)):
         x = law.at(schedule, t).sample(6)
@@ -361,12 +342,7 @@ def test_finite_data_is_a_mixture_of_points(schedule):
     for t in helpers.inner_times(schedule, 4):
         x = schedule.perturb(points[:5], torch.randn(5, 3, 2, dtype=torch.float64, generator=g), t)
         close(ideal(x, t), law.denoise(schedule)(x, t), rtol=1e-7, atol=1e-9)
-        slow = torch.stack(
-            [
-                (-((p - schedule.alpha(t) * points) ** 2).sum((1, 2)) / (2 * schedule.sigma(t) ** 2)).softmax(0)
-                for p in x
-            ]
-        )
+        slow = torch.stack([(-((p - schedule.alpha(t) * points) ** 2).sum((1, 2)) / (2 * schedule.sigma(t) ** 2)).softmax(0) for p in x])
         close(ideal(x, t), torch.einsum('bn,nij->bij', slow, points), rtol=1e-7, atol=1e-9)
 
 

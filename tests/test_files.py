@@ -48,7 +48,11 @@ def test_bytes_are_durable_before_the_name_and_the_name_before_the_return(tmp_pa
     told = []
     for name in ('fsync', 'replace'):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *args, real=real, name=name: (told.append((name, os.path.isdir(f'/dev/fd/{args[0]}') if name == 'fsync' else None)), real(*args))[1])
+        monkeypatch.setattr(
+            os,
+            name,
+            lambda *args, real=real, name=name: (told.append((name, os.path.isdir(f'/dev/fd/{args[0]}') if name == 'fsync' else None)), real(*args))[1],
+        )
     write_whole(tmp_path / 'file', b'bytes')
     assert [name for name, _ in told] == ['fsync', 'replace', 'fsync'] and [folder for name, folder in told if name == 'fsync'] == [False, True]
 

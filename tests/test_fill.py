@@ -1,4 +1,5 @@
 """Published weights put into the classes of this book: settings translated or refused, every number in one place, all or nothing, and looked at before use."""
+
 import copy
 import pickle
 
@@ -20,16 +21,27 @@ PUBLISHED = {
     'up_block_types': ['AttnUpBlock2D', 'UpBlock2D'],
 }
 
-READING = {**PUBLISHED, 'cross_attention_dim': 6, 'down_block_types': ['DownBlock2D', 'CrossAttnDownBlock2D'], 'up_block_types': ['CrossAttnUpBlock2D', 'UpBlock2D']}
+READING = {
+    **PUBLISHED,
+    'cross_attention_dim': 6,
+    'down_block_types': ['DownBlock2D', 'CrossAttnDownBlock2D'],
+    'up_block_types': ['CrossAttnUpBlock2D', 'UpBlock2D'],
+}
 VAE = {'block_out_channels': (8, 16), 'norm_num_groups': 4, 'down_block_types': ('DownEncoderBlock2D',) * 2, 'up_block_types': ('UpDecoderBlock2D',) * 2}
 REFUSED = {
     'an unknown key': (lambda: unet.arguments({'sample_sise': 32}), "unknown key 'sample_sise'"),
     'another activation': (lambda: unet.arguments({'act_fn': 'gelu'}), "act_fn is 'gelu', expected 'silu'"),
     'another block': (lambda: unet.arguments({**PUBLISHED, 'down_block_types': ['DownBlock2D', 'SkipDownBlock2D']}), 'expected mirrored'),
     'a way up that does not mirror': (lambda: unet.arguments({**PUBLISHED, 'up_block_types': ['UpBlock2D', 'AttnUpBlock2D']}), 'expected mirrored'),
-    'values of other levels': (lambda: unet.arguments({**READING, 'attention_head_dim': [1, 2, 3]}), r'attention_head_dim is \[1, 2, 3\], expected one value or one for each of 2 levels'),
+    'values of other levels': (
+        lambda: unet.arguments({**READING, 'attention_head_dim': [1, 2, 3]}),
+        r'attention_head_dim is \[1, 2, 3\], expected one value or one for each of 2 levels',
+    ),
     'another kind of class': (lambda: unet.arguments({**READING, 'class_embed_type': 'timestep'}), "class_embed_type is 'timestep', expected None"),
-    'two layers a block': (lambda: unet.arguments({**READING, 'transformer_layers_per_block': [1, 2]}), r'transformer_layers_per_block is \[1, 2\], expected 1'),
+    'two layers a block': (
+        lambda: unet.arguments({**READING, 'transformer_layers_per_block': [1, 2]}),
+        r'transformer_layers_per_block is \[1, 2\], expected 1',
+    ),
     'another padding': (lambda: unet.arguments({'downsample_padding': 2}), 'downsample_padding is 2'),
     'of a VAE, another activation': (lambda: vae.arguments(VAE | {'act_fn': 'gelu'}), "act_fn is 'gelu', expected 'silu'"),
     'of a VAE, an unknown key': (lambda: vae.arguments(VAE | {'sizes': 3}), "unknown key 'sizes'"),
@@ -47,7 +59,11 @@ def random(model):
     return {name: torch.randn(state[own][rows].shape, generator=g) * 0.1 for name, (own, rows) in tables.places(model).items()}
 
 
-@pytest.mark.parametrize('model', [lambda: UNet(**unet.arguments(PUBLISHED)), lambda: UNet(**unet.arguments(READING)), lambda: AutoencoderKL(**vae.arguments(VAE))], ids=['unet', 'reading', 'vae'])
+@pytest.mark.parametrize(
+    'model',
+    [lambda: UNet(**unet.arguments(PUBLISHED)), lambda: UNet(**unet.arguments(READING)), lambda: AutoencoderKL(**vae.arguments(VAE))],
+    ids=['unet', 'reading', 'vae'],
+)
 def test_places_cover_every_number_once(model):
     model = model()
     covered = {name: torch.zeros_like(p) for name, p in model.state_dict().items()}

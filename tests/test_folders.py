@@ -39,7 +39,15 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp('model')
     save_pipeline(folder, **parts())
     clip = filled(CLIP(TextTower(20, 7, 8, 2, 2, hidden=32, end=19), ImageTower(6, 3, 12, 2, 3, hidden=48), 5))
-    text = {'hidden_size': 8, 'intermediate_size': 32, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'vocab_size': 20, 'max_position_embeddings': 7, 'eos_token_id': 19}
+    text = {
+        'hidden_size': 8,
+        'intermediate_size': 32,
+        'num_hidden_layers': 2,
+        'num_attention_heads': 2,
+        'vocab_size': 20,
+        'max_position_embeddings': 7,
+        'eos_token_id': 19,
+    }
     image = {'hidden_size': 12, 'intermediate_size': 48, 'num_hidden_layers': 2, 'num_attention_heads': 3, 'image_size': 6, 'patch_size': 3}
     (folder / 'clip').mkdir()
     (folder / 'clip' / 'config.json').write_text(json.dumps({'architectures': ['CLIPModel'], 'text_config': text, 'vision_config': image, 'projection_dim': 5}))
@@ -128,7 +136,11 @@ def test_which_file_is_taken(saved, hub, case, part, from_hub):
     if from_hub:
         got = {f.split('/')[-1] for f in hub.given[-1]} - {'config.json'}
         index = [n for n in names if 'index' in n and n == names[want]]
-        assert got <= {names[want], *(s.replace('W', word) for n in index for s in SHARDS[n.replace(word, 'W')])} or names[0] in got and case == 'whole before shards'
+        assert (
+            got <= {names[want], *(s.replace('W', word) for n in index for s in SHARDS[n.replace(word, 'W')])}
+            or names[0] in got
+            and case == 'whole before shards'
+        )
 
 
 @pytest.mark.parametrize('part', LOADS)
@@ -138,7 +150,13 @@ def test_every_part_comes_from_the_hub(saved, hub, part, nested):
     home = hub.root / 'somebody' / 'model'
     if nested and part != 'clip':
         shutil.copytree(saved, home)
-        for name in ('README.md', 'model.ckpt', 'unet/diffusion_pytorch_model.bin', 'unet/diffusion_pytorch_model.non_ema.safetensors', 'vae/diffusion_pytorch_model.fp16.safetensors'):
+        for name in (
+            'README.md',
+            'model.ckpt',
+            'unet/diffusion_pytorch_model.bin',
+            'unet/diffusion_pytorch_model.non_ema.safetensors',
+            'vae/diffusion_pytorch_model.fp16.safetensors',
+        ):
             (home / name).write_bytes(b'large')
     else:
         shutil.copytree(saved / part, home)
@@ -152,7 +170,17 @@ def test_every_part_comes_from_the_hub(saved, hub, part, nested):
         assert all(torch.equal(v, here.state_dict()[k]) for k, v in ours.state_dict().items())
 
 
-@pytest.mark.parametrize('files', [('merges.txt', 'vocab.json'), ('merges.txt',), ('tokenizer.json',), ('tokenizer.json', 'tokenizer_config.json'), ('merges.txt', 'vocab.json', 'special_tokens_map.json', 'tokenizer_config.json')], ids=' '.join)
+@pytest.mark.parametrize(
+    'files',
+    [
+        ('merges.txt', 'vocab.json'),
+        ('merges.txt',),
+        ('tokenizer.json',),
+        ('tokenizer.json', 'tokenizer_config.json'),
+        ('merges.txt', 'vocab.json', 'special_tokens_map.json', 'tokenizer_config.json'),
+    ],
+    ids=' '.join,
+)
 @pytest.mark.parametrize('folder', ['tokenizer', 'tokenizer_2', ''])
 def test_tokenizers_of_the_hub(saved, hub, files, folder):
     "Any of the layouts, with and without settings, in the folder that is asked for or at the top."
@@ -243,7 +271,15 @@ def test_files_that_are_none_of_ours(tmp_path, name):
     assert not {m for m in set(sys.modules) - before if m.split('.')[0] in ('onnx', 'onnxruntime', 'flax', 'tensorflow', 'h5py')}
 
 
-@pytest.mark.parametrize('name, words', [('pytorch_lora_weights.safetensors', 'a LoRA'), ('adapter_model.safetensors', 'a LoRA'), ('learned_embeds.safetensors', 'a learned word'), ('learned_embeds.bin', 'pickle')])
+@pytest.mark.parametrize(
+    'name, words',
+    [
+        ('pytorch_lora_weights.safetensors', 'a LoRA'),
+        ('adapter_model.safetensors', 'a LoRA'),
+        ('learned_embeds.safetensors', 'a learned word'),
+        ('learned_embeds.bin', 'pickle'),
+    ],
+)
 def test_folders_of_what_is_no_model(tmp_path, name, words):
     (tmp_path / 'config.json').write_text('{}')
     write(tmp_path / name, b'x')
@@ -257,7 +293,12 @@ def test_folders_of_what_is_no_model(tmp_path, name, words):
 def first_names(vae):
     "A VAE in the names of the first code, by the renaming of the parity tests."
     levels, found = len(vae.arguments['channels']), {}
-    table = {new.format(level=k, n=n, mirror=levels - 1 - k): old.format(level=k, n=n) for old, new in original.ORIGINAL_VAE.items() for k in range(levels) for n in range(3)}
+    table = {
+        new.format(level=k, n=n, mirror=levels - 1 - k): old.format(level=k, n=n)
+        for old, new in original.ORIGINAL_VAE.items()
+        for k in range(levels)
+        for n in range(3)
+    }
     within = {new: old for old, new in original.WITHIN_VAE.items()}
     for name, v in published.vae.as_published(vae).items():
         head = next((h for h in sorted(table, key=len, reverse=True) if name.startswith(h + '.')), None)
@@ -280,7 +321,12 @@ BESIDE = {  # family -> what lies beside its VAE in a whole model
     "Stable Diffusion's x4 upscaler": {'cond_stage_model.model.ln_final.bias': (4,), 'model.diffusion_model.input_blocks.0.0.weight': (4, 7, 3, 3)},
     'Stable Diffusion 3': {'model.diffusion_model.joint_blocks.0.x': (4,)}, 'FLUX.1': {'model.diffusion_model.double_blocks.0.x': (4,)},
 }  # fmt: skip
-SAYS = {'Stable Diffusion 1 and 2': ('stable-diffusion-v1', 'stable-diffusion-v2-768-v'), 'Stable Diffusion XL': ('stable-diffusion-xl-v1-base',), 'Stable Diffusion 3': ('stable-diffusion-3-medium',), 'FLUX.1': ('flux-1-dev', 'Flux.1-AE')}
+SAYS = {
+    'Stable Diffusion 1 and 2': ('stable-diffusion-v1', 'stable-diffusion-v2-768-v'),
+    'Stable Diffusion XL': ('stable-diffusion-xl-v1-base',),
+    'Stable Diffusion 3': ('stable-diffusion-3-medium',),
+    'FLUX.1': ('flux-1-dev', 'Flux.1-AE'),
+}
 
 
 @pytest.fixture
@@ -377,7 +423,9 @@ def test_averaged_weights_in_one_file(tmp_path):
         names['.'.join(filter(None, (table[head], within.get(inner, inner) if 'resnets' in head or 'samplers' in head else inner, p)))] = v
     plain = {f'model.diffusion_model.{k}': torch.full_like(v, 1.0) for k, v in names.items()}
     averaged = {f'model_ema.diffusion_model{k.replace(".", "")}': torch.full_like(v, 2.0) for k, v in names.items()}
-    save_file(plain | averaged | {'model_ema.decay': torch.ones(()), 'model_ema.num_updates': torch.ones((), dtype=torch.int64)}, path := tmp_path / 'a.safetensors')
+    save_file(
+        plain | averaged | {'model_ema.decay': torch.ones(()), 'model_ema.num_updates': torch.ones((), dtype=torch.int64)}, path := tmp_path / 'a.safetensors'
+    )
     config = {'norm_num_groups': 4}
     assert load_unet(path, config=config).stem.bias.unique().item() == 1.0
     assert {v.unique().item() for v in load_unet(path, config=config, variant='ema').state_dict().values()} == {2.0}

@@ -41,18 +41,14 @@ def test_names_in_docstrings_are_equations_that_may_use_the_function():
 def test_an_equation_that_code_computes_is_named_by_it():
     named = {id for f in FOUND for id in f.named}
     forgotten = [id for id in CLAIMED if id not in named and id not in formulas.WITHOUT]
-    assert not forgotten, (
-        f'no docstring ends with {", ".join(forgotten)}, and WITHOUT in tools/formulas.py gives no reason'
-    )
+    assert not forgotten, f'no docstring ends with {", ".join(forgotten)}, and WITHOUT in tools/formulas.py gives no reason'
     assert len(named & set(CLAIMED)) > len(CLAIMED) / 2, 'more excuses than functions'
 
 
 def test_every_excuse_is_needed():
     named = {id for f in FOUND for id in f.named}
     assert not [id for id in formulas.WITHOUT if id in named or id not in CLAIMED]
-    assert sum(len(words.split()) for words in formulas.REASONS.values()) == len(formulas.WITHOUT), (
-        'two reasons for one equation'
-    )
+    assert sum(len(words.split()) for words in formulas.REASONS.values()) == len(formulas.WITHOUT), 'two reasons for one equation'
 
 
 def test_every_equation_is_listed_once_with_what_the_ledger_said():
@@ -107,9 +103,7 @@ def test_one_form_is_read(doc, named):
     ],
 )
 def test_a_wrong_name_is_found(change, words):
-    good = dict(
-        module='gaussian', name='f', doc='As it is (eq-gaussian-density).', chapter='10_gaussian.ipynb', public=True
-    )
+    good = dict(module='gaussian', name='f', doc='As it is (eq-gaussian-density).', chapter='10_gaussian.ipynb', public=True)
     said = '\n'.join(wrong(formulas.Function(**{**good, **change})))
     assert words in said if words else not said
 
@@ -154,10 +148,7 @@ CELLS = [
 def test_a_page_made_of_a_small_book(tmp_path):
     (tmp_path / 'nbs').mkdir(), (tmp_path / 'diffbook').mkdir()
     (tmp_path / 'diffbook' / 'good.py').write_text(MODULE, encoding='utf-8')
-    cells = [
-        {'cell_type': kind, 'source': source, 'outputs': [{'output_type': 'stream', 'text': t} for t in said]}
-        for kind, source, *said in CELLS
-    ]
+    cells = [{'cell_type': kind, 'source': source, 'outputs': [{'output_type': 'stream', 'text': t} for t in said]} for kind, source, *said in CELLS]
     (tmp_path / 'nbs' / '12_good.ipynb').write_text(json.dumps({'cells': cells}), encoding='utf-8')
     found = formulas.functions(tmp_path / 'diffbook')
     assert [(f.name, f.public, f.chapter) for f in found] == [
@@ -168,8 +159,5 @@ def test_a_page_made_of_a_small_book(tmp_path):
         '@eq-good-half · `eq-good-half` · [`diffbook.good.half`](12_good.ipynb#half), [`diffbook.good.Walker.walk`](12_good.ipynb) · largest error 3e-12 relative\n'
         in text
     )
-    assert (
-        '@eq-good-tried · `eq-good-tried` · [`diffbook.good.Walker.walk`](12_good.ipynb) · holds in 5 cases, smallest margin 1e-02\n'
-        in text
-    )
+    assert '@eq-good-tried · `eq-good-tried` · [`diffbook.good.Walker.walk`](12_good.ipynb) · holds in 5 cases, smallest margin 1e-02\n' in text
     assert 'Of 2 equations 2 are computed' in text

@@ -1,4 +1,5 @@
 """diffbook.gaussian against scipy, mpmath, torch.distributions and identities. Nothing here is random but hypothesis' fixed examples."""
+
 import math
 
 import helpers
@@ -30,6 +31,7 @@ def joint(d, seed=0):
 
 # density
 
+
 @fixed
 @given(number, number, positive)
 def test_log_prob_is_scipys(x, mean, var):
@@ -48,6 +50,7 @@ def test_log_prob_keeps_the_dtype_and_broadcasts():
 
 
 # KL
+
 
 def kl_by_mpmath(mean_p, var_p, mean_q, var_q):
     def log_density(x, mean, var):
@@ -93,6 +96,7 @@ def test_kl_of_near_laws_is_quadratic():
 
 # one noisy look
 
+
 @fixed
 @given(number, number, positive, st.floats(-2, 2), st.floats(0.05, 5))
 def test_posterior_adds_precisions(x, mean, var, alpha, sigma):
@@ -135,6 +139,7 @@ def test_posterior_of_two_looks_in_either_order():
 
 
 # many coordinates
+
 
 @pytest.mark.parametrize('index', [[0], [3, 1], [4, 0, 2], [0, 1, 2, 3]])
 def test_condition_is_joint_over_marginal(index):
@@ -185,6 +190,7 @@ def test_condition_holds_posterior():
 
 
 # interpolation
+
 
 @fixed
 @given(st.floats(0, 1))

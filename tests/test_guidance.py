@@ -282,9 +282,7 @@ def gain(solver, schedule, scale, times):
     denoise = guide(lambda x, t, c: gaussian_pair(x, t, c, schedule), null, scale)
     total, fresh = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
     for t, s in zip(times[:-1], times[1:]):
-        run = lambda x, z: solver(
-            schedule, denoise, x, t, s, ones, **({} if z is None else {'noise': lambda x, s: z + 0 * x})
-        )
+        run = lambda x, z: solver(schedule, denoise, x, t, s, ones, **({} if z is None else {'noise': lambda x, s: z + 0 * x}))
         quiet = run(torch.ones(1, 1).double(), None if solver is heun else 0.0)
         total, fresh = total * quiet, fresh * quiet**2
         if solver is ancestral:
@@ -361,9 +359,7 @@ def test_langevin_settles_on_the_guided_law_of_its_time():
     ones, null = Cond(vec=torch.ones(1, 1).double()), Cond(vec=torch.zeros(1, 1).double())
     denoise = guide(lambda x, t, c: gaussian_pair(x, t, c, COSINE), null, scale)
     still = lambda schedule, denoise, x, t, s, cond: x
-    step = lambda x, z: langevin(still, 1, size, Always(z=z))(
-        COSINE, denoise, torch.full((1, 1), x).double(), t, t, ones
-    )
+    step = lambda x, z: langevin(still, 1, size, Always(z=z))(COSINE, denoise, torch.full((1, 1), x).double(), t, t, ones)
     shrink, kick = (step(1.0, 0.0) - step(0.0, 0.0)).item(), (step(0.0, 1.0) - step(0.0, 0.0)).item()
     alpha2, sigma2 = COSINE.alpha(t).item() ** 2, COSINE.sigma(t).item() ** 2
     var = 1 / (scale / (alpha2 + sigma2) + (1 - scale) / (2 * alpha2 + sigma2))
@@ -414,7 +410,14 @@ def test_a_corrector_draws_from_a_fork_of_the_noise_it_is_handed():
 
 def test_particles_draw_from_the_noise_they_are_given():
     cond, times = Cond(vec=torch.ones(6, 1).double()), karras_times(VP, 4)
-    run = lambda **options: torch.cat([x for x, _ in feynman_kac(lambda x, t, c: gaussian_pair(x, t, c, VP), Cond(vec=torch.zeros(1, 1).double()), 2.0, VP, draw(6, 1), times, cond, **options)])
+    run = lambda **options: torch.cat(
+        [
+            x
+            for x, _ in feynman_kac(
+                lambda x, t, c: gaussian_pair(x, t, c, VP), Cond(vec=torch.zeros(1, 1).double()), 2.0, VP, draw(6, 1), times, cond, **options
+            )
+        ]
+    )
     assert torch.equal(run(), run(noise=Noise(0)))
     assert not torch.isclose(run()[:6], run(noise=Noise(1))[:6]).any() and not torch.isclose(run()[:6], run(noise=Noise(0, start=6))[:6]).any()
 

@@ -62,8 +62,9 @@ def test_the_version_is_the_same_everywhere():
 
 
 def test_lint():
-    done = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--no-cache', '--output-format=concise', '.'], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    for words in (['check', '--output-format=concise'], ['format', '--check']):
+        done = subprocess.run([sys.executable, '-m', 'ruff', *words, '--no-cache', '.'], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_python_versions_agree():
@@ -113,9 +114,7 @@ def test_what_the_library_needs_has_a_floor_that_is_tested():
     assert 'make test LOCK=' in newest and oldest[-2] == 'make lock ARGS="--oldest --out oldest.lock"' and 'make test LOCK=oldest.lock ' in oldest[-1]
 
 
-@pytest.mark.parametrize(
-    'name', ['README.md', 'CONTRIBUTING.md', '.ci/run', *(f'.github/workflows/{n}.yml' for n in ('test', 'site', 'nightly', 'versions'))]
-)
+@pytest.mark.parametrize('name', ['README.md', 'CONTRIBUTING.md', '.ci/run', *(f'.github/workflows/{n}.yml' for n in ('test', 'site', 'nightly', 'versions'))])
 def test_commands_in_the_documents_exist(name):
     "`make x` is a target, `tools/x` and `.ci/run` are files."
     text = read(name)
@@ -226,11 +225,7 @@ def test_wheel_holds_the_library_and_nothing_else(archives):
         names = {n for n in wheel.namelist() if '.dist-info/' not in n}
         metadata = next(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('METADATA'))
         entries = next(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('entry_points.txt'))
-    tree = {
-        p.relative_to(ROOT).as_posix()
-        for p in (ROOT / 'diffbook').rglob('*')
-        if p.is_file() and '__pycache__' not in p.parts
-    }
+    tree = {p.relative_to(ROOT).as_posix() for p in (ROOT / 'diffbook').rglob('*') if p.is_file() and '__pycache__' not in p.parts}
     assert names == tree
     assert any(n.startswith('diffbook/zoo/') and n.endswith('.safetensors') for n in names)
     assert 'diffbook/py.typed' in names
@@ -276,13 +271,9 @@ def test_chapters_run_from_the_wheel_without_nbdev(archives, tmp_path):
     shutil.copytree(ROOT / 'tools', tmp_path / 'tools')
     environment = {**os.environ, 'PYTHONPATH': str(library)}
     where = 'import diffbook; print(diffbook.__file__)'
-    found = subprocess.run(
-        [sys.executable, '-c', where], cwd=tmp_path, env=environment, capture_output=True, text=True
-    ).stdout
+    found = subprocess.run([sys.executable, '-c', where], cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
     assert found.startswith(str(library))
-    subprocess.run(
-        [sys.executable, 'tools/notebooks.py'], cwd=tmp_path, env=environment, check=True, stdin=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, 'tools/notebooks.py'], cwd=tmp_path, env=environment, check=True, stdin=subprocess.DEVNULL)
 
 
 # The collector
@@ -290,18 +281,13 @@ def test_chapters_run_from_the_wheel_without_nbdev(archives, tmp_path):
 
 def notebook(path, *sources):
     cells = [{'cell_type': 'markdown', 'id': 'title', 'metadata': {}, 'source': '# T\n\n> t'}]
-    cells += [
-        {'cell_type': 'code', 'id': f'cell-{i}', 'metadata': {}, 'source': s, 'outputs': [], 'execution_count': None}
-        for i, s in enumerate(sources)
-    ]
+    cells += [{'cell_type': 'code', 'id': f'cell-{i}', 'metadata': {}, 'source': s, 'outputs': [], 'execution_count': None} for i, s in enumerate(sources)]
     path.write_text(json.dumps({'cells': cells, 'metadata': {}, 'nbformat': 4, 'nbformat_minor': 5}), encoding='utf-8')
     return path
 
 
 def test_failing_cell_is_shown_with_its_id_and_source(tmp_path):
-    path = notebook(
-        tmp_path / '12_bad.ipynb', 'x = 1', '#| export\ny = x + 1\nassert y == 3, "two is not three"', 'raise KeyError'
-    )
+    path = notebook(tmp_path / '12_bad.ipynb', 'x = 1', '#| export\ny = x + 1\nassert y == 3, "two is not three"', 'raise KeyError')
     with pytest.raises(conftest.CellError) as error:
         conftest.run_notebook(path)
     message = str(error.value)
@@ -488,12 +474,8 @@ pages = pytest.importorskip('tools.pages', reason='needs nbdev')
 def test_measured_error_stands_beside_its_equation(tmp_path):
     path = notebook(tmp_path / '12_word.ipynb', "check('eq-word-a', 1, 1)", "#| hide\ncheck('eq-word-b', 1, 1)")
     stored = json.loads(path.read_text())
-    stored['cells'][1]['outputs'] = [
-        {'output_type': 'stream', 'name': 'stdout', 'text': ['eq-word-a: largest error 3e-16\n']}
-    ]
-    stored['cells'][2]['outputs'] = [
-        {'output_type': 'stream', 'name': 'stdout', 'text': 'eq-word-b: largest error 0\n'}
-    ]
+    stored['cells'][1]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': ['eq-word-a: largest error 3e-16\n']}]
+    stored['cells'][2]['outputs'] = [{'output_type': 'stream', 'name': 'stdout', 'text': 'eq-word-b: largest error 0\n'}]
     stored['cells'].append(
         {
             'cell_type': 'markdown',
@@ -573,9 +555,7 @@ def cells_of(path):
 def test_site_numbers_are_those_of_the_notebooks():
     from tools import finish_site
 
-    numbers = finish_site.chapter_numbers(
-        ['index.qmd', {'part': 'A', 'chapters': ['00_a.ipynb', '12_b.ipynb', '22_c.ipynb', '22_d.ipynb']}]
-    )
+    numbers = finish_site.chapter_numbers(['index.qmd', {'part': 'A', 'chapters': ['00_a.ipynb', '12_b.ipynb', '22_c.ipynb', '22_d.ipynb']}])
     assert numbers == {'1': '0', '2': '12', '3': '22a', '4': '22b'}
     page = (
         '<title>2&nbsp; B – x</title><span class="chapter-number">2</span><figcaption>Figure&nbsp;2.1: see</figcaption>'
@@ -592,10 +572,7 @@ def test_site_numbers_are_those_of_the_notebooks():
 def test_site_puts_equation_numbers_at_the_margin():
     from tools import finish_site
 
-    number = (
-        '<mspace width="2.0em"></mspace><mrow><mo stretchy="true" form="prefix">(</mo><mn>2.7</mn>'
-        '<mo stretchy="true" form="postfix">)</mo></mrow>'
-    )
+    number = '<mspace width="2.0em"></mspace><mrow><mo stretchy="true" form="prefix">(</mo><mn>2.7</mn><mo stretchy="true" form="postfix">)</mo></mrow>'
     end = '</mrow><annotation encoding="application/x-tex">\na\n\\qquad(2.7)</annotation></semantics></math>'
     page = f'<p><span id="eq-b-a"><math display="block"><semantics><mrow><mi>a</mi><mspace width="2.0em"></mspace><mi>b</mi>{number}{end}</span></p>'
     done = finish_site.renumber(page, {'2': '12'})
@@ -629,13 +606,18 @@ def test_site_links_names_to_what_they_mean_on_their_page(tmp_path):
     assert finish_site.own_links('data.html', other, 'https://a.org/b', anchors) == other
 
 
+def test_site_centres_the_dot_and_the_tilde():
+    from tools import finish_site
+
+    page = finish_site.renumber('<mover><mi>a</mi><mo accent="true">\u0307</mo></mover> e\u0303', {})
+    assert page == '<mover><mi>a</mi><mo accent="true">\u02d9</mo></mover> e\u0303'
+
+
 def test_site_lets_wide_figures_scroll(tmp_path):
     from tools import finish_site
 
     for name, size in {'wide.png': (900, 300), 'square.png': (300, 300)}.items():
-        (tmp_path / name).write_bytes(
-            b'\x89PNG\r\n\x1a\n' + bytes(4) + b'IHDR' + b''.join(v.to_bytes(4, 'big') for v in size)
-        )
+        (tmp_path / name).write_bytes(b'\x89PNG\r\n\x1a\n' + bytes(4) + b'IHDR' + b''.join(v.to_bytes(4, 'big') for v in size))
     wide, square, gone = (f'<img src="{n}.png" class="img-fluid figure-img">' for n in ('wide', 'square', 'gone'))
     page = finish_site.let_wide_figures_scroll(f'<p>{wide}{square}{gone}</p>', tmp_path)
     assert page == f'<p><span class="wide-figure">{wide}</span>{square}{gone}</p>'
@@ -660,9 +642,7 @@ def test_site_of_another_quarto_is_refused_before_a_page_is_changed():
         ('<figcaption>', '<p id="eq-b-a"></p><figcaption>'),
     ]:
         page = FRESH.replace(old, new).replace('1.5.57', '1.9.1')
-        with pytest.raises(
-            SystemExit, match=r'written for the HTML of Quarto 1.5.57; these pages were made by quarto-1.9.1'
-        ) as said:
+        with pytest.raises(SystemExit, match=r'written for the HTML of Quarto 1.5.57; these pages were made by quarto-1.9.1') as said:
             finish_site.refuse_strange({'b.html': page}, ['b.html'])
         assert 'b.html: ' in str(said.value)
     with pytest.raises(SystemExit, match='b.html is missing'):

@@ -30,6 +30,7 @@ def mixture(d=3, k=3):
 
 # Linear measurements
 
+
 @pytest.mark.parametrize('m, std', ((1, 0.3), (2, 0.05), (5, 1.0)))
 def test_measured_law_is_bayes(m, std):
     "log p(x0 | y) - log p(x0) - log p(y | x0) does not depend on x0."

@@ -1,4 +1,5 @@
 """The layers of the U-Net, against their definitions and against other implementations."""
+
 import math
 
 import pytest
@@ -98,7 +99,9 @@ def test_attention_equals_torchs_own(heads):
     "nn.MultiheadAttention is another implementation; its weights are laid out the same way."
     layer = randomise(SelfAttention(16, heads, groups=4))
     other = nn.MultiheadAttention(16, heads, batch_first=True, dtype=DOUBLE)
-    other.load_state_dict({'in_proj_weight': layer.qkv.weight, 'in_proj_bias': layer.qkv.bias, 'out_proj.weight': layer.out.weight, 'out_proj.bias': layer.out.bias})
+    other.load_state_dict(
+        {'in_proj_weight': layer.qkv.weight, 'in_proj_bias': layer.qkv.bias, 'out_proj.weight': layer.out.weight, 'out_proj.bias': layer.out.bias}
+    )
     x = torch.randn(2, 16, 3, 5, dtype=DOUBLE)
     tokens = layer.norm(x).flatten(2).transpose(1, 2)
     want = x + other(tokens, tokens, tokens)[0].transpose(1, 2).reshape(x.shape)

@@ -12,7 +12,9 @@ def test_check_prints_the_largest_error(capsys):
     assert capsys.readouterr().out == 'eq-x: largest error 5e-01\n'
 
 
-@pytest.mark.parametrize('small, large, words', [(1.0, [2.0, 1.5], 'holds in 2 cases, smallest margin 5e-01'), ([0.0], [0.0], 'holds in 1 case, smallest margin 0e+00')])
+@pytest.mark.parametrize(
+    'small, large, words', [(1.0, [2.0, 1.5], 'holds in 2 cases, smallest margin 5e-01'), ([0.0], [0.0], 'holds in 1 case, smallest margin 0e+00')]
+)
 def test_an_inequality_says_on_how_many_cases(capsys, small, large, words):
     ledger.below('eq-x', small, large)
     assert capsys.readouterr().out == f'eq-x: {words}\n'
@@ -49,12 +51,18 @@ def test_the_interval_of_a_claim_holds_the_truth_as_often_as_it_says():
     g = torch.Generator().manual_seed(0)
     a, b = (torch.randn(2000, 5, generator=g, dtype=torch.float64) * s + m for s, m in ((1.0, 0.3), (2.0, 0.0)))
     for got, other, true in ((a, b, 0.3), (a, torch.zeros(()), 0.3)):
-        held = sum(low <= true <= high for _, low, high in (ledger._difference(row, other[k] if other.ndim else other, (None, None), False) for k, row in enumerate(got)))
+        held = sum(
+            low <= true <= high
+            for _, low, high in (ledger._difference(row, other[k] if other.ndim else other, (None, None), False) for k, row in enumerate(got))
+        )
         assert abs(held - 1900) < 4.9 * (2000 * 0.95 * 0.05) ** 0.5, held
 
 
 CLAIMS = {  # what is claimed: options, words of the result; or of the refusal
-    'lower, seed by seed': (dict(got=[1.0, 2.0, 3.0], better_than=[1.5, 2.4, 3.6], seeds=[0, 1, 2]), '2 against 2.5, difference -0.5 (-0.748 to -0.252), 3 seeds'),
+    'lower, seed by seed': (
+        dict(got=[1.0, 2.0, 3.0], better_than=[1.5, 2.4, 3.6], seeds=[0, 1, 2]),
+        '2 against 2.5, difference -0.5 (-0.748 to -0.252), 3 seeds',
+    ),
     'higher': (dict(got=[2.0, 2.1, 2.2], better_than=1.0, higher=True, seeds=[0, 1, 2]), 'difference 1.1'),
     'lists of two lengths': (dict(got=[1.0, 1.1, 0.9], better_than=[2.0, 2.1, 1.9, 2.2], n=(3, 4)), 'difference -1.05'),
     'a ratio': (dict(got=[1.0, 2.0, 4.0], ratio=([2.0, 4.1, 7.9], 0.4, 0.6), seeds=[0, 1, 2]), 'ratio 0.498 (0.475 to 0.522), 3 seeds'),

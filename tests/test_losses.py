@@ -1,4 +1,5 @@
 """Losses and weights against the bound, the oracle, diffusers and scipy; every schedule, every prediction."""
+
 import math
 from functools import partial
 
@@ -444,13 +445,16 @@ def test_stratified_times_fill_every_slice():
     assert not (t.diff() > 0).all()  # not in order
 
 
-@pytest.mark.parametrize('draw, law', [
-    (uniform_draw, stats.uniform.cdf),
-    (stratified_draw, stats.uniform.cdf),
-    (logit_normal_draw, lambda t: stats.norm.cdf(torch.logit(torch.as_tensor(t)).numpy())),
-    (partial(logit_normal_draw, mean=-0.5, std=0.7), lambda t: stats.norm.cdf(torch.logit(torch.as_tensor(t)).numpy(), -0.5, 0.7)),
-    (log_normal_draw, lambda t: stats.norm.cdf((torch.log(torch.as_tensor(t)) - torch.log1p(-torch.as_tensor(t))).numpy(), -1.2, 1.2)),
-])
+@pytest.mark.parametrize(
+    'draw, law',
+    [
+        (uniform_draw, stats.uniform.cdf),
+        (stratified_draw, stats.uniform.cdf),
+        (logit_normal_draw, lambda t: stats.norm.cdf(torch.logit(torch.as_tensor(t)).numpy())),
+        (partial(logit_normal_draw, mean=-0.5, std=0.7), lambda t: stats.norm.cdf(torch.logit(torch.as_tensor(t)).numpy(), -0.5, 0.7)),
+        (log_normal_draw, lambda t: stats.norm.cdf((torch.log(torch.as_tensor(t)) - torch.log1p(-torch.as_tensor(t))).numpy(), -1.2, 1.2)),
+    ],
+)
 def test_drawn_times_have_their_law(draw, law):
     "Kolmogorov-Smirnov at a false-alarm rate of 1e-6 with a fixed seed; a shift of 0.02 would be found."
     t = draw(RectifiedFlowSchedule(), 40_000, generator(3, 'law')).numpy()

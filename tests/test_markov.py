@@ -1,4 +1,5 @@
 """diffbook.markov against linear algebra on whole chains, quadrature and identities. Random only where it says so."""
+
 import math
 
 import helpers

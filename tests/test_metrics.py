@@ -170,7 +170,9 @@ def test_extrapolation_counts_every_part():
             assert frechet_at_infinity(torch.zeros(n, 1), torch.full((m, 1), 2.0)) == pytest.approx(4, rel=1e-9)
     x, y = skewed(64, 3), skewed(64, 3, seed=2)
     runs = [frechet_at_infinity(x, y), frechet_at_infinity(x, y, seed=1), frechet_at_infinity(x, y, (2, 4))]
-    assert min(abs(a - b) for a, b in itertools.combinations(runs, 2)) > 1e-3 and frechet_at_infinity(x, y) == pytest.approx(runs[0], rel=1e-9)  # the matrix library rounds as it likes
+    assert min(abs(a - b) for a, b in itertools.combinations(runs, 2)) > 1e-3 and frechet_at_infinity(x, y) == pytest.approx(
+        runs[0], rel=1e-9
+    )  # the matrix library rounds as it likes
 
 
 # --- precision, recall, copies

@@ -133,7 +133,12 @@ def test_memory_reaches_through_wrappers():
     x, times, f = noise(0, 'x', 0, range(4), (1,)), uniform_times(COSINE, 9)[1:], LAW.denoise(COSINE)
     nothing = torch.zeros(1, 1, dtype=torch.bool)
     *_, want = sample(f, COSINE, x, times, dpmpp_2m)
-    for solver in (inpaint(dpmpp_2m, torch.zeros(1, 1), nothing), churn(dpmpp_2m, 0.0), churn(inpaint(dpmpp_2m, torch.zeros(1, 1), nothing), 0.0), in_ratio(dpmpp_2m)):
+    for solver in (
+        inpaint(dpmpp_2m, torch.zeros(1, 1), nothing),
+        churn(dpmpp_2m, 0.0),
+        churn(inpaint(dpmpp_2m, torch.zeros(1, 1), nothing), 0.0),
+        in_ratio(dpmpp_2m),
+    ):
         *_, got = sample(f, COSINE, x, times, equip(solver, noise=Noise(1)))
         assert_close(got, want, rtol=1e-9, atol=1e-9)
     assert not torch.allclose(want, [*sample(f, COSINE, x, times, ddim)][-1], atol=1e-3)

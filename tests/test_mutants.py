@@ -305,6 +305,37 @@ MUTANTS = {
         'abs(p - order) <= 0.1', 'abs(p - order) <= 1.1',
         'test_conform.py::test_check_solver_rejects[euler-2]',
     ),
+    'memory that leaks into the next walk': (
+        'a solver object with state, used twice', 'samplers.py',
+        'partial(equip(solver, past=[]), schedule)', 'partial(solver, schedule)',
+        'test_samplers.py::test_each_walk_has_a_memory_of_its_own',
+    ),
+    'a way on that subtracts squares': (
+        'catastrophic cancellation between neighbouring times', 'schedules.py',
+        'torch.sqrt((sigma_t - kept).clamp(min=0)) * torch.sqrt(sigma_t + kept)', 'torch.sqrt((sigma_t**2 - kept**2).clamp(min=0))',
+        'test_schedules.py::test_the_way_on_in_betas_and_between_neighbours',
+    ),
+    'churn that shrinks no signal': (
+        'noise added and the state not rescaled, where the signal falls', 'samplers.py',
+        'x = scale * x + std * forked(', 'x = x + std * forked(',
+        'test_samplers.py::test_churn_raises_the_level_and_keeps_the_law[cosine]',
+    ),
+    # multistep
+    'a slope that is not halved': (
+        'the line a whole step ahead', 'multistep.py',
+        'schedule.sigma(s) > 0, h / 2, 0.0)', 'schedule.sigma(s) > 0, h, 0.0)',
+        'test_multistep.py::test_it_is_the_published_algorithm[3-cosine]',
+    ),
+    'a last step that extrapolates': (
+        'Sana#91: lower_order_final=False', 'multistep.py',
+        'torch.where(schedule.sigma(s) > 0, h / 2, 0.0)', 'h / 2',
+        'test_multistep.py::test_the_first_step_and_the_last_are_ddim',
+    ),
+    'all steps of one length': (
+        'LMS weights 3/2 and -1/2 on an uneven grid', 'multistep.py',
+        'match_dims(ahead / (clock(t) - clock(u)), x)', 'match_dims(ahead / h, x)',
+        'test_multistep.py::test_it_is_the_published_algorithm[3-cosine]',
+    ),
     # text
     'leftmost pair first, not by rank': (
         'home-made encoders: merges applied as they are met', 'text.py',

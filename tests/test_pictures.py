@@ -127,13 +127,31 @@ def clear_pictures():
     yield 'P, one colour', palette, {'transparency': 3}, table[index].astype(float), (index != 3)[..., None].astype(float)
     each = numpy.array([0, 60, 120, 180, 255])
     yield 'P, a table', palette, {'transparency': bytes(each.tolist())}, table[index].astype(float), each[index][..., None] / 255
-    yield 'L, one value', Image.fromarray(index), {'transparency': 2}, numpy.repeat(index[..., None], 3, -1).astype(float), (index != 2)[..., None].astype(float)
+    yield (
+        'L, one value',
+        Image.fromarray(index),
+        {'transparency': 2},
+        numpy.repeat(index[..., None], 3, -1).astype(float),
+        (index != 2)[..., None].astype(float),
+    )
     rgb = table[index]
-    yield 'RGB, one colour', Image.fromarray(rgb), {'transparency': tuple(table[1].tolist())}, rgb.astype(float), (rgb != table[1]).any(-1)[..., None].astype(float)
+    yield (
+        'RGB, one colour',
+        Image.fromarray(rgb),
+        {'transparency': tuple(table[1].tolist())},
+        rgb.astype(float),
+        (rgb != table[1]).any(-1)[..., None].astype(float),
+    )
     bits = NOISE[..., 0] > 128
     yield '1, one value', Image.fromarray(bits), {'transparency': 255}, numpy.repeat(255.0 * bits[..., None], 3, -1), 1.0 - bits[..., None]
     deep = (257 * index.astype(int)).astype(numpy.uint16)
-    yield 'I;16, one value', Image.fromarray(deep), {'transparency': 3 * 257}, numpy.repeat(index[..., None], 3, -1).astype(float), (index != 3)[..., None].astype(float)
+    yield (
+        'I;16, one value',
+        Image.fromarray(deep),
+        {'transparency': 3 * 257},
+        numpy.repeat(index[..., None], 3, -1).astype(float),
+        (index != 3)[..., None].astype(float),
+    )
 
 
 CLEAR = {name: rest for name, *rest in clear_pictures()}

@@ -1,4 +1,5 @@
 """Predictions against linear algebra, the published tables, diffusers, and the oracle; every schedule, every prediction."""
+
 import pytest
 import torch
 from helpers import PREDICTIONS, SCHEDULES, inner_times

@@ -45,7 +45,16 @@ def filled(model, seed=0):
 
 
 def small_unet(**more):
-    options = dict(out_channels=4, channels=(8, 16), blocks=(1, 1), heads=(2, 0, 2), patch=1, groups=4, seq_dim=6, layout=Layout(scale_shift=False, cos_first=True, freq_shift=0))
+    options = dict(
+        out_channels=4,
+        channels=(8, 16),
+        blocks=(1, 1),
+        heads=(2, 0, 2),
+        patch=1,
+        groups=4,
+        seq_dim=6,
+        layout=Layout(scale_shift=False, cos_first=True, freq_shift=0),
+    )
     return filled(UNet(4, **(options | more)))
 
 
@@ -147,7 +156,15 @@ def test_a_projection_and_a_whole_clip(tmp_path):
     back = load_text_encoder(tmp_path, folder='text_encoder_2')
     assert back.arguments == projected.arguments and torch.equal(back.text_projection.weight, projected.text_projection.weight)
     clip = filled(CLIP(TextTower(20, 7, 8, 2, 2, end=19), ImageTower(6, 3, 12, 2, 3, hidden=48), 5))
-    text = {'hidden_size': 8, 'intermediate_size': 32, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'vocab_size': 20, 'max_position_embeddings': 7, 'eos_token_id': 19}
+    text = {
+        'hidden_size': 8,
+        'intermediate_size': 32,
+        'num_hidden_layers': 2,
+        'num_attention_heads': 2,
+        'vocab_size': 20,
+        'max_position_embeddings': 7,
+        'eos_token_id': 19,
+    }
     image = {'hidden_size': 12, 'intermediate_size': 48, 'num_hidden_layers': 2, 'num_attention_heads': 3, 'image_size': 6, 'patch_size': 3}
     (tmp_path / 'config.json').write_text(json.dumps({'architectures': ['CLIPModel'], 'text_config': text, 'vision_config': image, 'projection_dim': 5}))
     buffers = {f'{k}_model.embeddings.position_ids': torch.arange(7)[None] for k in ('text', 'vision')}
@@ -210,7 +227,10 @@ def test_levels_of_a_plan_are_even_on_their_curve(levels, curve):
 def test_a_start_far_from_noise_is_said(spacing, n, first):
     plan = NoisePlan(DiscreteSchedule(scaled_linear_betas()), spacing=spacing, offset=1 if spacing == 'leading' else 0)
     share = float(torch.prod(1 - scaled_linear_betas()[:first]))
-    with pytest.warns(UserWarning, match=f'n is {n}, and with {spacing} spacing sampling begins with pure noise at t = {first} of 1000, where {share:.1%} of the variance is data.*trailing'):
+    with pytest.warns(
+        UserWarning,
+        match=f'n is {n}, and with {spacing} spacing sampling begins with pure noise at t = {first} of 1000, where {share:.1%} of the variance is data.*trailing',
+    ):
         assert plan.times(n)[0] == first
 
 
@@ -379,7 +399,16 @@ def test_opening_a_model_reads_each_file_once(saved, monkeypatch):
     opened = counting(monkeypatch)
     StableDiffusion.from_pretrained(saved)
     read = {name: n for name, n in opened.items() if str(saved) in name}
-    assert {name.rpartition('/')[2] for name in read} == {'scheduler_config.json', 'config.json', UNET, 'model.safetensors', 'tokenizer_config.json', 'vocab.json', 'merges.txt', 'special_tokens_map.json'}
+    assert {name.rpartition('/')[2] for name in read} == {
+        'scheduler_config.json',
+        'config.json',
+        UNET,
+        'model.safetensors',
+        'tokenizer_config.json',
+        'vocab.json',
+        'merges.txt',
+        'special_tokens_map.json',
+    }
     assert set(read.values()) == {1}, read
     assert sum(name.startswith('safe_open') for name in read) == 3 == sum(name.startswith('open') and name.endswith('.safetensors') for name in read)
 
@@ -522,9 +551,18 @@ TOKENIZERS = {  # what happens to a written tokenizer, words
     'no JSON': (lambda f: (f / 'tokenizer.json').write_text('{'), 'tokenizer.json is not JSON'),
     'another model': (lambda f: (f / 'tokenizer.json').write_text('{"model": {"type": "WordPiece"}}'), "the model is 'WordPiece', expected BPE"),
     'a model in words': (lambda f: (f / 'tokenizer.json').write_text('{"model": "WordPiece"}'), "the model is 'WordPiece', expected BPE"),
-    'another numbering': (lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {'a': 7}, 'merges': []}})), "'a' is token 7, expected 64 by its merges"),
-    'an impossible merge': (lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {}, 'merges': [['ab', 'c']]}})), "merge 0 is 'ab c', expected two known pieces"),
-    'another class': (lambda f: (f / 'tokenizer_config.json').write_text('{"tokenizer_class": "T5Tokenizer"}'), 'describes a T5Tokenizer; supported here: CLIPTokenizer'),
+    'another numbering': (
+        lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {'a': 7}, 'merges': []}})),
+        "'a' is token 7, expected 64 by its merges",
+    ),
+    'an impossible merge': (
+        lambda f: (f / 'tokenizer.json').write_text(json.dumps({'model': {'type': 'BPE', 'vocab': {}, 'merges': [['ab', 'c']]}})),
+        "merge 0 is 'ab c', expected two known pieces",
+    ),
+    'another class': (
+        lambda f: (f / 'tokenizer_config.json').write_text('{"tokenizer_class": "T5Tokenizer"}'),
+        'describes a T5Tokenizer; supported here: CLIPTokenizer',
+    ),
 }
 
 

@@ -78,7 +78,11 @@ def read(folder, name, said):
 
 def facts(plan):
     "All that a plan says, to compare; a number of steps that is fit for every table here shows the times."
-    return {k: v for k, v in vars(plan).items() if k not in ('schedule', 'scheduler')} | {'kind': type(plan.schedule), 'betas': plan.schedule.betas.tolist(), 'times': plan.times(20).tolist()}
+    return {k: v for k, v in vars(plan).items() if k not in ('schedule', 'scheduler')} | {
+        'kind': type(plan.schedule),
+        'betas': plan.schedule.betas.tolist(),
+        'times': plan.times(20).tolist(),
+    }
 
 
 @pytest.mark.filterwarnings('ignore:n is .*sampling begins with pure noise')  # on a table of 50 betas

@@ -169,9 +169,7 @@ def test_relations_are_judged_by_the_cells(a, b, true):
 def test_the_assignment_with_the_fewest_mistakes_is_taken():
     labels = torch.tensor([[0, 0, 2, 0, 3, 1, 0, 1, 5, -1, -1, -1, -1]])  # a small blue circle left of a big red square
     held = {k: v.item() for k, v in caption_agrees('a small red circle left of a big blue square', labels).items()}
-    assert (
-        not held['colour'] and not held['all'] and held['shape'] and held['size'] and held['place'] and held['number']
-    )
+    assert not held['colour'] and not held['all'] and held['shape'] and held['size'] and held['place'] and held['number']
     assert caption_agrees('a square and a blue circle', labels)['all'].all()
     assert not caption_agrees('a circle', labels)['number'].any() and caption_agrees('a circle', labels)['shape'].all()
 
@@ -241,8 +239,6 @@ def test_four_things_are_no_scene():
     labels = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2, 0, 6]])
     place = torch.tensor([[[0.25, 0.25, 0.1], [0.75, 0.25, 0.1], [0.25, 0.75, 0.1]]])
     three = paint(labels, place, 32)
-    four = torch.minimum(
-        three, three.flip(2, 3)
-    )  # on white, the darker of the two: a fourth object at the bottom right
+    four = torch.minimum(three, three.flip(2, 3))  # on white, the darker of the two: a fourth object at the bottom right
     assert torch.equal(read_shapes(three), labels)
     assert read_shapes(four).tolist() == [[0] + [-1] * 12]

@@ -44,6 +44,7 @@ TABLE = DiscreteSchedule(linear_betas())
 
 # Grids
 
+
 @pytest.mark.parametrize('n', STEPS)
 @pytest.mark.parametrize('name', SCHEDULES)
 def test_grids_fall_from_t_max_to_t_min(name, n):
@@ -121,6 +122,7 @@ def test_more_steps_than_rows_are_refused():
 
 
 # Steps
+
 
 @pytest.mark.parametrize('name', ALL)
 def test_one_time_for_each_example(name):
@@ -344,11 +346,14 @@ def test_a_network_that_tells_its_variance_is_asked_once_a_step():
 
 # The loop
 
+
 def test_sample_yields_every_state_and_is_lazy():
     calls = []
+
     def denoise(x, t, cond):
         calls.append(t.item())
         return x
+
     run = sample(denoise, COSINE, torch.ones(1, 1), uniform_times(COSINE, 5))
     assert not calls, 'nothing is computed before it is asked for'
     next(run)
@@ -419,6 +424,7 @@ test_bad_input_is_refused = helpers.refuses(BAD)
 
 
 # Clipping
+
 
 def test_clipping_keeps_data_and_noise_consistent():
     "After clipping alpha x0 + sigma eps still is x, in every solver: a step of no length stays where it is."

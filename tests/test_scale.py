@@ -53,9 +53,7 @@ def ranks(tmp_path_factory):
     return json.loads((folder / 'report.json').read_text()) | {'folder': folder}
 
 
-@pytest.mark.parametrize(
-    'size', ['2', '4', '1 in 3 parts', '2 in 3 parts', '4 in 3 parts', '2 split', '2 split in 3 parts']
-)
+@pytest.mark.parametrize('size', ['2', '4', '1 in 3 parts', '2 in 3 parts', '4 in 3 parts', '2 split', '2 split in 3 parts'])
 @pytest.mark.parametrize('kind, most', [('float32', 8 * 2**-23), ('float64', 8 * 2**-52)])  # sums in another order: a few units of rounding
 def test_gradients_do_not_depend_on_the_number_of_processes(ranks, kind, most, size):
     assert ranks['gradients'][kind][size] <= most
@@ -203,9 +201,7 @@ def test_rows_beyond_the_batch_are_refused():
 def test_shares_make_up_the_batch(tmp_path, size):
     x, labels = torch.arange(48).reshape(24, 2), torch.arange(24)
     stored = write_shards(tmp_path, [{'x': x[:10], 'y': labels[:10]}, {'x': x[10:], 'y': labels[10:]}], rows=7)
-    images = Dataset(
-        torch.arange(24 * 12, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(24, 3, 2, 2), labels
-    )
+    images = Dataset(torch.arange(24 * 12, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(24, 3, 2, 2), labels)
     for given in (x, (x, labels), stored, images):
         whole = list(islice(batches(given, 8, 3), 4))
         seats = [list(islice(batches(share(given, Seat(r, size)), 8, 3), 4)) for r in range(size)]
@@ -245,7 +241,16 @@ def flat(b):
     return [v for each in values for v in (flat(each) if isinstance(each, tuple) else [each])]
 
 
-@pytest.mark.parametrize('x, words', [((), 'one number'), ({}, 'one number'), ((torch.zeros(3), ['a', 'b', 'c']), "'a'"), (Pair(torch.zeros(3), torch.zeros(4)), r'\(3,\), \(4,\)'), (torch.zeros(()), 'one number')])
+@pytest.mark.parametrize(
+    'x, words',
+    [
+        ((), 'one number'),
+        ({}, 'one number'),
+        ((torch.zeros(3), ['a', 'b', 'c']), "'a'"),
+        (Pair(torch.zeros(3), torch.zeros(4)), r'\(3,\), \(4,\)'),
+        (torch.zeros(()), 'one number'),
+    ],
+)
 def test_examples_without_rows_are_refused(x, words):
     with pytest.raises(ValueError, match=words):
         batches(x, 2)
@@ -552,9 +557,7 @@ def test_alone_needs_no_library(monkeypatch):
         monkeypatch.delenv(key, raising=False)
     monkeypatch.setattr(processes.importlib.util, 'find_spec', lambda name: None)
     assert join('cpu').size == 1
-    with pytest.raises(
-        ValueError, match=r"accelerate is not installed, and this needs it: pip install 'diffbook\[scale\]'"
-    ):
+    with pytest.raises(ValueError, match=r"accelerate is not installed, and this needs it: pip install 'diffbook\[scale\]'"):
         processes.need('accelerate')
 
 

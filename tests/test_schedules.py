@@ -68,9 +68,7 @@ def test_tables_against_fifty_digits(name):
             assert abs(got[1].item() / float(want[1]) - 1) <= 1e-15 * len(betas)
 
 
-@pytest.mark.parametrize(
-    'kind, name', [('linear', 'linear'), ('scaled_linear', 'scaled-linear'), ('squaredcos_cap_v2', 'cosine')]
-)
+@pytest.mark.parametrize('kind, name', [('linear', 'linear'), ('scaled_linear', 'scaled-linear'), ('squaredcos_cap_v2', 'cosine')])
 def test_tables_equal_diffusers(kind, name):
     schedulers = pytest.importorskip('diffusers.schedulers')
     ends = {'beta_start': 0.00085, 'beta_end': 0.012} if name == 'scaled-linear' else {}
@@ -130,12 +128,8 @@ def test_a_range_need_not_begin_at_zero_and_its_ends_belong_to_it(name):
 
 def test_zero_terminal_equals_diffusers():
     schedulers = pytest.importorskip('diffusers.schedulers')
-    theirs = schedulers.DDPMScheduler(
-        beta_schedule='scaled_linear', beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True
-    )
-    close(
-        zero_terminal_betas(scaled_linear_betas()), theirs.betas.double(), rtol=1e-4, atol=1e-5
-    )  # float32 differences of theirs
+    theirs = schedulers.DDPMScheduler(beta_schedule='scaled_linear', beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True)
+    close(zero_terminal_betas(scaled_linear_betas()), theirs.betas.double(), rtol=1e-4, atol=1e-5)  # float32 differences of theirs
 
 
 def test_zero_terminal_ends_in_exact_zero_and_keeps_the_start():
@@ -150,9 +144,7 @@ def random_table(seed, T):
     return 0.3 * np.random.default_rng(seed).random(T) ** 2 + 1e-6
 
 
-@pytest.mark.parametrize(
-    'betas', [*TABLES.values(), *(torch.tensor(random_table(s, T)) for s, T in [(0, 2), (1, 3), (2, 40)])]
-)
+@pytest.mark.parametrize('betas', [*TABLES.values(), *(torch.tensor(random_table(s, T)) for s, T in [(0, 2), (1, 3), (2, 40)])])
 def test_between_whole_times_the_angle_is_scipys_monotone_cubic(betas):
     schedule, T = DiscreteSchedule(betas), len(betas)
     cubic = PchipInterpolator(np.arange(T + 1), table_angles(betas).numpy())
@@ -299,9 +291,7 @@ def test_shifts_compose_and_can_be_undone(schedule):
     close(back.sigma_dot(t), schedule.sigma_dot(t), rtol=1e-8, atol=1e-13)
 
 
-@pytest.mark.parametrize(
-    'betas', [linear_betas(), scaled_linear_betas(), cosine_betas()], ids=['linear', 'scaled-linear', 'cosine']
-)
+@pytest.mark.parametrize('betas', [linear_betas(), scaled_linear_betas(), cosine_betas()], ids=['linear', 'scaled-linear', 'cosine'])
 def test_cast_last_the_noise_keeps_float32_precision_and_rises(betas):
     schedule = DiscreteSchedule(betas)
     t = torch.arange(0.0, len(betas) + 1)
@@ -384,10 +374,7 @@ def test_the_way_back_keeps_its_digits_between_neighbours():
         t = torch.tensor([0.3, 2.0, 70.0], dtype=torch.float64)
         s = t * (1 - gap)
         with mpmath.workdps(50):
-            want = [
-                float(mpmath.sqrt(mpmath.mpf(b) ** 2 * (1 - (mpmath.mpf(b) / mpmath.mpf(a)) ** 2)))
-                for a, b in zip(t.tolist(), s.tolist())
-            ]
+            want = [float(mpmath.sqrt(mpmath.mpf(b) ** 2 * (1 - (mpmath.mpf(b) / mpmath.mpf(a)) ** 2))) for a, b in zip(t.tolist(), s.tolist())]
         close(KarrasSchedule().posterior(t, s)[2], torch.tensor(want, dtype=torch.float64), rtol=1e-15, atol=0)
 
 

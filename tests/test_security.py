@@ -23,7 +23,9 @@ from benchmarks.reliability import load_parts, run_row
 from diffbook import data
 from diffbook.store import convert, downloads, files, sets
 
-converts = pytest.mark.skipif(tuple(map(int, torch.__version__.split('.')[:2])) < convert.OLDEST, reason='convert asks for a newer torch, which cannot be tricked')
+converts = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split('.')[:2])) < convert.OLDEST, reason='convert asks for a newer torch, which cannot be tricked'
+)
 pytestmark = pytest.mark.skipif(not sys.platform.startswith('linux'), reason='limits, forks and /proc as on Linux')
 HERE = ('S2', 'S3', 'S5', 'S8', 'S12')  # in this process
 APART = ('S1', 'S4', 'S9')  # with processes of their own
@@ -55,18 +57,35 @@ def test_the_gate_refuses(source):
     assert security.hits(source, 'x.py')
 
 
-@pytest.mark.parametrize('source', ['import json', 'load(f)', 'model.eval()', 're.compile("x")', 'importlib.import_module(f"diffbook.{p}")', 'read(f, allow_pickle=False)', 'safetensors.torch.load(b)'])
+@pytest.mark.parametrize(
+    'source',
+    [
+        'import json',
+        'load(f)',
+        'model.eval()',
+        're.compile("x")',
+        'importlib.import_module(f"diffbook.{p}")',
+        'read(f, allow_pickle=False)',
+        'safetensors.torch.load(b)',
+    ],
+)
 def test_the_gate_lets_through(source):
     assert not security.hits(source, 'x.py')
 
 
 def test_one_file_may_call_torch_load():
-    assert not security.hits('torch.load(f, weights_only=True)', 'convert.py') and security.hits('torch.load(f)', 'convert.py') and security.hits('torch.load(f, weights_only=x)', 'convert.py')
+    assert (
+        not security.hits('torch.load(f, weights_only=True)', 'convert.py')
+        and security.hits('torch.load(f)', 'convert.py')
+        and security.hits('torch.load(f, weights_only=x)', 'convert.py')
+    )
     assert security.hits('import pickle', 'convert.py')
 
 
 def test_a_pickle_within_a_loader_is_noticed(monkeypatch):
-    monkeypatch.setattr(security, 'WATCHED', security.WATCHED.replace('live[0] = False', 'import pickle; pickle.loads(pickle.dumps(pathlib.Path()))\nlive[0] = False'))
+    monkeypatch.setattr(
+        security, 'WATCHED', security.WATCHED.replace('live[0] = False', 'import pickle; pickle.loads(pickle.dumps(pathlib.Path()))\nlive[0] = False')
+    )
     assert 'pickle.find_class' in str(security.watched(0)['seen'])
 
 
@@ -154,7 +173,11 @@ def test_metadata_of_any_length(tmp_path, what):
     assert read_tensors([path])['w'].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize('head', [b'[' * 5_000_000, b'{"a":' * 1_000_000, b'"",' * 1_000_000, b'{"' + b'\\"' * 2_000_000 + b'":' + b'[' * 300_000, b'{"a":[' + b'0,' * 3_000_000 + b'0]}'], ids=range(5))
+@pytest.mark.parametrize(
+    'head',
+    [b'[' * 5_000_000, b'{"a":' * 1_000_000, b'"",' * 1_000_000, b'{"' + b'\\"' * 2_000_000 + b'":' + b'[' * 300_000, b'{"a":[' + b'0,' * 3_000_000 + b'0]}'],
+    ids=range(5),
+)
 def test_long_headers_that_hold_too_much(tmp_path, head):
     "Refused before anything of them is built."
     (tmp_path / 'a.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head)
@@ -178,7 +201,20 @@ def test_a_header_agrees_with_the_library_that_wrote_it(tmp_path):
     from safetensors.torch import load_file, save_file
 
     newer = (torch.complex64,) if Version(safetensors.__version__) >= Version('0.7') else ()
-    kinds = (*newer, torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float8_e5m2)
+    kinds = (
+        *newer,
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+        torch.float8_e5m2,
+    )
     save_file({str(k): torch.zeros(2, 0 if k is torch.int8 else 3).to(k) for k in kinds} | {'one': torch.tensor(1.0)}, tmp_path / 'a.safetensors')
     _, spans = files.read_header(tmp_path / 'a.safetensors')
     assert {k: s.shape for k, s in spans.items()} == {k: tuple(v.shape) for k, v in load_file(tmp_path / 'a.safetensors').items()}
@@ -212,7 +248,16 @@ def test_the_process_may_only_read_one_file(tmp_path):
         source.write_bytes(b'x')
         sys.modules.pop('sqlite3', None)  # another test may have imported it
         tried, said = convert._watch(source), []
-        for act in (lambda: open(source, 'rb').close(), lambda: open('/etc/hostname'), lambda: open(source, 'w'), socket.socket, lambda: os.system('true'), lambda: __import__('sqlite3'), lambda: os.remove(source), os.fork):
+        for act in (
+            lambda: open(source, 'rb').close(),
+            lambda: open('/etc/hostname'),
+            lambda: open(source, 'w'),
+            socket.socket,
+            lambda: os.system('true'),
+            lambda: __import__('sqlite3'),
+            lambda: os.remove(source),
+            os.fork,
+        ):
             try:
                 act()
                 said.append('done')
@@ -248,7 +293,9 @@ def test_parts_and_names(tmp_path):
     assert got['left'] == [] and set(files.read_header(tmp_path / 'a.safetensors')[1]) == {'a', 'b.0', 'b.1.c'}
     got = security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'b.safetensors'))
     assert got['left'] == ['step'] and 'ema.a' in files.read_header(tmp_path / 'b.safetensors')[1]
-    assert "no part 'optimizer'; it holds model, ema, step" in str(security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'c.safetensors', 'optimizer')))
+    assert "no part 'optimizer'; it holds model, ema, step" in str(
+        security.in_a_child(lambda: convert.work(tmp_path / 'old.pt', tmp_path / 'c.safetensors', 'optimizer'))
+    )
 
 
 def stand_in(monkeypatch, module, name, base=object):
@@ -265,7 +312,10 @@ def left_by_a_run(monkeypatch):
     "What training programs leave beside the tensors, by kind."
     callback = stand_in(monkeypatch, 'pytorch_lightning.callbacks.model_checkpoint', 'ModelCheckpoint')
     attributes = stand_in(monkeypatch, 'lightning_fabric.utilities.data', 'AttributeDict', dict)
-    stopping, settings = stand_in(monkeypatch, 'lightning.pytorch.callbacks.early_stopping', 'EarlyStopping')(), stand_in(monkeypatch, 'omegaconf.dictconfig', 'DictConfig')()
+    stopping, settings = (
+        stand_in(monkeypatch, 'lightning.pytorch.callbacks.early_stopping', 'EarlyStopping')(),
+        stand_in(monkeypatch, 'omegaconf.dictconfig', 'DictConfig')(),
+    )
     stopping.patience, settings._content = 3, {'secret': torch.ones(4)}
     return {
         'a class as a key': {callback: {'best': 1}}, 'scalars': {'a': numpy.float64(1), 'b': numpy.int64(2), 'c': numpy.bool_(True), 'd': numpy.float32(3)}, 'arrays': [numpy.arange(5.0), numpy.random.get_state()],
@@ -297,7 +347,23 @@ def test_stubs_do_nothing():
 
 
 @converts
-@pytest.mark.parametrize('name', ['numpy.fromfile', 'numpy.load', 'os.system', 'builtins.eval', 'builtins.getattr', 'builtins.open', 'pathlibx.Path', 'torch.hub.load', 'torch.optimizer.X', 'subprocess.run', 'runpy.run_path', 'operator.attrgetter'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'numpy.fromfile',
+        'numpy.load',
+        'os.system',
+        'builtins.eval',
+        'builtins.getattr',
+        'builtins.open',
+        'pathlibx.Path',
+        'torch.hub.load',
+        'torch.optimizer.X',
+        'subprocess.run',
+        'runpy.run_path',
+        'operator.attrgetter',
+    ],
+)
 def test_what_is_not_on_the_list_has_no_stub(tmp_path, name):
     module, _, function = name.rpartition('.')
     (tmp_path / 'a.pt').write_bytes(security.named_call(module, function, 'x'))

@@ -119,9 +119,7 @@ def test_objects_limits_the_number():
     assert (labels[:, 5] >= 0).all() and (labels[:, 9] < 0).all() and len(COLUMNS) == labels.shape[1]
 
 
-@pytest.mark.parametrize(
-    'kwargs', [{'n': 0}, {'n': 3, 'size': 4}, {'n': 3, 'start': -1}, {'n': 3, 'objects': ()}, {'n': 3, 'objects': (4,)}]
-)
+@pytest.mark.parametrize('kwargs', [{'n': 0}, {'n': 3, 'size': 4}, {'n': 3, 'start': -1}, {'n': 3, 'objects': ()}, {'n': 3, 'objects': (4,)}])
 def test_draw_refuses(kwargs):
     with pytest.raises(ValueError, match='expected'):
         draw_shapes(**kwargs)

@@ -267,7 +267,7 @@ def test_without_digests_lengths_and_headers_are_still_looked_at(folder):
     assert len(read_shards(folder, verify=False)) == 23  # only a digest could tell
     foreign = {'z': torch.zeros(8, 3, 2), 'tokens': torch.zeros(8, 3).long(), 'label': torch.zeros(8).byte()}
     safetensors.torch.save_file(foreign, shard(folder))
-    with pytest.raises(ValueError, match=r"holds .*\(8, 3, 2\).* expected"):
+    with pytest.raises(ValueError, match=r'holds .*\(8, 3, 2\).* expected'):
         read_shards(folder, verify=False)
 
 
@@ -303,7 +303,9 @@ def test_a_number_too_large_for_the_stored_kind_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('index, error', [(torch.tensor([0, 23]), IndexError), (torch.tensor([-1]), IndexError), (torch.ones(23).bool(), ValueError), (torch.tensor(3), ValueError)])
+@pytest.mark.parametrize(
+    'index, error', [(torch.tensor([0, 23]), IndexError), (torch.tensor([-1]), IndexError), (torch.ones(23).bool(), ValueError), (torch.tensor(3), ValueError)]
+)
 def test_positions_that_are_none_are_refused(folder, index, error):
     with pytest.raises(error, match='positions'):
         read_shards(folder)['z'][index]

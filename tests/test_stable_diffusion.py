@@ -152,7 +152,9 @@ def test_plans_name_the_rules():
     plan = NoisePlan(TABLE)
     rules = {name: published_plan(replace(plan, scheduler=name)).solver for name in ('DDIMScheduler', 'DDPMScheduler', 'EulerDiscreteScheduler')}
     assert rules == {'DDIMScheduler': ddim, 'DDPMScheduler': ancestral, 'EulerDiscreteScheduler': ddim}
-    variances = {v: published_plan(replace(plan, variance=v, scheduler='DDPMScheduler')).solver for v in ('fixed_small_log', 'fixed_large', 'learned', 'learned_range')}
+    variances = {
+        v: published_plan(replace(plan, variance=v, scheduler='DDPMScheduler')).solver for v in ('fixed_small_log', 'fixed_large', 'learned', 'learned_range')
+    }
     assert list(variances.values()) == [ancestral, ancestral_large, ancestral_learned, ancestral_learned]
     assert published_plan(replace(plan, clip=2.0)).clip == 2.0
     with pytest.warns(UserWarning, match='the step rule of PNDMScheduler is not in this book; DDIM on its times'):
@@ -463,6 +465,7 @@ def test_what_a_network_that_fills_holes_sees():
 
 def test_any_network_that_takes_a_picture_fills_holes():
     "It says so by `img_channels`, whatever its class; of other widths it is refused."
+
     def drawer(img_channels):
         return StableDiffusion(NoisePlan(TABLE).denoiser(Point(TABLE, predict_eps, img_channels)), Letters(), Fold(), size=16)
 
@@ -515,7 +518,9 @@ def test_outputs_are_one_picture():
     assert pil[0].mode == 'RGB' and x.dtype == F64
 
 
-@pytest.mark.parametrize('solver', (ancestral, langevin(ancestral, 0), langevin(ddim), partial(langevin(partial(ddim, eta=0.5), 2))), ids=('plain', 'wrapped', 'corrector', 'deep'))
+@pytest.mark.parametrize(
+    'solver', (ancestral, langevin(ancestral, 0), langevin(ddim), partial(langevin(partial(ddim, eta=0.5), 2))), ids=('plain', 'wrapped', 'corrector', 'deep')
+)
 def test_the_seed_and_the_place_reach_every_solver(solver):
     "From one starting noise two seeds draw two pictures, and picture 1 of a batch is picture 0 with first=1."
     drawer, _ = make()

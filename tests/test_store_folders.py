@@ -73,7 +73,9 @@ def test_what_is_not_read_is_counted_and_links_to_nowhere_too(tmp_path):
     *_, said = choose(tmp_path)
     assert said == ['3 pictures of other formats are skipped: 1 .avif, 2 .heic', f'1 links to pictures lead nowhere, such as {tmp_path}/g.png']
     (tmp_path / 'a.png').unlink()
-    with pytest.raises(ValueError, match=r'holds no picture that can be read: no \.png, .* file \(3 pictures of other formats are skipped: 1 \.avif, 2 \.heic\)'):
+    with pytest.raises(
+        ValueError, match=r'holds no picture that can be read: no \.png, .* file \(3 pictures of other formats are skipped: 1 \.avif, 2 \.heic\)'
+    ):
         choose(tmp_path)
 
 
@@ -122,7 +124,9 @@ def test_a_split_is_chosen_and_that_is_said(tmp_path):
         files, classes, said = choose(tmp_path, split)
         assert ''.join(f.stem for f in files) == names and set(classes) <= {('cat',), ('dog',)}
         others = ' and '.join(f'{n} of {w}' for w, n in (('train', 2), ('val', 1), ('test', 1)) if w != (split or 'train'))
-        assert said == [f'{tmp_path} has sub-folders for splits: {len(names)} pictures of {split or "train"} are read and {others} and 1 beside them are left out']
+        assert said == [
+            f'{tmp_path} has sub-folders for splits: {len(names)} pictures of {split or "train"} are read and {others} and 1 beside them are left out'
+        ]
     with pytest.raises(ValueError, match="split is 'dev', expected 'train', 'test' or 'val'"):
         choose(tmp_path, 'dev')
 
@@ -149,7 +153,9 @@ def test_all_that_cannot_be_read_are_told_of_together(tmp_path):
     whole = read_all(files, 4)[0]
     for k in (1, 2, 3, 5, 7, 8, 9):
         files[k].write_bytes(b'broken')
-    with pytest.raises(ValueError, match='^7 of 10 pictures cannot be read: .*and 2 more; to leave out what cannot be read, say skip_broken=True, or --skip-broken') as caught:
+    with pytest.raises(
+        ValueError, match='^7 of 10 pictures cannot be read: .*and 2 more; to leave out what cannot be read, say skip_broken=True, or --skip-broken'
+    ) as caught:
         read_all(files, 4)
     assert [str(caught.value).count(f'/{k}.png') for k in range(10)] == [0, 1, 1, 1, 0, 1, 0, 1, 0, 0]
     images, kept, said = read_all(files, 4, skip_broken=True)

@@ -214,9 +214,7 @@ def replay(tokenizer, word):
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, phases=[Phase.generate])
-@given(
-    st.lists(st.text('ab', min_size=1, max_size=12), min_size=1, max_size=6), st.text('abc', min_size=1, max_size=40)
-)
+@given(st.lists(st.text('ab', min_size=1, max_size=12), min_size=1, max_size=6), st.text('abc', min_size=1, max_size=40))
 def test_merging_is_a_replay_in_the_order_of_learning(texts, word):
     tokenizer = Tokenizer(train_merges(texts, 30))
     assert tokenizer.encode(word) == replay(tokenizer, word)

@@ -17,8 +17,62 @@ transformers = pytest.importorskip('transformers')
 MERGES = train_merges(['a small red circle', 'two blue squares near a red triangle'], 30)
 PLAIN = Tokenizer(MERGES)
 TOY = PLAIN.vocab_size
-CONTENTS = ['<cat-toy>', '<Cat Toy>', 'cat', '  pad ', '<a>', '<a><b>', 'ＦＯＯ', 'é', 'straße', '!', 'red', 'ab', 'b c', '🙂', '\u0301x', 'İ', 'ΑΣ', '1', '_', '<|pad|>', 'x y', '\n', 'Ⓐ']
-AROUND = [' ', '  ', '\t', '\n', 'a', 'Red', 'b', 'é', 'e\u0301', '\u0301', '-', '_', '1', '½', '‿', '\u200d', '!', '<|endoftext|>', '<|STARTOFTEXT|>', '<|pad|>', '.', 'Ⓐ', 'x', 'İ', 'ς', '\u3000', '\xa0', '<', '>']
+CONTENTS = [
+    '<cat-toy>',
+    '<Cat Toy>',
+    'cat',
+    '  pad ',
+    '<a>',
+    '<a><b>',
+    'ＦＯＯ',
+    'é',
+    'straße',
+    '!',
+    'red',
+    'ab',
+    'b c',
+    '🙂',
+    '\u0301x',
+    'İ',
+    'ΑΣ',
+    '1',
+    '_',
+    '<|pad|>',
+    'x y',
+    '\n',
+    'Ⓐ',
+]
+AROUND = [
+    ' ',
+    '  ',
+    '\t',
+    '\n',
+    'a',
+    'Red',
+    'b',
+    'é',
+    'e\u0301',
+    '\u0301',
+    '-',
+    '_',
+    '1',
+    '½',
+    '‿',
+    '\u200d',
+    '!',
+    '<|endoftext|>',
+    '<|STARTOFTEXT|>',
+    '<|pad|>',
+    '.',
+    'Ⓐ',
+    'x',
+    'İ',
+    'ς',
+    '\u3000',
+    '\xa0',
+    '<',
+    '>',
+]
 
 
 def theirs(folder):
@@ -89,7 +143,26 @@ SETTINGS = {  # files of a folder; all of these transformers reads, and so do we
     'a word that strips': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'lstrip': True, 'rstrip': True}}}}, 'a space that goes with a word': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'lstrip': True, 'rstrip': True}, str(TOY + 1): FLAG | {'content': ' pad ', 'normalized': True}}}}, 'a word alone': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): FLAG | {'single_word': True, 'normalized': True}}}},
     'a flag that is not said': {'tokenizer_config': {'added_tokens_decoder': {str(TOY): {'content': '<X>'}, str(TOY + 1): {'content': '<Y>', 'special': True}}}}, 'a piece as a word': {'tokenizer_config': {'added_tokens_decoder': {'64': FLAG | {'content': PLAIN.pieces[64]}}}},
 }  # fmt: skip
-SAID = ['a <cat-toy>, <CAT-TOY>!', '<x>', 'a <x> b', 'a<x>b', '  <X>  <x> <y><Y>', '<a><b> <A>', '!', 'red! a !', 'a <|startoftext|> b<|ENDOFTEXT|><|STARTOFTEXT|>', '<pad> <other> <unk>', 'a pad <x>', '<x> pad b', 'a pad b', 'a pad <x>', '<x> pad b', 'a pad b', 'aé', '']
+SAID = [
+    'a <cat-toy>, <CAT-TOY>!',
+    '<x>',
+    'a <x> b',
+    'a<x>b',
+    '  <X>  <x> <y><Y>',
+    '<a><b> <A>',
+    '!',
+    'red! a !',
+    'a <|startoftext|> b<|ENDOFTEXT|><|STARTOFTEXT|>',
+    '<pad> <other> <unk>',
+    'a pad <x>',
+    '<x> pad b',
+    'a pad b',
+    'a pad <x>',
+    '<x> pad b',
+    'a pad b',
+    'aé',
+    '',
+]
 
 
 @pytest.mark.parametrize('case', SETTINGS)
@@ -105,7 +178,11 @@ def test_the_table_of_a_word_that_was_learned(folder):
 
     write(folder, added_tokens={'<cat-toy>': TOY})
     tokenizer = load_tokenizer(folder)
-    assert tokenizer.vocab_size == TOY + 1 and TOY in tokenizer.encode('a <cat-toy>') and tokenizer.decode(tokenizer.encode('a <cat-toy> red')) == 'a <cat-toy> red'
+    assert (
+        tokenizer.vocab_size == TOY + 1
+        and TOY in tokenizer.encode('a <cat-toy>')
+        and tokenizer.decode(tokenizer.encode('a <cat-toy> red')) == 'a <cat-toy> red'
+    )
     TextConditioner(tokenizer, TextTower(TOY + 1, 77, 8, 1, 1))
     TextConditioner(tokenizer, TextTower(TOY + 64, 77, 8, 1, 1))  # tables are often filled up
     with pytest.raises(ValueError, match=f'tokens below {TOY + 1}, the tower reads 77 below {TOY}'):
@@ -160,7 +237,11 @@ def test_every_key_that_transformers_writes_has_a_verdict(folder):
     tokenizer.add_tokens([transformers.AddedToken('<x>')])
     tokenizer.save_pretrained(folder.parent / 'theirs')
     config, whole = (json.loads((folder.parent / 'theirs' / name).read_text()) for name in ('tokenizer_config.json', 'tokenizer.json'))
-    keys = set(inspect.signature(transformers.CLIPTokenizer.__init__).parameters) - {'self', 'kwargs', 'vocab', 'merges'} | set(transformers.PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES) | set(config)
+    keys = (
+        set(inspect.signature(transformers.CLIPTokenizer.__init__).parameters) - {'self', 'kwargs', 'vocab', 'merges'}
+        | set(transformers.PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES)
+        | set(config)
+    )
     assert keys <= set(TOKENIZERS['tokenizer_config.json'])
     assert set(whole) <= set(TOKENIZERS['tokenizer.json']) and set(whole['model']) <= set(TOKENIZERS['tokenizer.json, model'])
     assert set(whole['added_tokens'][0]) | set(transformers.AddedToken('x').__getstate__()) <= set(TOKENIZERS['added token'])
@@ -171,10 +252,27 @@ def test_every_key_that_transformers_writes_has_a_verdict(folder):
 def test_keys_without_effect_have_none(folder, key):
     "Neither on ours nor, where it can be given, on theirs."
     before = load_tokenizer(folder)
-    value = {'do_lower_case': False, 'add_prefix_space': True, 'strip_accents': True, 'model_input_names': ['input_ids'], 'truncation_strategy': 'longest_first', 'backend': 'tokenizers'}.get(key, 'x' if 'name' in key or 'file' in key else 1)
+    value = {
+        'do_lower_case': False,
+        'add_prefix_space': True,
+        'strip_accents': True,
+        'model_input_names': ['input_ids'],
+        'truncation_strategy': 'longest_first',
+        'backend': 'tokenizers',
+    }.get(key, 'x' if 'name' in key or 'file' in key else 1)
     write(folder, tokenizer_config={key: value})
     assert [load_tokenizer(folder).encode(t) for t in SAID] == [before.encode(t) for t in SAID]
-    if key in ('do_lower_case', 'add_prefix_space', 'errors', 'clean_up_tokenization_spaces', 'name_or_path', 'special_tokens_map_file', 'max_length', 'pad_to_multiple_of', 'trim_offsets'):
+    if key in (
+        'do_lower_case',
+        'add_prefix_space',
+        'errors',
+        'clean_up_tokenization_spaces',
+        'name_or_path',
+        'special_tokens_map_file',
+        'max_length',
+        'pad_to_multiple_of',
+        'trim_offsets',
+    ):
         same(folder, SAID)
 
 

@@ -233,7 +233,9 @@ def test_other_settings_are_refused(run):
             make(**{name: value}).resume(run[0] / '3')
 
 
-@pytest.mark.parametrize('name, value', [('lr', 2e-3), ('total', 2 * STEPS), ('warmup', 9), ('ema', 0.5), ('clip', 1e-3), ('weight_decay', 0.5), ('betas', (0.5, 0.9))])
+@pytest.mark.parametrize(
+    'name, value', [('lr', 2e-3), ('total', 2 * STEPS), ('warmup', 9), ('ema', 0.5), ('clip', 1e-3), ('weight_decay', 0.5), ('betas', (0.5, 0.9))]
+)
 def test_a_setting_changes_from_here_on_if_that_is_said(run, name, value):
     "And with that alone: the rate is that of the new setting at this step, and a checkpoint holds the new value."
     trainer, plain = make(**{name: value}), make()
@@ -290,9 +292,7 @@ def test_update_is_adamw_on_the_clipped_gradient():
     torch.manual_seed(0)
     net = nn.Linear(3, 2).double()
     start = [p.detach().clone() for p in net.parameters()]
-    trainer = Trainer(
-        net, lambda m, x, g: m(x).square().sum(1), lr=0.1, warmup=3, clip=0.5, weight_decay=0.2, ema=0.9, device='cpu'
-    )
+    trainer = Trainer(net, lambda m, x, g: m(x).square().sum(1), lr=0.1, warmup=3, clip=0.5, weight_decay=0.2, ema=0.9, device='cpu')
     x = DATA[:4].double()
     reported = trainer.update(x)
     weight, bias = (p.clone().requires_grad_() for p in start)
@@ -330,15 +330,15 @@ def test_many_updates_equal_a_loop_of_torch_tools():
         d = min(0.8, (1 + n) / (10 + n))
         for a, p in zip(average.parameters(), plain.parameters()):
             a.data = d * a.data + (1 - d) * p.data
-        for got, want in zip(
-            [*net.parameters(), *trainer.ema.model.parameters()], [*plain.parameters(), *average.parameters()]
-        ):
+        for got, want in zip([*net.parameters(), *trainer.ema.model.parameters()], [*plain.parameters(), *average.parameters()]):
             torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)  # torch adds 1e-6 to the norm
     assert min(norms) < 2 < max(norms), 'both kinds of gradient, long and short, were met'
 
 
 @pytest.mark.parametrize('fused', [True, False])
-@pytest.mark.parametrize('options', [{'betas': (0.5, 0.9)}, {'betas': (0.9, 0.999), 'weight_decay': 0.3}, {'clip': None}, {'clip': 0.01}, {'lr': 0.3, 'warmup': 0}, {'ema': 0.2}])
+@pytest.mark.parametrize(
+    'options', [{'betas': (0.5, 0.9)}, {'betas': (0.9, 0.999), 'weight_decay': 0.3}, {'clip': None}, {'clip': 0.01}, {'lr': 0.3, 'warmup': 0}, {'ema': 0.2}]
+)
 def test_each_setting_is_that_of_torch(options, fused):
     "Five updates with other settings than the defaults, against PyTorch's own loop with the same; the defaults end elsewhere."
     told = {'lr': 0.05, 'warmup': 2, 'betas': (0.9, 0.99), 'weight_decay': 0.0, 'clip': 1.0, 'ema': 0.999} | options
@@ -412,7 +412,7 @@ def test_check_every_says_how_often_the_host_looks(monkeypatch, every, looks):
     with CountWaits() as count:
         for x in islice(batches(DATA, 4), 6):
             trainer.update(x)
-    assert (count.waits >= looks if every == 1 else read == [0, 3])
+    assert count.waits >= looks if every == 1 else read == [0, 3]
 
 
 def test_every_update_draws_its_own_noise():
@@ -614,7 +614,16 @@ def test_batches_of_any_kind_are_moved_to_the_device(name):
         assert after.device.type == 'meta' and after.shape == before.shape if isinstance(before, torch.Tensor) else after == before
 
 
-@pytest.mark.parametrize('name, where', [('tuple', r"batch\[1\]\[0\]"), ('named tuple', r'batch\.more\[0\]'), ('frozen data class', r'batch\.more\[0\]'), ('mapping', r"batch\['more'\]\[0\]"), ('condition', r'batch\[1\]\.vec')])
+@pytest.mark.parametrize(
+    'name, where',
+    [
+        ('tuple', r'batch\[1\]\[0\]'),
+        ('named tuple', r'batch\.more\[0\]'),
+        ('frozen data class', r'batch\.more\[0\]'),
+        ('mapping', r"batch\['more'\]\[0\]"),
+        ('condition', r'batch\[1\]\.vec'),
+    ],
+)
 def test_a_broken_number_in_a_batch_of_any_kind_is_named(name, where):
     trainer = Trainer(nn.Linear(3, 1).double(), lambda net, batch, g: net(X).mean() + math.nan, device='cpu')
     spoilt = map_batch(lambda v: torch.full_like(v, math.nan) if v is Y else v, BATCHES[name])
@@ -717,11 +726,7 @@ def bits_of(model):
 
 def snapshot(folder):
     "Names and bytes of everything below a folder but the lock of a run."
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes()
-        for p in sorted(folder.rglob('*'))
-        if p.is_file() and p.name != '.writer'
-    }
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob('*')) if p.is_file() and p.name != '.writer'}
 
 
 # Kills
@@ -737,9 +742,7 @@ def test_kill_anywhere(run, tmp_path):
             try:
                 trainer = make()
                 trainer.resume(tmp_path)
-                for _ in trainer.fit(
-                    islice(batches(DATA, 4, trainer.seed, trainer.step), STEPS - trainer.step), tmp_path, 1
-                ):
+                for _ in trainer.fit(islice(batches(DATA, 4, trainer.seed, trainer.step), STEPS - trainer.step), tmp_path, 1):
                     time.sleep(0.002)
                 os._exit(0)
             except BaseException:
@@ -759,9 +762,7 @@ def test_kill_anywhere(run, tmp_path):
     trainer = make()
     assert trainer.resume(tmp_path) and trainer.step == STEPS and bits(trainer) == run[1][STEPS]
     trainer.save(tmp_path)
-    assert len(list(tmp_path.glob('[!.]*'))) == 2 and not list(tmp_path.glob('*.tmp')), (
-        'temporaries of killed runs are left'
-    )
+    assert len(list(tmp_path.glob('[!.]*'))) == 2 and not list(tmp_path.glob('*.tmp')), 'temporaries of killed runs are left'
 
 
 # One writer
@@ -1110,11 +1111,7 @@ def test_flipped_bits_of_a_model_are_never_silent(tmp_path):
         path.write_bytes(damaged)
         try:
             got, values = read_model(tmp_path)
-            assert (
-                got == config
-                and values.keys() == tensors.keys()
-                and all(torch.equal(values[k], tensors[k]) for k in tensors)
-            )
+            assert got == config and values.keys() == tensors.keys() and all(torch.equal(values[k], tensors[k]) for k in tensors)
             same += 1
         except ValueError as error:
             assert 'damaged' in str(error)
@@ -1298,7 +1295,13 @@ def test_how_a_gradient_is_found_is_an_argument():
 
 @pytest.mark.parametrize(
     'old, new',
-    [('RECIPES', 'training.SWITCHES'), ('Team', 'scale.Team'), ('write_file', 'store.files.write_whole'), ('read_checkpoint', 'store.checkpoints.read_checkpoint'), ('no_larger', 'store.models.no_larger')],
+    [
+        ('RECIPES', 'training.SWITCHES'),
+        ('Team', 'scale.Team'),
+        ('write_file', 'store.files.write_whole'),
+        ('read_checkpoint', 'store.checkpoints.read_checkpoint'),
+        ('no_larger', 'store.models.no_larger'),
+    ],
 )
 def test_old_names_say_where_they_went(old, new):
     with pytest.warns(DeprecationWarning, match=f'training.{old} is diffbook.{new} now'):

@@ -69,6 +69,7 @@ def between(name, n, top=-3.0, low=5.0):
 
 # G1: kernels, posteriors and conversions: 500 drawn cases for each schedule
 
+
 def draw_times(name, k):
     "(k, 500) ordered times of a schedule, the first column the least noisy, none closer than a thousandth of the range."
     schedule = SCHEDULES[name]
@@ -122,6 +123,7 @@ def test_predictions_convert_both_ways(name, prediction):
 
 # G2: levels are precise and monotone in every dtype
 
+
 @pytest.mark.parametrize('t', (1, 2, 5, 50, 500, 999, 1000))
 def test_table_levels_against_forty_digits(t):
     "1 - alpha_bar loses digits near the data; sigma must not."
@@ -148,6 +150,7 @@ def test_levels_never_go_the_wrong_way(name, dtype):
 
 
 # G3: with one data point the path is straight in (alpha, sigma)
+
 
 def off_path(schedule, times, solver, dtype=F64):
     "The largest distance from alpha x0 + sigma eps at any call of the model, and at the end, relative to the noisiest level."
@@ -198,9 +201,11 @@ def test_dirac_with_noise(name, solver):
     schedule, x0 = SCHEDULES[name], torch.tensor([[0.4, -1.3]], dtype=F64)
     times = uniform_times(schedule, 7)
     for t, s in zip(times[:-1], times[1:]):
+
         def step(e, z, t=t, s=s):
             x = schedule.perturb(x0, torch.full_like(x0, e), t)
             return STOCHASTIC_SOLVERS[solver](schedule, lambda *_: x0, x, t, s, noise=lambda x, s: torch.full_like(x, z))
+
         mean, kept, fresh = step(0.0, 0.0), step(1.0, 0.0) - step(0.0, 0.0), step(0.0, 1.0) - step(0.0, 0.0)
         size = 1 + schedule.sigma(s).item()
         assert_close(mean, schedule.alpha(s) * x0, rtol=0, atol=1e-12 * size)
@@ -320,6 +325,7 @@ def test_affine_recursion(eta, name, n):
 
 # G9: learning reaches the Bayes error
 
+
 class Curve(torch.nn.Module):
     "A small network of one number and its noise level."
 
@@ -381,9 +387,11 @@ LAW = reference_mixture()
 def numbered(seed=0):
     "Noise that depends on the step's number, not on its time, so that two schedules can share it."
     count = [0]
+
     def draw(x, s):
         count[0] += 1
         return noise(seed, 'numbered', count[0], range(len(x)), x.shape[1:]).to(x)
+
     return draw
 
 
@@ -496,9 +504,7 @@ PLANE = GaussianMixture([0.6, 0.4], [[-1.0, 0.2], [1.0, 0.5]], [[[0.16, 0.05], [
 
 
 @few
-@given(
-    name=st.sampled_from(sorted(SCHEDULES)), solver=st.sampled_from(sorted(ALL)), angle=st.floats(-3, 3), dx=st.floats(-2, 2), dy=st.floats(-2, 2)
-)
+@given(name=st.sampled_from(sorted(SCHEDULES)), solver=st.sampled_from(sorted(ALL)), angle=st.floats(-3, 3), dx=st.floats(-2, 2), dy=st.floats(-2, 2))
 def test_moved_and_turned_data_gives_moved_and_turned_samples(name, solver, angle, dx, dy):
     """Rotate and shift the law and the noise, and every state is rotated, and shifted by alpha times the shift.
 

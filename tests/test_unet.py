@@ -1,4 +1,5 @@
 """The U-Net: what it must not do, what it must not mix, and what it says to bad input."""
+
 import json
 from dataclasses import replace
 
@@ -14,7 +15,14 @@ SMALL = {'channels': (8, 16), 'groups': 4, 'heads': (0, 0, 2)}
 KINDS = {
     'small': SMALL,
     'plain': {**SMALL, 'heads': (0, 0, 0)},
-    'ddpm': {'channels': (8, 16, 16), 'blocks': (2, 1, 1), 'heads': (0, 2, 0, 1), 'patch': 1, 'groups': 4, 'layout': Layout(scale_shift=False, down_pad=(0, 1))},
+    'ddpm': {
+        'channels': (8, 16, 16),
+        'blocks': (2, 1, 1),
+        'heads': (0, 2, 0, 1),
+        'patch': 1,
+        'groups': 4,
+        'layout': Layout(scale_shift=False, down_pad=(0, 1)),
+    },
     'one-level': {'channels': (8,), 'blocks': (1,), 'heads': (2, 2), 'groups': 4, 'patch': 4},
     'conditioned': {**SMALL, 'cond_dim': 3},
     'reading': {**SMALL, 'heads': (0, 2, 2), 'seq_dim': 5},
@@ -54,7 +62,10 @@ def test_everything_that_is_told_matters(kind):
     net, (x, t, cond) = make(kind), inputs(kind)
     leaves = [x.requires_grad_()] + [v.requires_grad_() for v in (cond.vec, cond.seq, cond.img) if v is not None] if cond else [x.requires_grad_()]
     y = net(x, t, cond)
-    for (name, _), grad in zip([*((f'input {i}', 0) for i in range(len(leaves))), *net.named_parameters()], torch.autograd.grad((y * torch.randn_like(y)).sum(), [*leaves, *net.parameters()])):
+    for (name, _), grad in zip(
+        [*((f'input {i}', 0) for i in range(len(leaves))), *net.named_parameters()],
+        torch.autograd.grad((y * torch.randn_like(y)).sum(), [*leaves, *net.parameters()]),
+    ):
         assert grad.abs().max() > 1e-12, name
     assert not torch.allclose(net(x, t + 1, cond), y)
 
@@ -180,18 +191,42 @@ REFUSED = {
     'one level for two': (lambda: make('small')(torch.zeros(2, 2, 16, 16), torch.zeros(1)), r'noise_level has shape \(1,\), expected \(2,\)'),
     'a level without batch': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.tensor(5.0)), r'noise_level has shape \(\), expected \(1,\)'),
     'a missing condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1)), 'cond holds nothing, expected vec'),
-    'an unwanted condition': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 3))), 'cond holds vec, expected nothing: '),
+    'an unwanted condition': (
+        lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 3))),
+        'cond holds vec, expected nothing: ',
+    ),
     'tokens that are missing': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1)), 'cond holds nothing, expected seq and nothing else'),
-    'a mask without tokens': (lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(mask=torch.ones(1, 3, dtype=torch.bool))), 'cond holds mask, expected nothing'),
-    'width of the tokens': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 4))), r'cond.seq has shape \(1, 7, 4\), expected \(1, 7, 5\)'),
-    'axes of the tokens': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 5))), r'cond.seq has shape \(1, 5\), expected \(1, l, 5\)'),
-    'length of the mask': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 6).bool())), r'cond.mask has shape \(1, 6\), expected \(1, 7\)'),
-    'kind of the mask': (lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 7))), 'cond.mask holds torch.float32, expected torch.bool'),
-    'size of the image beside': (lambda: make('beside')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(img=torch.zeros(1, 1, 8, 8))), r'cond.img has shape \(1, 1, 8, 8\), expected \(1, 1, 16, 16\)'),
+    'a mask without tokens': (
+        lambda: make('small')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(mask=torch.ones(1, 3, dtype=torch.bool))),
+        'cond holds mask, expected nothing',
+    ),
+    'width of the tokens': (
+        lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 4))),
+        r'cond.seq has shape \(1, 7, 4\), expected \(1, 7, 5\)',
+    ),
+    'axes of the tokens': (
+        lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 5))),
+        r'cond.seq has shape \(1, 5\), expected \(1, l, 5\)',
+    ),
+    'length of the mask': (
+        lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 6).bool())),
+        r'cond.mask has shape \(1, 6\), expected \(1, 7\)',
+    ),
+    'kind of the mask': (
+        lambda: make('reading')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 7, 5), mask=torch.ones(1, 7))),
+        'cond.mask holds torch.float32, expected torch.bool',
+    ),
+    'size of the image beside': (
+        lambda: make('beside')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(img=torch.zeros(1, 1, 8, 8))),
+        r'cond.img has shape \(1, 1, 8, 8\), expected \(1, 1, 16, 16\)',
+    ),
     'tokens and no heads': (lambda: UNet(channels=(16,), blocks=(1,), heads=(0, 0), seq_dim=4), 'seq_dim=4, and no stage has heads'),
     'a negative width': (lambda: UNet(cond_dim=-1), 'cond_dim=-1'),
     'a sequence': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(seq=torch.zeros(1, 4, 3))), 'cond holds seq'),
-    'width of the condition': (lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 4))), r'cond.vec has shape \(1, 4\), expected \(1, 3\)'),
+    'width of the condition': (
+        lambda: make('conditioned')(torch.zeros(1, 2, 16, 16), torch.zeros(1), Cond(vec=torch.zeros(1, 4))),
+        r'cond.vec has shape \(1, 4\), expected \(1, 3\)',
+    ),
     'no levels': (lambda: UNet(channels=(), blocks=(), heads=(0,)), 'channels=()'),
     'blocks per level': (lambda: UNet(channels=(16, 16), blocks=(1,)), r'blocks=\(1,\)'),
     'no blocks': (lambda: UNet(channels=(16, 16), blocks=(1, 0)), r'blocks=\(1, 0\)'),

@@ -1,4 +1,5 @@
 """The KL autoencoder: closed forms of its divergence and draws, and its losses."""
+
 import json
 import math
 

@@ -77,12 +77,7 @@ class Cell:
     @property
     def shown(self):
         "Is the source on the page?"
-        return not (
-            self.has('hide', 'default_exp')
-            or self.grader
-            or self.option('echo') == 'false'
-            or self.option('include') == 'false'
-        )
+        return not (self.has('hide', 'default_exp') or self.grader or self.option('echo') == 'false' or self.option('include') == 'false')
 
     @cached_property
     def tree(self):
@@ -128,10 +123,7 @@ class Chapter:
         self.path, self.name = Path(path), Path(path).name
         raw = json.loads(self.path.read_text(encoding='utf-8'))
         join = ''.join
-        self.cells = [
-            Cell(self.name, i, c.get('id', ''), c['cell_type'], join(c['source']), c.get('outputs', []))
-            for i, c in enumerate(raw['cells'])
-        ]
+        self.cells = [Cell(self.name, i, c.get('id', ''), c['cell_type'], join(c['source']), c.get('outputs', [])) for i, c in enumerate(raw['cells'])]
 
     @property
     def number(self):
@@ -197,14 +189,7 @@ class Chapter:
         sources += [self.graders.read_text(encoding='utf-8')] if self.graders.exists() else []
         nodes = [n for source in sources for n in ast.walk(ast.parse(source))]
         return sorted(
-            {
-                n.args[0].value
-                for n in nodes
-                if isinstance(n, ast.Call)
-                and called(n).split('.')[-1] == 'add'
-                and n.args
-                and isinstance(n.args[0], ast.Constant)
-            }
+            {n.args[0].value for n in nodes if isinstance(n, ast.Call) and called(n).split('.')[-1] == 'add' and n.args and isinstance(n.args[0], ast.Constant)}
         )
 
     @cached_property
@@ -232,9 +217,7 @@ class Chapter:
     def words(self):
         "Words of prose: no code, formulas, tables, folded solutions or sources."
         text = '\n\n'.join(c.source for c in self.markdown)
-        text = re.sub(
-            r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M
-        )
+        text = re.sub(r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M)
         text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
         return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
@@ -313,9 +296,7 @@ def code_parses(ch, book):
 def title_cell(ch, book):
     "The first cell is `# Title`, a blank line and `> one line`; the next code cell says default_exp."
     first = ch.cells[0]
-    if first.kind != 'markdown' or not re.fullmatch(
-        r'# [^\n]+\n\n?> [^\n]+(\n\n?(- [\w-]+: [^\n]+\n?)+)?\s*', first.source
-    ):
+    if first.kind != 'markdown' or not re.fullmatch(r'# [^\n]+\n\n?> [^\n]+(\n\n?(- [\w-]+: [^\n]+\n?)+)?\s*', first.source):
         yield f'{first.where}: expected only "# Title" and "> one line", got {first.source[:80]!r}'
     later = [c.where for c in ch.cells[1:] if c.kind == 'markdown' and re.search(r'^# ', c.plain, re.M)]
     yield from (f'{where}: a second title (one # heading a chapter)' for where in later)
@@ -356,11 +337,11 @@ def claims_are_measured(ch, book):
             yield f"{c.where}: no executed cell of the chapter calls claim('{id}', ...)"
         elif id not in printed:
             yield f"{c.where}: no stored output shows the result of claim('{id}', ...); run the chapter"
+    yield from (f"{c.where}: no sentence names claim('{id}'); put <!-- {id} --> behind it" for c, id in ch.claims if id not in named)
     yield from (
-        f"{c.where}: no sentence names claim('{id}'); put <!-- {id} --> behind it" for c, id in ch.claims if id not in named
-    )
-    yield from (
-        f'{c.where}: {id} does not start with claim-{ch.word.replace("_", "-")}-' for c, id in ch.claimed if not id.startswith(f'claim-{ch.word.replace("_", "-")}-')
+        f'{c.where}: {id} does not start with claim-{ch.word.replace("_", "-")}-'
+        for c, id in ch.claimed
+        if not id.startswith(f'claim-{ch.word.replace("_", "-")}-')
     )
 
 
@@ -382,9 +363,7 @@ def references_resolve(ch, book):
     for c in ch.markdown:
         text = DISPLAY.sub(' ', c.plain)
         text = INLINE.sub(' ', text)
-        yield from (
-            f'{c.where}: @{r} is not defined in the book' for r in REFERENCE.findall(text) if r not in book.labels
-        )
+        yield from (f'{c.where}: @{r} is not defined in the book' for r in REFERENCE.findall(text) if r not in book.labels)
         yield from (f'{c.where}: @{k} is not in references.bib' for k in CITATION.findall(text) if k not in book.keys)
 
 
@@ -449,9 +428,7 @@ BAD_OUTPUT = {
     ),
     'a warning': re.compile(r'\b\w*Warning\b:|\bwarn\('),
     'a traceback': re.compile(r'Traceback \(most recent call last\)'),
-    'a timing': re.compile(
-        r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?[ ]?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'
-    ),
+    'a timing': re.compile(r'Wall time|CPU times|\b\d+(?:\.\d+)?(?:e-?\d+)?[ ]?(?:ms|µs|us|ns|s|sec|secs|seconds|minutes)\b|\b(?:it|images|img)/s\b'),
     'a progress bar': re.compile(r'\d+%\||\bs/it\b|\bit/s\b|\r(?!\n)'),
     'an address': re.compile(r'\b(?:at )?0x[0-9a-f]{6,}'),
 }
@@ -589,9 +566,7 @@ FORBIDDEN_CALLS = {
     'os.system',
     '__import__',
 }
-RANDOM = re.compile(
-    r'torch\.(rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson|rand_like|randn_like|randint_like)$'
-)
+RANDOM = re.compile(r'torch\.(rand|randn|randint|randperm|normal|bernoulli|multinomial|poisson|rand_like|randn_like|randint_like)$')
 GLOBAL_RANDOM = re.compile(
     r'(np|numpy)\.random\.(?!default_rng|Generator|Philox|SeedSequence)\w+$|random\.(random|seed|shuffle|choice|choices|sample|gauss|uniform|randint|randrange)$|torch\.(manual_seed|seed)$'
 )
@@ -627,11 +602,7 @@ def hidden_randomness(source, where):
             if bare or GLOBAL_RANDOM.match(name):
                 yield f'{where}, line {node.lineno}: {name} draws from the global random state; pass generator='
             method = name.split('.')[-1]
-            if (
-                method in ('normal_', 'uniform_', 'bernoulli_', 'exponential_')
-                and 'init' not in name
-                and not any(k.arg == 'generator' for k in node.keywords)
-            ):
+            if method in ('normal_', 'uniform_', 'bernoulli_', 'exponential_') and 'init' not in name and not any(k.arg == 'generator' for k in node.keywords):
                 yield f'{where}, line {node.lineno}: .{method} draws from the global random state; pass generator='
 
 
@@ -724,12 +695,7 @@ def looks_ahead(module, source, book):
     owner, grader = book.owner.get(module), module.startswith('exercises.')
     for name in imports_of(source, module):
         other = book.owner.get(name)
-        ahead = (
-            other
-            and owner
-            and not (grader and name == 'exercise')
-            and (other.number > owner.number or (other.name > owner.name and not grader))
-        )
+        ahead = other and owner and not (grader and name == 'exercise') and (other.number > owner.number or (other.name > owner.name and not grader))
         if ahead:
             yield f'diffbook/{module.replace(".", "/")}.py, of {owner.name}, imports {name} of {other.name}'
 
@@ -760,9 +726,7 @@ def words_are_unique(book):
 
 def modules_have_one_owner(book):
     "Each module is the default_exp of one notebook."
-    count = Counter(
-        d.split()[1] for ch in book.chapters for c in ch.code for d in c.directives if d.startswith('default_exp ')
-    )
+    count = Counter(d.split()[1] for ch in book.chapters for c in ch.code for d in c.directives if d.startswith('default_exp '))
     yield from (f'{n} notebooks say default_exp {m}' for m, n in count.items() if n > 1)
 
 

@@ -48,14 +48,16 @@ def renumber(page, numbers):
 
     for _, _, pattern in PLACES:
         page = re.sub(pattern, mapped, page)
+    for combining, alone in ACCENTS.items():
+        page = page.replace(f'<mo accent="true">{combining}</mo>', f'<mo accent="true">{alone}</mo>')
     return EQUATION.sub(lambda m: equation(m, numbers), page)
 
 
+# Pandoc's accents are characters that combine with the one before; over a letter of a formula browsers draw them too far left.
+ACCENTS = {'\u0307': '\u02d9', '\u0303': '~'}  # the dot and the tilde
 # Quarto writes the number of an equation into its formula: 2em of space, then "(chapter.number)", then the formula ends.
 NUMBER = r'<mspace width="2.0em"></mspace><mrow><mo[^>]*>\(</mo><mn>(\d+)\.(\d+)</mn><mo[^>]*>\)</mo></mrow>'
-EQUATION = re.compile(
-    r'<span id="(eq-[\w-]+)">(<math(?:(?!<math|</math).)*)' + NUMBER + r'((?:(?!<math).)*?</math>)</span>', re.S
-)
+EQUATION = re.compile(r'<span id="(eq-[\w-]+)">(<math(?:(?!<math|</math).)*)' + NUMBER + r'((?:(?!<math).)*?</math>)</span>', re.S)
 
 
 def equation(m, numbers):
@@ -117,9 +119,7 @@ def strange(name, page):
 
 def refuse_strange(pages, chapters):
     "Stop before anything is written if Quarto's pages have another form."
-    wrong = [
-        line for name in chapters for line in (strange(name, pages[name]) if name in pages else [f'{name} is missing'])
-    ]
+    wrong = [line for name in chapters for line in (strange(name, pages[name]) if name in pages else [f'{name} is missing'])]
     if wrong:
         made = sorted({m for page in pages.values() for m in re.findall(r'name="generator" content="([^"]+)"', page)})
         sys.exit('\n'.join([
@@ -172,9 +172,7 @@ def main(folder):
         wrong += problems(path.name, page)
     search = folder / 'search.json'
     text = search.read_text(encoding='utf-8')
-    text = re.sub(
-        r"(<span class='chapter-number'>)(\d+)(</span>)", lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text
-    )
+    text = re.sub(r"(<span class='chapter-number'>)(\d+)(</span>)", lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text)
     text = re.sub(r'("title": ")(\d+)(\u00a0)', lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text)
     search.write_text(text, encoding='utf-8')
     wrong += broken_links(folder)

@@ -100,11 +100,7 @@ def definitions(tree: ast.Module) -> list[tuple[str, ast.FunctionDef | ast.Class
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             owner = patched(node)
             found.append((f'{owner[0]}.{node.name}' if owner else node.name, node))
-            found += [
-                (f'{node.name}.{m.name}', m)
-                for m in node.body
-                if isinstance(node, ast.ClassDef) and isinstance(m, ast.FunctionDef)
-            ]
+            found += [(f'{node.name}.{m.name}', m) for m in node.body if isinstance(node, ast.ClassDef) and isinstance(m, ast.FunctionDef)]
     return found
 
 

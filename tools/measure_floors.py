@@ -5,6 +5,7 @@
 Writes diffbook/measured/floors.json. Every row is the mean over up to twelve draws of disjoint
 training images, with its standard error; test images are used again where there are too few.
 """
+
 import argparse
 import itertools
 import json
@@ -47,7 +48,9 @@ def main():
         for kind, sets in pairs.items():
             results = [measure(x, y) for x, y in sets if len(x) == len(y) == n]
             (frechet, error), (kernel, kernel_error), (precision, _), (recall, _) = (mean_and_error(v) for v in zip(*results))
-            rows.append({'n': n, 'kind': kind, 'draws': len(results), 'frechet': frechet, 'frechet_error': error, 'kernel': kernel, 'kernel_error': kernel_error})
+            rows.append(
+                {'n': n, 'kind': kind, 'draws': len(results), 'frechet': frechet, 'frechet_error': error, 'kernel': kernel, 'kernel_error': kernel_error}
+            )
             rows[-1] |= {'precision': precision, 'recall': recall, 'predicted': frechet_bias(cov, n)}
             print(rows[-1], flush=True)
     result = {'command': 'python tools/measure_floors.py', 'judge': zoo_entry('classifier')['sha256'], 'rows': rows}

@@ -7,6 +7,7 @@ An experiment is a list of cells of a notebook, run as they stand there, and an 
 Repetition 0 is the page itself; in repetition k every seed that the cells name is moved by 1000 k.
 Writes diffbook/measured/seeds.json.
 """
+
 import argparse
 import contextlib
 import functools
@@ -22,7 +23,15 @@ from diffbook.store.files import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / 'diffbook' / 'measured' / 'seeds.json'
-MODULES = {'41_clip': 'diffbook.nets.clip', '42_conditioning': 'diffbook.conditioning', '43_guidance': 'diffbook.guidance', '45_editing': 'diffbook.editing', '46_inverse': 'diffbook.inverse', '50_vae': 'diffbook.nets.vae', '54_stable_diffusion': 'diffbook.stable_diffusion'}
+MODULES = {
+    '41_clip': 'diffbook.nets.clip',
+    '42_conditioning': 'diffbook.conditioning',
+    '43_guidance': 'diffbook.guidance',
+    '45_editing': 'diffbook.editing',
+    '46_inverse': 'diffbook.inverse',
+    '50_vae': 'diffbook.nets.vae',
+    '54_stable_diffusion': 'diffbook.stable_diffusion',
+}
 EXPERIMENTS = {}  # name -> function of (), which gives {'repetitions': [...], 'values': {...}}
 
 

@@ -6,6 +6,7 @@ Captions come from parts of the world of shapes that training never saw: new sce
 and colour that were held out together). A reader of shapes looks at each picture, and a caption is right if all that it
 states is there. Writes report.json beside the model, and gallery.safetensors: the pictures that the chapter shows.
 """
+
 import argparse
 import json
 import math
@@ -87,7 +88,9 @@ def main() -> None:
         without = draw(model, captions, 0, a.steps, a.seed, size)
         right = caption_agrees(captions, read_shapes(pictures))['all']
         wrong += [(c, picture) for c, picture, ok in zip(captions, pictures, right) if not ok][:4]
-        rows.append({'set': name} | shares(captions, pictures) | {'without_text': shares(captions, without)['all'], 'real': shares(captions, world.images)['all']})
+        rows.append(
+            {'set': name} | shares(captions, pictures) | {'without_text': shares(captions, without)['all'], 'real': shares(captions, world.images)['all']}
+        )
         print(rows[-1], flush=True)
     world = draw_split(a.n // 2, size, 'new scenes', a.seed + 1, objects=(2,))
     for scale in a.scales:

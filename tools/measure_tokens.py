@@ -44,10 +44,7 @@ def measure(folder: Path) -> dict:
         'ending_a_word': sum(piece.endswith(END) for piece in learned),
         'longest': sorted((p for p in learned if p.isascii()), key=lambda p: (-len(p), p))[:4],
         'words': {word: spelled(word) for word in WORDS},
-        'sentences': {
-            name: {'characters': len(text), 'bytes': len(text.encode()), 'tokens': len(tokenizer.encode(text))}
-            for name, text in SENTENCES.items()
-        },
+        'sentences': {name: {'characters': len(text), 'bytes': len(text.encode()), 'tokens': len(tokenizer.encode(text))} for name, text in SENTENCES.items()},
         'caption_words': len(known),
         'caption_words_in_pieces': sorted(word for word in known if len(tokenizer.encode(word)) > 1),
         'longest_caption': max(len(tokenizer.encode(text)) for text in captions),

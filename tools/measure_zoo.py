@@ -5,6 +5,7 @@
 Writes report.json and gallery.safetensors beside the model: the metrics with their floors, and the pictures that the
 chapter on DDPM shows although it ships no data: samples with their nearest training images, real garments, failures.
 """
+
 import argparse
 import json
 import time

@@ -1,8 +1,9 @@
 """Run notebooks from top to bottom in a fresh kernel and store their outputs, clean and the same on every run.
 
-    python tools/notebooks.py                    # all of them
-    python tools/notebooks.py nbs/12_*.ipynb     # some
+python tools/notebooks.py                    # all of them
+python tools/notebooks.py nbs/12_*.ipynb     # some
 """
+
 import base64
 import io
 import json

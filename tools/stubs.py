@@ -62,7 +62,12 @@ class Stub:
             if alone and arg.arg != 'self' and node.lineno < arg.lineno <= last and (m := re.search(r'  # (.*)$', line)) and not m[1].startswith('fmt:'):
                 said.append(f'{arg.arg}: {m[1]}')
         closing = self.lines[(node.returns.end_lineno if node.returns else node.lineno) - 1]
-        if node.returns is not None and closing.rstrip().partition('  # ')[0].endswith(':') and (m := re.search(r':  # (.*)$', closing)) and not m[1].startswith('fmt:'):
+        if (
+            node.returns is not None
+            and closing.rstrip().partition('  # ')[0].endswith(':')
+            and (m := re.search(r':  # (.*)$', closing))
+            and not m[1].startswith('fmt:')
+        ):
             said.append(f'returns: {m[1]}')
         return said
 
@@ -144,7 +149,12 @@ class Stub:
     def imports(self, body: str) -> list[str]:
         "The imports whose names the body of a stub speaks of."
         spoken = {n.id for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Name)}
-        spoken |= {word for n in ast.walk(ast.parse(body)) if isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) < 80 for word in re.findall(r'\w+', n.value)}
+        spoken |= {
+            word
+            for n in ast.walk(ast.parse(body))
+            if isinstance(n, ast.Constant) and isinstance(n.value, str) and len(n.value) < 80
+            for word in re.findall(r'\w+', n.value)
+        }
         lines = []
         for node in self.tree.body:
             if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test):
@@ -162,7 +172,12 @@ class Stub:
 
 def kept(mark: ast.expr) -> bool:
     "Whether a decorator changes what a type checker should see."
-    return bool(re.match(r'(property|classmethod|staticmethod|abstractmethod|dataclass|overload|contextmanager|contextlib|cache)\b|\w+\.(setter|contextmanager)', ast.unparse(mark)))
+    return bool(
+        re.match(
+            r'(property|classmethod|staticmethod|abstractmethod|dataclass|overload|contextmanager|contextlib|cache)\b|\w+\.(setter|contextmanager)',
+            ast.unparse(mark),
+        )
+    )
 
 
 def pairs(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
@@ -174,7 +189,13 @@ def pairs(node: ast.AST) -> list[tuple[ast.expr, ast.expr]]:
     found = []
     for target in node.targets:
         both = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple) and len(target.elts) == len(node.value.elts)
-        found += list(zip(target.elts, node.value.elts)) if both else [(t, ast.Constant(...)) for t in target.elts] if isinstance(target, ast.Tuple) else [(target, node.value)]
+        found += (
+            list(zip(target.elts, node.value.elts))
+            if both
+            else [(t, ast.Constant(...)) for t in target.elts]
+            if isinstance(target, ast.Tuple)
+            else [(target, node.value)]
+        )
     return found
 
 

@@ -4,6 +4,7 @@
 
 Writes diffbook/zoo/classifier.safetensors and its entry in diffbook/zoo/zoo.json.
 """
+
 import argparse
 import hashlib
 import json

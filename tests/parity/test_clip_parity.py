@@ -75,11 +75,7 @@ def test_clip_equals_transformers(text, image, dim, seed):
     torch.manual_seed(seed)
     config = transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=dim)
     theirs = randomise(transformers.CLIPModel(config))
-    ours = (
-        CLIP(TextTower(**arguments(text, 'text')), ImageTower(**arguments(image, 'vision')), dim)
-        .double()
-        .eval()
-    )
+    ours = CLIP(TextTower(**arguments(text, 'text')), ImageTower(**arguments(image, 'vision')), dim).double().eval()
     ours.load_state_dict(theirs.state_dict())
     tokens, size = texts(text, seed=seed), image['image_size']
     images = torch.randn(5, image['num_channels'], size, size, dtype=torch.float64)
@@ -137,9 +133,7 @@ def vit_l_14():
 def test_openai_vit_l_14_by_name_and_shape():
     text, image = vit_l_14()
     with torch.device('meta'):
-        theirs = transformers.CLIPModel(
-            transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=768)
-        )
+        theirs = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=768))
         ours = CLIP(TextTower(**arguments(text, 'text')), ImageTower(**arguments(image, 'vision')), 768)
         plain = CLIP(TextTower(), ImageTower())
     want = {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
@@ -155,10 +149,7 @@ def test_published_text_towers_by_name_and_shape(name):
     dim = config.get('projection_dim')
     with torch.device('meta'):
         tower = TextTower(**arguments(config, 'text'), dim=dim)
-    ours = {
-        ('' if k.startswith('text_projection') else 'text_model.') + k: list(v.shape)
-        for k, v in tower.state_dict().items()
-    }
+    ours = {('' if k.startswith('text_projection') else 'text_model.') + k: list(v.shape) for k, v in tower.state_dict().items()}
     assert len(ours) == number
     assert hashlib.sha256(json.dumps(sorted(ours.items())).encode()).hexdigest()[:32] == digest
     if (path := STATES / f'{name}.json.gz').exists():
@@ -206,6 +197,4 @@ def test_folders_that_transformers_writes_are_read(tmp_path):
         tower = load_text_encoder(tmp_path / name, torch.float64)
         want = theirs(input_ids=tokens)
         torch.testing.assert_close(tower(tokens)[0], want.last_hidden_state, **CLOSE)
-        torch.testing.assert_close(
-            tower(tokens)[1], want.text_embeds if name == 'projected' else want.pooler_output, **CLOSE
-        )
+        torch.testing.assert_close(tower(tokens)[1], want.text_embeds if name == 'projected' else want.pooler_output, **CLOSE)

@@ -155,9 +155,7 @@ def test_text_to_image(case, both):
     steps, latents = (10 if 'linspace' in case else 5), draw(2, 4, 8, 6)
     asked = {'height': 64, 'width': 48, 'latents': latents}
     for output, name in (('latents', 'latent'), ('tensor', 'pt')):
-        want = theirs(
-            PROMPTS, negative_prompt=NEGATIVES, num_inference_steps=steps, guidance_scale=3.0, output_type=name, **asked
-        ).images
+        want = theirs(PROMPTS, negative_prompt=NEGATIVES, num_inference_steps=steps, guidance_scale=3.0, output_type=name, **asked).images
         got = ours(PROMPTS, NEGATIVES, steps=steps, scale=3.0, output=output, progress=False, **asked)
         agree(got, want)
 
@@ -264,9 +262,7 @@ def test_inpainting_with_four_channels(case, strength, both, case_mask=(8, 16, 4
         PROMPTS, negative_prompt=NEGATIVES, mask_image=mask, num_inference_steps=5, guidance_scale=3.0, latents=x,
         output_type='latent', **asked,
     ).images  # fmt: skip
-    got = ours(
-        PROMPTS, NEGATIVES, mask=mask, steps=5, scale=3.0, latents=noises, output='latents', progress=False, **asked
-    )
+    got = ours(PROMPTS, NEGATIVES, mask=mask, steps=5, scale=3.0, latents=noises, output='latents', progress=False, **asked)
     agree(got, want)
 
 

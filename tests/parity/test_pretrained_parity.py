@@ -225,7 +225,9 @@ def test_schedules(tmp_path_factory, drawn, n):
     assert [t - 1 for t in got[:-1].tolist()] == [t for t in want if t + 1 > final]
 
 
-@pytest.mark.parametrize('kind', ['EulerDiscrete', 'EulerAncestralDiscrete', 'HeunDiscrete', 'LMSDiscrete', 'DPMSolverMultistep', 'UniPCMultistep', 'KDPM2Discrete'])
+@pytest.mark.parametrize(
+    'kind', ['EulerDiscrete', 'EulerAncestralDiscrete', 'HeunDiscrete', 'LMSDiscrete', 'DPMSolverMultistep', 'UniPCMultistep', 'KDPM2Discrete']
+)
 def test_other_schedulers_mean_the_same_table(tmp_path, kind):
     theirs = getattr(diffusers, f'{kind}Scheduler')()
     theirs.save_pretrained(tmp_path)
@@ -237,13 +239,17 @@ def test_other_schedulers_mean_the_same_table(tmp_path, kind):
     assert (ours[0] - theirs.timesteps[0]).abs() < 1
 
 
-@pytest.mark.parametrize('kind', ['DDIM', 'DDPM', 'PNDM', 'EulerDiscrete', 'HeunDiscrete', 'KDPM2Discrete', 'LMSDiscrete', 'DPMSolverMultistep', 'DEISMultistep'])
+@pytest.mark.parametrize(
+    'kind', ['DDIM', 'DDPM', 'PNDM', 'EulerDiscrete', 'HeunDiscrete', 'KDPM2Discrete', 'LMSDiscrete', 'DPMSolverMultistep', 'DEISMultistep']
+)
 def test_what_a_silent_file_means(tmp_path, kind):
     "Only the class is said: everything else is as that class has it."
     (tmp_path / 'scheduler_config.json').write_text(json.dumps({'_class_name': f'{kind}Scheduler'}))
     plan, theirs = load_schedule(tmp_path), getattr(diffusers, f'{kind}Scheduler')().config
     torch.testing.assert_close(plan.schedule.betas[[0, -1]], torch.tensor([theirs.beta_start, theirs.beta_end], dtype=torch.float64))
-    assert len(plan.schedule.betas) == theirs.num_train_timesteps and theirs.prediction_type == 'epsilon' == plan.prediction.__name__.replace('predict_eps', 'epsilon')
+    assert len(plan.schedule.betas) == theirs.num_train_timesteps and theirs.prediction_type == 'epsilon' == plan.prediction.__name__.replace(
+        'predict_eps', 'epsilon'
+    )
     assert (plan.spacing, plan.offset) == (theirs.timestep_spacing, theirs.steps_offset)
     assert plan.last == (0 if theirs.get('set_alpha_to_one', kind != 'DEISMultistep') else 1)  # DEIS ends at the level of its first row
     assert (plan.clip is not None) == theirs.get('clip_sample', False)
@@ -289,7 +295,16 @@ def test_another_padding_is_read(tmp_path, layout):
 # What we write, they read
 
 
-@pytest.mark.parametrize('config', [READS, READS | {'attention_head_dim': (2, 4), 'in_channels': 9}, PLAIN, PLAIN | {'num_class_embeds': 7}, PLAIN | {'attention_head_dim': 4, 'freq_shift': 1, 'flip_sin_to_cos': False, 'downsample_padding': 0, 'norm_eps': 1e-6}])
+@pytest.mark.parametrize(
+    'config',
+    [
+        READS,
+        READS | {'attention_head_dim': (2, 4), 'in_channels': 9},
+        PLAIN,
+        PLAIN | {'num_class_embeds': 7},
+        PLAIN | {'attention_head_dim': 4, 'freq_shift': 1, 'flip_sin_to_cos': False, 'downsample_padding': 0, 'norm_eps': 1e-6},
+    ],
+)
 def test_unet_there_and_back(tmp_path, config):
     theirs = unet(config)
     theirs.save_pretrained(tmp_path / 'theirs')
@@ -351,7 +366,13 @@ def test_pipelines_are_read_by_diffusers(tmp_path):
     plan, vae = load_schedule(tmp_path / 'd'), randomise(AutoencoderKL(channels=(8, 16), blocks=1, groups=4))
     save_pipeline(tmp_path / 'pixels', unet=load_unet(tmp_path / 'a'), scheduler=plan, config={'unet': {'sample_size': 8}})
     assert type(diffusers.DiffusionPipeline.from_pretrained(tmp_path / 'pixels')).__name__ == 'DDIMPipeline'
-    parts = dict(unet=load_unet(tmp_path / 'b'), scheduler=plan, vae=vae, text_encoder=load_text_encoder(tmp_path / 'c'), tokenizer=Tokenizer(train_merges(CAPTIONS, 40), 9))
+    parts = dict(
+        unet=load_unet(tmp_path / 'b'),
+        scheduler=plan,
+        vae=vae,
+        text_encoder=load_text_encoder(tmp_path / 'c'),
+        tokenizer=Tokenizer(train_merges(CAPTIONS, 40), 9),
+    )
     save_pipeline(tmp_path / 'latents', **parts, config={'unet': {'sample_size': 8}}, dtype=torch.float32)
     pipe = diffusers.DiffusionPipeline.from_pretrained(tmp_path / 'latents')
     assert isinstance(pipe, diffusers.StableDiffusionPipeline)
@@ -365,7 +386,14 @@ def test_pipelines_are_read_by_diffusers(tmp_path):
 
 def original_unet(name, count, levels, reads):
     "The first code's name of a tensor of UNet2DConditionModel, written independently of our table: by arithmetic on the numbers."
-    inner = {'norm1': 'in_layers.0', 'conv1': 'in_layers.2', 'time_emb_proj': 'emb_layers.1', 'norm2': 'out_layers.0', 'conv2': 'out_layers.3', 'conv_shortcut': 'skip_connection'}
+    inner = {
+        'norm1': 'in_layers.0',
+        'conv1': 'in_layers.2',
+        'time_emb_proj': 'emb_layers.1',
+        'norm2': 'out_layers.0',
+        'conv2': 'out_layers.3',
+        'conv_shortcut': 'skip_connection',
+    }
     m = re.match(r'(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)\.(weight|bias)$', name)
     if m:
         way, level, kind, n, rest, p = m[1], int(m[2]), m[3], int(m[4]), m[5], m[6]
@@ -379,7 +407,13 @@ def original_unet(name, count, levels, reads):
     m = re.match(r'mid_block\.(resnets|attentions)\.(\d)\.(.+)\.(weight|bias)$', name)
     if m:
         return f'middle_block.{1 if m[1] == "attentions" else 2 * int(m[2])}.{inner.get(m[3], m[3]) if m[1] == "resnets" else m[3]}.{m[4]}'
-    ends = {'conv_in': 'input_blocks.0.0', 'time_embedding.linear_1': 'time_embed.0', 'time_embedding.linear_2': 'time_embed.2', 'conv_norm_out': 'out.0', 'conv_out': 'out.2'}
+    ends = {
+        'conv_in': 'input_blocks.0.0',
+        'time_embedding.linear_1': 'time_embed.0',
+        'time_embedding.linear_2': 'time_embed.2',
+        'conv_norm_out': 'out.0',
+        'conv_out': 'out.2',
+    }
     head, _, p = name.rpartition('.')
     return f'{ends[head]}.{p}'
 
@@ -418,7 +452,11 @@ def test_single_files(tmp_path, version):
     tower = randomise(transformers.CLIPTextModel(transformers.CLIPTextConfig(**TEXT, hidden_act='quick_gelu' if version == 1 else 'gelu')))
     file = {f'model.diffusion_model.{original_unet(k, 2, 2, (True, False))}': v for k, v in net.state_dict().items()}
     file |= {f'first_stage_model.{original_vae(k, 3)}': v[..., None, None] if 'attentions' in k and v.ndim == 2 else v for k, v in vae.state_dict().items()}
-    text = {f'transformer.text_model.{k.removeprefix("text_model.")}': v for k, v in tower.state_dict().items()} if version == 1 else {f'model.{k}': v for k, v in open_clip(tower.state_dict(), 2).items()}
+    text = (
+        {f'transformer.text_model.{k.removeprefix("text_model.")}': v for k, v in tower.state_dict().items()}
+        if version == 1
+        else {f'model.{k}': v for k, v in open_clip(tower.state_dict(), 2).items()}
+    )
     file |= {f'cond_stage_model.{k}': v for k, v in text.items()} | {'betas': torch.zeros(1000), 'model_ema.decay': torch.zeros(())}
     save_file({k: v.contiguous().clone() for k, v in file.items()}, path := tmp_path / 'model.safetensors')
     same_net(net, load_unet(path, config={'norm_num_groups': 4, 'attention_head_dim': 2}))
@@ -429,7 +467,11 @@ def test_single_files(tmp_path, version):
 @pytest.mark.parametrize('width, heads', [(768, (8, 8, 0, 8)), (1024, (1, 2, 0, 2))])
 def test_heads_that_no_shape_shows(tmp_path, width, heads):
     "Version 1 has 8 heads everywhere; version 2, which reads wider states, one for each 64 channels."
-    config = {'block_out_channels': (64, 128, 128), 'down_block_types': ('CrossAttnDownBlock2D',) * 2 + ('DownBlock2D',), 'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 2}
+    config = {
+        'block_out_channels': (64, 128, 128),
+        'down_block_types': ('CrossAttnDownBlock2D',) * 2 + ('DownBlock2D',),
+        'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 2,
+    }
     with torch.device('meta'):
         net = diffusers.UNet2DConditionModel(**config, layers_per_block=1, cross_attention_dim=width, norm_num_groups=32)
     file = {f'model.diffusion_model.{original_unet(k, 1, 3, (True, True, False))}': torch.zeros(v.shape) for k, v in net.state_dict().items()}
@@ -454,7 +496,12 @@ def test_a_vae_alone_in_one_file(tmp_path):
 
 
 FULL = {  # part -> (how it is read, model, parameters)
-    'unet': (load_unet, ('runwayml/stable-diffusion-v1-5', 859_520_964), ('stabilityai/stable-diffusion-2-1', 865_910_724), ('runwayml/stable-diffusion-inpainting', 859_535_364)),
+    'unet': (
+        load_unet,
+        ('runwayml/stable-diffusion-v1-5', 859_520_964),
+        ('stabilityai/stable-diffusion-2-1', 865_910_724),
+        ('runwayml/stable-diffusion-inpainting', 859_535_364),
+    ),
     'vae': (load_vae, ('runwayml/stable-diffusion-v1-5', 83_653_863)),
     'text_encoder': (load_text_encoder, ('runwayml/stable-diffusion-v1-5', 123_060_480), ('stabilityai/stable-diffusion-2-1', 340_387_840)),
 }
@@ -469,7 +516,9 @@ def test_full_size(tmp_path, monkeypatch, part, load, model, count):
     file.parent.mkdir()
     file.touch()
     (tmp_path / part / 'config.json').write_text((states / model / part / 'config.json').read_text())
-    monkeypatch.setattr('diffbook.published.reading.read_tensors', lambda files: {k: torch.empty(s, device='meta', dtype=torch.float16) for k, s in shapes.items()})
+    monkeypatch.setattr(
+        'diffbook.published.reading.read_tensors', lambda files: {k: torch.empty(s, device='meta', dtype=torch.float16) for k, s in shapes.items()}
+    )
     ours = load(tmp_path)
     assert sum(p.numel() for p in ours.parameters()) == count == sum(torch.Size(s).numel() for s in shapes.values())
 

@@ -83,6 +83,7 @@ def test_ancestral_is_ddpm(n, monkeypatch):
 @pytest.mark.parametrize('n', (1, 2, 7, 10, 30, 50))
 def test_learned_variance(n, kind, read, monkeypatch):
     "Every state of a run of a network that answers with twice the channels."
+
     class Net(nn.Module):
         def forward(self, x, level, cond=None):
             return torch.cat([noise_estimate(x, level.double()), 0.5 + torch.tanh(x) / 2], 1)
@@ -145,7 +146,8 @@ def test_karras_levels(n):
 def test_dpmpp_2m(n, spacing, double):
     "Every state of a run: diffusers' multistep solver of order two, of the midpoint, from its first step, which is DDIM's, to no noise."
     theirs = schedulers.DPMSolverMultistepScheduler(
-        num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, timestep_spacing=spacing, algorithm_type='dpmsolver++', solver_type='midpoint', solver_order=2)
+        num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, timestep_spacing=spacing, algorithm_type='dpmsolver++', solver_type='midpoint', solver_order=2
+    )
     theirs.set_timesteps(n)
     times = torch.cat([theirs.timesteps.double() + 1, torch.zeros(1, dtype=F64)])
     theirs.sigmas = TABLE.sigma(times) / TABLE.alpha(times)
@@ -257,7 +259,9 @@ def own_betas(c):
     if kind == 'sigmoid':
         return torch.from_numpy(1 / (1 + numpy.exp(-numpy.linspace(-6, 6, T))) * (end - start) + start)
     lmb = -0.5 * numpy.copysign(1, 0.5 - u) * numpy.log(1 - 2 * abs(0.5 - u) + 1e-6)
-    bar = {'squaredcos_cap_v2': numpy.cos((u + 0.008) / 1.008 * numpy.pi / 2) ** 2, 'exp': numpy.exp(-12 * u), 'laplace': (1 / (1 + numpy.exp(-lmb))) ** 0.5}[kind]
+    bar = {'squaredcos_cap_v2': numpy.cos((u + 0.008) / 1.008 * numpy.pi / 2) ** 2, 'exp': numpy.exp(-12 * u), 'laplace': (1 / (1 + numpy.exp(-lmb))) ** 0.5}[
+        kind
+    ]
     return torch.from_numpy(numpy.minimum(1 - bar[1:] / bar[:-1], 0.999))
 
 

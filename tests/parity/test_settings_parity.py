@@ -213,7 +213,11 @@ def test_a_setting_of_a_text_tower(tmp_path, key):
 def test_every_key_of_clip_has_a_verdict(kind):
     "Of the signature, of what is written, and of the settings for writing that older files carry."
     config = getattr(transformers, f'CLIP{kind}Config')
-    keys = set(inspect.signature(config.__init__).parameters) - {'self', 'kwargs'} | set(config().to_dict()) | set(transformers.GenerationConfig._get_default_generation_params())
+    keys = (
+        set(inspect.signature(config.__init__).parameters) - {'self', 'kwargs'}
+        | set(config().to_dict())
+        | set(transformers.GenerationConfig._get_default_generation_params())
+    )
     assert {k for k in keys if not k.startswith('_')} <= set(SETTINGS[f'CLIP{kind}Config'])
 
 
@@ -256,7 +260,10 @@ def test_a_model_of_another_type(tmp_path, said):
 @pytest.mark.parametrize('form', ['new', 'old', 'both', 'old and empty'])
 def test_configurations_of_both_towers(tmp_path, form):
     "The older name of a part replaces the newer one, with the defaults of its class: so does transformers."
-    text, image = TOWER | {'hidden_size': 8}, {'hidden_size': 12, 'intermediate_size': 20, 'num_hidden_layers': 2, 'num_attention_heads': 3, 'image_size': 6, 'patch_size': 3}
+    text, image = (
+        TOWER | {'hidden_size': 8},
+        {'hidden_size': 12, 'intermediate_size': 20, 'num_hidden_layers': 2, 'num_attention_heads': 3, 'image_size': 6, 'patch_size': 3},
+    )
     said = {'new': {'text_config': text, 'vision_config': image}, 'old': {'text_config_dict': text, 'vision_config_dict': image}, 'old and empty': {'text_config_dict': None, 'vision_config_dict': None, 'text_config': text, 'vision_config': image},
             'both': {'text_config': text | {'hidden_act': 'gelu', 'num_hidden_layers': 5, 'eos_token_id': 2}, 'text_config_dict': text, 'vision_config': image | {'layer_norm_eps': 0.5}, 'vision_config_dict': image}}[form]  # fmt: skip
     theirs = randomise(transformers.CLIPModel(transformers.CLIPConfig(**json.loads(json.dumps(said)), projection_dim=5)))

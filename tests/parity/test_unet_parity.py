@@ -1,4 +1,5 @@
 """One class, two libraries: the same weights give the same numbers in diffusers' UNet2DModel, UNet2DConditionModel and in ours, in float64."""
+
 import gzip
 import json
 
@@ -84,7 +85,13 @@ def test_random_configurations_agree(config):
 
 def test_gradients_agree():
     "Equal outputs and equal gradients: training is the same, up to rounding."
-    config = {**DDPM, 'block_out_channels': (16, 32), 'down_block_types': ('DownBlock2D', 'AttnDownBlock2D'), 'up_block_types': ('AttnUpBlock2D', 'UpBlock2D'), 'norm_num_groups': 8}
+    config = {
+        **DDPM,
+        'block_out_channels': (16, 32),
+        'down_block_types': ('DownBlock2D', 'AttnDownBlock2D'),
+        'up_block_types': ('AttnUpBlock2D', 'UpBlock2D'),
+        'norm_num_groups': 8,
+    }
     theirs, ours = pair(config)
     x, target = torch.randn(2, 2, 3, 8, 8, dtype=torch.float64).unbind()
     t = torch.tensor([3.0, 500.0])
@@ -194,7 +201,12 @@ def test_classes_agree(reads):
     config = {'block_out_channels': (8, 16), 'down_block_types': ('DownBlock2D',) * 2, 'up_block_types': ('UpBlock2D',) * 2}
     config |= {'norm_num_groups': 4, 'num_class_embeds': 7, 'layers_per_block': 1, 'in_channels': 3, 'out_channels': 3}
     if reads:
-        config |= {'cross_attention_dim': 6, 'down_block_types': ('CrossAttnDownBlock2D', 'DownBlock2D'), 'up_block_types': ('UpBlock2D', 'CrossAttnUpBlock2D'), 'attention_head_dim': 2}
+        config |= {
+            'cross_attention_dim': 6,
+            'down_block_types': ('CrossAttnDownBlock2D', 'DownBlock2D'),
+            'up_block_types': ('UpBlock2D', 'CrossAttnUpBlock2D'),
+            'attention_head_dim': 2,
+        }
     theirs, ours = pair(config, scale=1.0)
     x, t, labels = torch.randn(3, 3, 8, 8, dtype=torch.float64), torch.tensor([0.0, 31.0, 937.0]), torch.tensor([6, 0, 3])
     seq = torch.randn(3, 4, 6, dtype=torch.float64) if reads else None

@@ -1,4 +1,5 @@
 """The KL autoencoder against diffusers' AutoencoderKL on shared random weights in float64, and against every published list of names."""
+
 import gzip
 import json
 
@@ -106,7 +107,9 @@ def test_latents_of_one_scale_for_each_channel():
     "Some configurations give a mean and a deviation for each channel; the pipelines then divide by it and multiply by the factor."
     torch.manual_seed(0)
     mean, std = [-1.5, 1.75, 0.25], [8.5, 5.5, 6.5]
-    theirs, ours = pair({'block_out_channels': (8, 8), 'norm_num_groups': 4, 'latent_channels': 3, 'scaling_factor': 0.5, 'latents_mean': mean, 'latents_std': std})
+    theirs, ours = pair(
+        {'block_out_channels': (8, 8), 'norm_num_groups': 4, 'latent_channels': 3, 'scaling_factor': 0.5, 'latents_mean': mean, 'latents_std': std}
+    )
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
     m, s = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (mean, std))
     with torch.no_grad():

@@ -42,9 +42,7 @@ class ledger_lines:
     def begin(self):
         stored = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))
         outputs = [o for c in stored['cells'] for o in c.get('outputs', [])]  # those of hidden cells too
-        self.errors, self.tried = (
-            dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED)
-        )
+        self.errors, self.tried = (dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED))
         self.claimed, self.placed = {}, set()
         for word, said in (pair for o in outputs for pair in CLAIMED.findall(text_of(o))):
             self.claimed.setdefault(word, {})[said] = True  # all that was measured for it, each once

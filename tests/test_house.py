@@ -525,11 +525,21 @@ def test_chapter_head_and_anchors(tmp_path):
 
 
 def test_anchor_of_a_cell_is_never_that_of_a_function(tmp_path):
-    path = notebook(tmp_path / '12_word.ipynb', '#| default_exp word', '#| export\ndef heun(x): ...', 'heun(1)')
+    path = notebook(tmp_path / '12_word.ipynb', '#| default_exp word', '#| export\nHeun = int\ndef heun(x): ...\ndef images(): ...', 'heun(1)')
     stored = json.loads(path.read_text())
     stored['cells'][-1]['id'] = 'heun'
+    stored['cells'].append({'cell_type': 'markdown', 'id': 'i', 'metadata': {}, 'source': '## Images'})
     path.write_text(json.dumps(stored))
     assert 'cell-heun' in (ids := [c.get('id') for c in cells_of(path)]) and 'heun' not in ids
+    text = processed(path)
+    assert text.count('{#heun ') == 1 and '{#images ' not in text  # Heun and heun share one; a heading makes its own
+
+
+def test_site_with_an_anchor_in_two_places_is_refused():
+    from tools import finish_site
+
+    assert not list(finish_site.problems('x.html', '<p id="a"></p><p class="c" id="b"></p><a data-id="a"></a>'))
+    assert list(finish_site.problems('x.html', '<p id="a"></p><p class="c" id="a"></p>')) == ['x.html: more than one place has the anchor a']
 
 
 def processed(path):

@@ -135,6 +135,9 @@ def problems(name, page):
     for m in re.finditer(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', page):
         if 'rel="canonical"' not in m[0]:
             yield f'{name}: loads {m[1]} from another host'
+    ids = [id for id in re.findall(r'<[^>]* id="([^"]+)"', page) if not id.startswith('quarto-')]
+    if twice := sorted({id for id in ids if ids.count(id) > 1}):
+        yield f'{name}: more than one place has the anchor {", ".join(twice)}'
     if re.search(NUMBER + r'</mrow><annotation', page):
         yield f'{name}: an equation number was left in its formula'
     if m := re.search(r'<span class="math[^"]*">\s*[\\$]', page):

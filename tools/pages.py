@@ -81,8 +81,11 @@ class anchors:
 
     def begin(self):
         cells = []
+        taken = {word.lower() for c in self.nb.cells if c.cell_type == 'markdown' for word in re.findall(r'^#+ (\w+)$', c.source, re.M)}  # by headings
         for cell in self.nb.cells:
-            spans = ''.join(f'[]{{#{name.lower()} .api-anchor}}' for name in defined(cell))
+            words = [w for w in dict.fromkeys(name.lower() for name in defined(cell)) if w not in taken]
+            taken.update(words)
+            spans = ''.join(f'[]{{#{word} .api-anchor}}' for word in words)
             cells += [mk_cell(spans, cell_type='markdown'), cell] if spans else [cell]
             cell.id = f'cell-{cell.id}'  # Quarto makes an anchor of it, which must not be the name of a function
         self.nb.cells[:] = cells

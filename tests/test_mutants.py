@@ -137,7 +137,7 @@ MUTANTS = {
     # predictions
     'x0 divided by alpha_bar': (
         'Axon, Stable Diffusion example', 'predictions.py',
-        'schedule.alpha(t) * b - schedule.sigma(t) * a', 'schedule.alpha(t) ** 2 * b - schedule.sigma(t) * a',
+        'scale, clean = alpha * b - sigma * a', 'scale, clean = alpha**2 * b - sigma * a',
         'test_truth.py::test_predictions_convert_both_ways[ddpm-eps]',
     ),
     'v with the wrong sign': (

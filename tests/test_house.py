@@ -616,6 +616,16 @@ def test_site_links_names_to_what_they_mean_on_their_page(tmp_path):
     assert finish_site.own_links('data.html', other, 'https://a.org/b', anchors) == other
 
 
+def test_site_says_what_a_figure_shows():
+    from tools import finish_site
+
+    caption = '<figcaption>\nFigure&nbsp;2.1: The <em>"mean"</em> of <math><mi>x</mi><annotation>x</annotation></math>. Below: more.\n</figcaption>'
+    page = f'<figure class="f"><p><img src="a.png" class="img-fluid"></p>{caption}</figure><img src="b.png">'
+    done = finish_site.say_what_figures_show(page)
+    assert '<img src="a.png" class="img-fluid" alt="Figure 2.1: The &quot;mean&quot; of x."></p>' in done and done.endswith('<img src="b.png">')
+    assert finish_site.say_what_figures_show(done) == done
+
+
 def test_site_centres_the_dot_and_the_tilde():
     from tools import finish_site
 

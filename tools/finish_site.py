@@ -107,6 +107,20 @@ def let_wide_figures_scroll(page, folder):
     return re.sub(r'<img src="([^"]+)" class="img-fluid figure-img"[^>]*>', wrapped, page)
 
 
+def say_what_figures_show(page):
+    "Give a picture that has no text in its place the number and the first sentence of its caption, for readers who do not see it."
+
+    def named(m):
+        caption = re.search(r'<figcaption[^>]*>(.*?)</figcaption>', m[0], re.S)
+        if not caption:
+            return m[0]
+        text = re.sub(r'<annotation.*?</annotation>|<[^>]+>', '', caption[1], flags=re.S).replace('"', '&quot;')
+        said = re.split(r'(?<=[.?!]) ', ' '.join(text.replace('&nbsp;', ' ').split()))[0]
+        return re.sub(r'<img (?![^>]*\balt=)([^>]*?)( ?/?>)', lambda i: f'<img {i[1]} alt="{said}"{i[2]}', m[0])
+
+    return re.sub(r'<figure\b.*?</figure>', named, page, flags=re.S)
+
+
 def strange(name, page):
     "Where a page of a chapter, fresh from Quarto, does not look as this file expects."
     if 'class="equation"' in page:
@@ -170,7 +184,7 @@ def main(folder):
     anchors = {name: set(re.findall(r'\bid="([^"]+)"', page)) for name, page in pages.items()}
     for path in sorted(folder.glob('*.html')):
         page = let_wide_figures_scroll(renumber(pages[path.name], numbers), folder)
-        page = own_links(path.name, page, site, anchors)
+        page = say_what_figures_show(own_links(path.name, page, site, anchors))
         path.write_text(page, encoding='utf-8')
         wrong += problems(path.name, page)
     search = folder / 'search.json'

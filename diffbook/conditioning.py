@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Conditioner(nn.Module, ABC):
     "Turn what people give (labels, captions, images) into what a network takes."
 
     @abstractmethod
-    def forward(self, raw: object) -> Cond:
+    def forward(self, raw: Any) -> Cond:
         "Give the condition of each example."
 
     @abstractmethod

@@ -1,8 +1,9 @@
 # Written by tools/stubs.py from the module beside it.
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 import torch
 from torch import Tensor, nn
 from .core import Cond, Data, Rows, Time
@@ -11,14 +12,14 @@ from .nets.clip import TextTower
 from .predictions import Prediction
 from .schedules import Schedule
 from .text import Tokenizer
-from typing import Any
+from abc import ABCMeta
 
 __all__ = ['Conditioner', 'ClassConditioner', 'VectorConditioner', 'TextConditioner', 'ImageConditioner', 'drop', 'Conditioners', 'Conditional', 'conditional_loss']
 
-class Conditioner(nn.Module, ABC):
+class Conditioner(nn.Module, metaclass=ABCMeta):
     """Turn what people give (labels, captions, images) into what a network takes."""
     @abstractmethod
-    def forward(self, raw: object) -> Cond:
+    def forward(self, raw: Any) -> Cond:
         """Give the condition of each example."""
         ...
     @abstractmethod

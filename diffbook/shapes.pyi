@@ -25,7 +25,7 @@ CELLS: tuple[Any, ...]
 
 _JITTER: float
 
-PAIRS = tuple(((3 * r, 3 * r + 2) for r in range(3))) + tuple(((c, c + 6) for c in range(3)))
+PAIRS: Any
 
 TRIPLES: Any
 
@@ -35,7 +35,7 @@ _CELLS: Any
 
 FIELDS: tuple[Any, ...]
 
-COLUMNS = ('background',) + tuple((f'{field} {k}' for k in (1, 2, 3) for field in FIELDS))
+COLUMNS: Any
 
 def scenes(n: int, seed: int, start: int, objects: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Draw the labels (n, 13) of scenes, and the middle and radius of each object (n, 3, 3)."""

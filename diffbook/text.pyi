@@ -25,7 +25,7 @@ END: str
 
 _VISIBLE: list[Any]
 
-LETTERS = {b: chr(b) for b in _VISIBLE} | {b: chr(256 + i) for i, b in enumerate(sorted({*range(256)} - {*_VISIBLE}))}
+LETTERS: Any
 
 def spell(word: str) -> list[str]:
     """Write a word as its bytes in UTF-8, one visible letter each; the last one carries the end of the word."""
@@ -44,7 +44,7 @@ def train_merges(texts: Iterable[str], n: int) -> tuple[str, ...]:
     """
     ...
 
-_MOST = 1 << 16
+_MOST: Any
 
 _NUMBER: Any
 
@@ -110,7 +110,7 @@ class Tokenizer:
         """Write each added word that stands for several in full, as diffusers' pipelines do."""
         ...
 
-_CACHED = 1 << 16
+_CACHED: Any
 
 def clip_tokenizer(folder: str | Path, context: int=77) -> Tokenizer:
     """Read CLIP's published vocabulary; refuse a folder that numbers its pieces in another way, or adds words to them.

@@ -20,7 +20,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / 'diffbook'
 HEAD = '# Written by tools/stubs.py from the module beside it.\n\n'
 Definition = ast.FunctionDef | ast.ClassDef
-PLAIN = (ast.Constant, ast.Name, ast.Attribute, ast.Subscript, ast.BinOp)  # right sides that a type checker understands
 
 
 def patched(node: ast.AST) -> tuple[str, str] | None:
@@ -106,7 +105,10 @@ class Stub:
 
     def class_(self, node: ast.ClassDef) -> str:
         marks = [f'@{ast.unparse(d)}' for d in node.decorator_list if kept(d)]
-        bases = ', '.join(ast.unparse(b) for b in (*node.bases, *node.keywords))
+        named = [ast.unparse(b) for b in (*node.bases, *node.keywords)]
+        if 'ABC' in named[1:]:  # of a class that leaves methods of another base open, mypy wants to hear it in a stub
+            named = [name for name in named if name != 'ABC'] + ['metaclass=ABCMeta']
+        bases = ', '.join(named)
         said, body = [], []
         for part in node.body:
             if isinstance(part, ast.FunctionDef):
@@ -128,7 +130,7 @@ class Stub:
         if isinstance(node, ast.AnnAssign):
             return f'{ast.unparse(node.target)}: {ast.unparse(node.annotation)}'
         names = [ast.unparse(target) for target in node.targets]
-        if isinstance(node.value, PLAIN) and not isinstance(node.value, ast.Constant) and len(names) == 1:
+        if names_a_type(node.value) and len(names) == 1:
             return f'{names[0]} = {ast.unparse(node.value)}'
         return '\n'.join(f'{name}: {made(node.value)}' for name in names if name.isidentifier() and name != '__all__')
 
@@ -165,9 +167,19 @@ class Stub:
                     node = ast.parse(ast.unparse(node)).body[0]
                     node.names = names
                     lines.append(ast.unparse(node))
+        if 'ABCMeta' in spoken:
+            lines.append('from abc import ABCMeta')
         if 'Any' in spoken and not any(re.search(r'^from typing import .*\bAny\b', line) for line in lines):
             lines.append('from typing import Any')
         return lines
+
+
+def names_a_type(value: ast.expr) -> bool:
+    "Whether the right side of an assignment is one that a type checker reads: a name, a subscript, or several with | between."
+    if isinstance(value, ast.BinOp):
+        sides = (value.left, value.right)
+        return isinstance(value.op, ast.BitOr) and all(names_a_type(v) or isinstance(v, ast.Constant) and v.value is None for v in sides)
+    return isinstance(value, (ast.Name, ast.Attribute, ast.Subscript))
 
 
 def kept(mark: ast.expr) -> bool:

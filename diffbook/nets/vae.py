@@ -59,7 +59,7 @@ class Codec(ABC):
         "Give the data of latents."
 
 
-class ImageCodec(Codec):
+class ImageCodec(Codec, ABC):
     "A codec of images (b, c, h, w), whose latents are a coarser grid."
 
     factor: int  # pixels along a side of one latent cell

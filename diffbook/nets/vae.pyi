@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
+from abc import ABCMeta
 from typing import Any
 
 __all__ = ['Features', 'kl_to_normal', 'draw_latents', 'Codec', 'ImageCodec', 'AutoencoderKL', 'perceptual_loss', 'PatchJudge', 'judge_loss', 'fool_loss', 'vae_loss', 'pool_moments', 'measure_scale']
@@ -38,7 +39,7 @@ class Codec(ABC):
         """Give the data of latents."""
         ...
 
-class ImageCodec(Codec):
+class ImageCodec(Codec, metaclass=ABCMeta):
     """A codec of images (b, c, h, w), whose latents are a coarser grid.
 
     factor: pixels along a side of one latent cell

@@ -24,7 +24,7 @@ from .schedules import DiscreteSchedule, Schedule
 # %% ../nbs/30_samplers.ipynb #moved
 from .moved import moved
 __getattr__ = moved(__name__, {
-    'diffbook.conform': 'expect check_manners check_straight Told row_moments moments check_spread check_law check_order check_solver check_denoiser',
+    'diffbook.conform': 'check_manners check_straight Told row_moments moments check_spread check_law check_order check_solver check_denoiser',
 })
 
 # %% ../nbs/30_samplers.ipynb #step

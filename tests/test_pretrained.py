@@ -372,6 +372,7 @@ def counting(monkeypatch):
     "How often each file is opened from here on, by `open` and by `safe_open`."
     import builtins
     import io
+    import pathlib
     from collections import Counter
 
     import diffbook.published.tensors as tensors
@@ -388,6 +389,8 @@ def counting(monkeypatch):
 
     monkeypatch.setattr(builtins, 'open', count)
     monkeypatch.setattr(io, 'open', count)
+    if hasattr(pathlib, '_NormalAccessor'):  # Python 3.10 holds on to its own
+        monkeypatch.setattr(pathlib._NormalAccessor, 'open', staticmethod(count))
     monkeypatch.setattr(tensors, 'safe_open', count_map)
     return opened
 

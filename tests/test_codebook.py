@@ -5,27 +5,12 @@ import math
 
 import pytest
 import torch
+from test_vae import net, randn
 from torch import nn
 
 from diffbook.nets import codebook as module
 from diffbook.nets.codebook import VectorQuantizer, in_tiles, run_in_tiles
 from diffbook.nets.vae import AutoencoderKL
-
-DOUBLE = torch.float64
-
-
-def net(channels=(8, 16), seed=0, **more):
-    "A small autoencoder with no zero among its weights, in float64."
-    torch.manual_seed(seed)
-    vae = AutoencoderKL(3, 3, channels, **{'blocks': 1, 'groups': 4, **more}).double().eval()
-    for p in vae.parameters():
-        nn.init.normal_(p, std=0.3 if p.ndim < 2 else p[0].numel() ** -0.5)
-    return vae
-
-
-def randn(*shape, seed=0):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
-
 
 # The codebook
 

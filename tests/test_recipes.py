@@ -1,4 +1,4 @@
-"""Recipes: what made each model of the zoo, by name; and the draw of times behind them."""
+"""Recipes: all that makes a model of the zoo, by name; and the draw of times behind them."""
 
 from dataclasses import replace
 
@@ -51,6 +51,11 @@ def test_what_the_command_line_makes_fits_the_pictures(make, side):
     assert loss.shape == (4,) and torch.isfinite(loss).all()
     net = (model.denoiser if make is captioned else model).net
     assert len(list(describe(net)['channels'])) == (3 if side > 48 else 2)
+
+
+def test_the_garments_have_the_numbers_of_their_record():
+    made, about = recipe('fashion-mnist'), read_model('fashion-mnist')[0]['about']
+    assert (made.steps, made.lr, made.ema, made.steps * made.batch) == (about['steps'], about['rate'], about['ema'], about['images'])
 
 
 def test_first_weights_are_a_function_of_the_seed_and_leave_the_global_stream_alone():

@@ -671,10 +671,10 @@ def room_of(module):
 
 
 def drawn(text):
-    "The floors of the house as drawn in a fenced block that starts with the word `house`: the rooms of each line, from the top."
+    "The rooms on each floor of the house, from the top: what stands behind the bars of the drawing in CONTRIBUTING.md."
     (block,) = re.findall(r'^```text\n *THE HOUSE\n(.*?)^```', text, re.M | re.S)
     lines = [line.partition('|')[2] for line in block.splitlines() if '|' in line]
-    return [re.findall(r'[a-z_]+(?:/[a-z_]+)?', line.partition('--')[0]) for line in lines]
+    return [re.findall(r'[a-z_]+(?:/[a-z_]+)?', line) for line in lines]
 
 
 def climbs(floors, sources):

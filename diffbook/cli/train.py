@@ -27,7 +27,7 @@ def train(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
     data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
-    recipe: Annotated[str | None, typer.Option(help=f'What made a model of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
+    recipe: Annotated[str | None, typer.Option(help=f'A recipe of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
     resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has.')] = False,
@@ -56,7 +56,7 @@ def train(
 
     With captions: `diffbook train --data shapes --text --out runs/text --minutes 15`
 
-    As the zoo was made: `diffbook train --recipe fashion-mnist --out runs/garments`
+    By a recipe of the zoo: `diffbook train --recipe fashion-mnist --out runs/garments`
 
     To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
 
@@ -113,7 +113,7 @@ def train(
     pieces = copy.deepcopy(model) if shard else None  # to put the split weights together in
     trainer = made.trainer(
         model, lr=run.options['lr'], total=total, ema=run.options['ema'], seed=seed, device=device, bf16=run.options['bf16'],
-        compile=compile or None, warmup=made.warmup if recipe or run.options['recipe'] else run.warmup, channels_last=False if shard else None, backward=shared(team, accumulate))  # fmt: skip
+        compile=compile or None, warmup=made.warmup if run.options['recipe'] else run.warmup, channels_last=False if shard else None, backward=shared(team, accumulate))  # fmt: skip
     trainer.settings['run'] = run.options | {'data': run.options['data'] and where, 'size': images.shape[-1], 'bf16': trainer.switches['bf16'], 'content': what}
     if run.had:
         go_on(trainer, run, folder, tell_user)

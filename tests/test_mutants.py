@@ -695,6 +695,28 @@ MUTANTS = {
         'if PurePosixPath(name).name != name or', 'if',
         "test_bad_input.py::test_case[index names '../x.safetensors']",
     ),
+
+    # score
+
+    # sde
+
+    # likelihood
+
+    # edm
+
+    # grids and the command line of samplers
+
+    # flow matching and rectified flow
+
+    # distillation
+
+    # consistency
+
+    # flow maps
+
+    # discrete
+
+    # why it works
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffbook.data import Dataset
     from diffbook.recipes import Recipe
 
-RECIPE_NAMES = ('fashion-mnist', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
+RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
 
 
 @app.command()

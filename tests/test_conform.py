@@ -169,10 +169,10 @@ def test_a_rule_that_is_not_exact_for_one_point_is_judged_by_its_order_there():
         check_solver(comes_near, 1, stochastic=True)
     check_solver(comes_near, 1, stochastic=True, exact=False)
 
-    def one_point_only(schedule, denoise, x, *rest, **noise):
+    def one_point_only(schedule, denoise, x, t, s, cond=None, **noise):
         "Wrong where the answer is the same everywhere."
-        wrong = len(x) > 1 and denoise(x, *rest).std(0).max() == 0
-        return comes_near(schedule, denoise, x, *rest, share=0.9 if wrong else 1.0, **noise)
+        wrong = len(x) > 1 and denoise(x, t, cond).std(0).max() == 0
+        return comes_near(schedule, denoise, x, t, s, cond, share=0.9 if wrong else 1.0, **noise)
 
     for solver in (partial(comes_near, share=0.9), wraps(comes_near)(one_point_only)):
         with pytest.raises(ValueError, match='mean and covariance on Gaussian data are off by'):

@@ -247,7 +247,7 @@ def check_solver(
         if exact:
             check_spread(solver, lines if schedule is None else (*lines, schedule))
         else:
-            check_law(solver, order, schedule, times, GaussianMixture([1.0], [[0.4, -1.3]], torch.zeros(1, 2, 2)))
+            check_law(solver, order, schedule, BETWEEN, GaussianMixture([1.0], [[0.4, -1.3]], torch.zeros(1, 2, 2)))
         check_law(solver, order, schedule, times, law)
     else:
         check_straight(solver, lines)

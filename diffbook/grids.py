@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/39_grids.ipynb #imports-own
-from .core import Data, DenoiseFn, expect, match_dims, number, positive, whole
+from .core import DenoiseFn, expect, positive, whole
 from .samplers import uniform_times
 from .schedules import Schedule, ShiftedSchedule
 

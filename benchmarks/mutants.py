@@ -21,8 +21,10 @@ import contextlib
 import hashlib
 import importlib
 import json
+import math
 import os
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -224,19 +226,20 @@ def run_judges(folder: Path, names: list[str], watch: Watch, fresh: bool) -> Non
 
 
 def in_child(limit: float, folder: Path, *args) -> dict:
-    "Run judges in a child that shares our loaded libraries; what it saw, or how it ended."
+    "Run judges in a child that shares our loaded libraries; what it saw, or how it ended. `limit` is of processor seconds, ten times that of the wall."
     (folder / 'seen.json').unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         try:
             os.setpgid(0, 0)
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit)))
             run_judges(folder, *args)
         except BaseException:
             traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(0)
-    end = time.monotonic() + limit
+    end = time.monotonic() + 10 * limit  # on a busy machine a second is not a second
     while not (done := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > end:
             with contextlib.suppress(ProcessLookupError):
@@ -248,7 +251,10 @@ def in_child(limit: float, folder: Path, *args) -> dict:
         os.killpg(child, signal.SIGKILL)
     if (folder / 'seen.json').exists():
         return json.loads((folder / 'seen.json').read_text())
-    return {'code': 70, 'failed': [f'ended with {os.waitstatus_to_exitcode(done[1])}']}
+    code = os.waitstatus_to_exitcode(done[1])
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return {'code': -1, 'failed': [f'longer than {limit:.0f} s']}
+    return {'code': 70, 'failed': [f'ended with {code}']}
 
 
 def warm(names: list[str]) -> None:

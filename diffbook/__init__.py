@@ -27,6 +27,7 @@ FACE = {  # module -> the names that others rely on
     'multistep': 'dpmpp_2m',
     'conform': 'check_denoiser check_prediction check_schedule check_solver',
     'stages': 'Stage cascade',
+    'flows': 'couple',
     'recipes': 'recipe',
     'nets.clip': 'CLIP',
     'conditioning': 'Conditioner Conditioners VectorConditioner conditional_loss drop',

@@ -27,6 +27,7 @@ FACE = {  # module -> the names that others rely on
     'multistep': 'adams_bashforth deis dpm_solver dpmpp_2m dpmpp_3m unipc',
     'conform': 'check_denoiser check_prediction check_schedule check_solver',
     'stages': 'Stage cascade',
+    'flows': 'couple',
     'recipes': 'recipe',
     'nets.clip': 'CLIP',
     'conditioning': 'Conditioner Conditioners VectorConditioner conditional_loss drop',

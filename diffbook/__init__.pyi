@@ -63,6 +63,7 @@ from diffbook.conform import check_schedule as check_schedule
 from diffbook.conform import check_solver as check_solver
 from diffbook.stages import Stage as Stage
 from diffbook.stages import cascade as cascade
+from diffbook.flows import couple as couple
 from diffbook.recipes import recipe as recipe
 from diffbook.nets.clip import CLIP as CLIP
 from diffbook.conditioning import Conditioner as Conditioner

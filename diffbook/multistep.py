@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/38_multistep.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, NoiseFn, match_dims, number, positive, seeded_noise, whole
+from .core import Cond, Data, DenoiseFn, NoiseFn, match_dims, positive, seeded_noise, whole
 from .samplers import Solver
 from .schedules import Schedule
 

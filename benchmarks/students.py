@@ -27,7 +27,7 @@ from benchmarks.measure import machine
 from diffbook.consistency import Perceptron, consistency_loss, doubling, grid_pairs, pointwise_error, pseudo_huber, quantiles
 from diffbook.core import make_generator
 from diffbook.exact import reference_mixture
-from diffbook.flow_maps import FlowMap, jump, lagrangian_loss, meanflow_loss, own_velocity, example_velocity, shortcut_loss, uniform_pairs
+from diffbook.flow_maps import FlowMap, example_velocity, jump, lagrangian_loss, meanflow_loss, own_velocity, shortcut_loss, uniform_pairs
 from diffbook.losses import Denoiser, training_loss, uniform_draw
 from diffbook.predictions import predict_velocity
 from diffbook.samplers import ddim, euler, heun, sample, uniform_times
@@ -138,9 +138,9 @@ def walked(model, n):
 def train(name, seeds, steps):
     "The averaged students after training, in double precision."
     make, loss = METHODS[name][0], METHODS[name][1]()
-    trainer = Trainer(
-        make(seeds), lambda m, x0, g: loss(m, x0, g, trainer.step), lr=RATE, warmup=100, total=steps, clip=None, ema=0.995, seed=seeds[0], check_every=500
-    )
+    clip = len(seeds) ** -0.5  # one for each student, whose gradient is a share of the mean over all
+    told = lambda model, x0, generator: loss(model, x0, generator, trainer.step)
+    trainer = Trainer(make(seeds), told, lr=RATE, warmup=100, total=steps, clip=clip, ema=0.995, seed=seeds[0], check_every=500)
     data = LAW.sample(1_000_000, make_generator(seeds[0], 'data')).float()
     chosen = (torch.randint(len(data), (BATCH * len(seeds),), generator=make_generator(seeds[0], 'batch', k)) for k in range(steps))
     for _ in tqdm(trainer.fit(data[k] for k in chosen), total=steps, desc=name):

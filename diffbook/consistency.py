@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.func import jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # %% ../nbs/63_consistency.ipynb #imports-own
 from .core import Cond, Data, DenoiseFn, NoiseFn, Rows, Time, as_time, draw_rows, expect, match_dims, positive, register, seeded_noise, whole
@@ -144,6 +145,6 @@ def renoise(
 # %% ../nbs/63_consistency.ipynb #along
 def along(f: Callable[..., Tensor], at: tuple[Tensor, ...], way: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
     "Give f where its arguments are, and its change when they move along `way`: one forward-mode derivative (eq-consistency-tangent)."
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', FutureWarning)  # torch, at its first such derivative, warns of itself
+    with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):  # fused attention has no such derivative
+        warnings.simplefilter('ignore', FutureWarning)  # torch, at its first, warns of itself
         return jvp(f, at, way)

@@ -20,7 +20,9 @@ from diffbook.schedules import CosineSchedule, KarrasSchedule
 from diffbook.score import annealed_langevin, expectation, implicit_loss, langevin, score_at, sliced_loss, spectral_gap
 
 LAW, PLAIN, COSINE = reference_mixture(), KarrasSchedule(), CosineSchedule()
-THREE = GaussianMixture([0.5, 0.3, 0.2], [[-1, 0.5], [1, 0.8], [0.3, -1.2]], [[[0.24, 0.11], [0.11, 0.11]], [[0.126, -0.089], [-0.089, 0.094]], [[0.4, 0], [0, 0.04]]])
+THREE = GaussianMixture(
+    [0.5, 0.3, 0.2], [[-1, 0.5], [1, 0.8], [0.3, -1.2]], [[[0.24, 0.11], [0.11, 0.11]], [[0.126, -0.089], [-0.089, 0.094]], [[0.4, 0], [0, 0.04]]]
+)
 LAWS = {'bell': PLANE, 'mixture': THREE, 'line': LAW}
 
 
@@ -173,7 +175,9 @@ def test_walkers_of_every_level_have_the_variance_of_the_recursion(schedule, siz
     variance, v = 0.3, 0.7
     law = bell(variance)
     times = torch.tensor([0.9, 0.6, 0.3, 0.1]).double()
-    mean, ((got,),) = moments(partial(annealed_langevin, steps=9, size=size), law.denoise(schedule), schedule, times, torch.zeros(1).double(), v * torch.eye(1).double())
+    mean, ((got,),) = moments(
+        partial(annealed_langevin, steps=9, size=size), law.denoise(schedule), schedule, times, torch.zeros(1).double(), v * torch.eye(1).double()
+    )
     for t in times[1:]:
         alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
         for _ in range(9):

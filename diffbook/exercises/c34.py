@@ -41,8 +41,8 @@ add(
         'You left out the weights w and 1 - w when you asked which bump x comes from.': lambda x, w, m1, v1, m2, v2: mixed(
             x, m1, v1, m2, v2, bump(x, m1, v1), bump(x, m2, v2)
         ),
-        'The two scores must be averaged by how likely x came from each bump; you averaged them by the weights w and 1 - w alone.': lambda x, w, m1, v1, m2, v2: mixed(
-            x, m1, v1, m2, v2, w, 1 - w
+        'The two scores must be averaged by how likely x came from each bump; you averaged them by the weights w and 1 - w alone.': lambda x, w, m1, v1, m2, v2: (
+            mixed(x, m1, v1, m2, v2, w, 1 - w)
         ),
         'You gave the whole arrow to the likelier bump: the share of each is a probability, not a decision.': hard,
         'A bump of variance v has the height 1 / sqrt(v): without it narrow and wide bumps count alike.': lambda x, w, m1, v1, m2, v2: mixed(
@@ -103,11 +103,13 @@ add(
     cases=a_step,
     truth=step,
     mistakes={
-        'The shaking is sqrt(2 h): with sqrt(h) the walkers settle on half the temperature, a law too narrow.': lambda x, s, h, z: step(x, s, h, z, shake=torch.sqrt(h)),
+        'The shaking is sqrt(2 h): with sqrt(h) the walkers settle on half the temperature, a law too narrow.': lambda x, s, h, z: step(
+            x, s, h, z, shake=torch.sqrt(h)
+        ),
         'Noise goes with the root of the length, sqrt(2 h); you multiplied it by 2 h or h itself.': lambda x, s, h, z: step(x, s, h, z, shake=h),
         'Noise goes with the root of the length: sqrt(2 h), not 2 h.': lambda x, s, h, z: step(x, s, h, z, shake=2 * h),
-        'A right step for the same law, but of half the length: h / 2 along the score and sqrt(h) for the noise is the other convention.': lambda x, s, h, z: step(
-            x, s, h, z, 0.5, torch.sqrt(h)
+        'A right step for the same law, but of half the length: h / 2 along the score and sqrt(h) for the noise is the other convention.': lambda x, s, h, z: (
+            step(x, s, h, z, 0.5, torch.sqrt(h))
         ),
         'You mixed two conventions: h / 2 along the score goes with sqrt(h), and h with sqrt(2 h).': lambda x, s, h, z: step(x, s, h, z, 0.5),
         'The score leads uphill, so it is added: x + h score.': lambda x, s, h, z: step(x, s, h, z, -1.0),

@@ -7,7 +7,7 @@ import typer
 
 from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, say
 from diffbook.cli.edits import draw
-from diffbook.cli.models import SOLVERS, Opened, open_model
+from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, Opened, check_walk, open_model
 from diffbook.cli.prompts import reader_of, tell
 from diffbook.runs import check_writable
 
@@ -22,7 +22,9 @@ def evaluate(
     n: Annotated[int, typer.Option('--n', help='Images to draw and to compare with.')] = 1000,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
     steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
-    solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    solver: Annotated[str, typer.Option(help=f'{SOLVER_HELP}.')] = 'ddim',
+    grid: Annotated[str | None, typer.Option(help=GRID_HELP)] = None,
+    churn: Annotated[float, typer.Option(help=CHURN_HELP)] = 0.0,
     out: Annotated[Path | None, typer.Option(help='Also write the numbers to this .json file.')] = None,
     device: Device = None,
     data_root: DataRoot = None,
@@ -32,12 +34,13 @@ def evaluate(
 
     Example: `diffbook evaluate fashion-mnist --data fashion-mnist --n 2048 --steps 40`
 
+    Of a solver and a grid: `diffbook evaluate fashion-mnist --data fashion-mnist --steps 10 --solver dpmpp_2m --grid karras`
+
     With --data shapes, count what a model that reads text draws as its caption says, for captions that training never showed.
     """
     at_least('--n', n, 10)
     at_least('--steps', steps, 1)
-    if solver not in SOLVERS:
-        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    check_walk(solver, grid, churn)
     if out is not None and (out.suffix != '.json' or out.is_dir()):
         raise ValueError(f'--out is {out}, expected a file that ends in .json')
     if out is not None:
@@ -51,14 +54,14 @@ def evaluate(
     from diffbook.metrics import compare
     from diffbook.store.files import write_whole
 
-    opened = open_model(model, device, solver=solver)
+    opened = open_model(model, device, solver=solver, grid=grid, churn=churn)
     if opened.stage.codec is not None:
         raise ValueError(f'{model} draws latents of {opened.about["codec"]}, whose pictures no judge here knows; expected a model that draws pixels')
     if guidance is not None and reader_of(opened.model) is None:
         raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
     if data == 'shapes' and reader_of(opened.model) is not None:
         report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
-        report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+        report |= {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
             write_whole(out, (json.dumps(report, indent=1) + '\n').encode())
@@ -75,7 +78,7 @@ def evaluate(
         raise ValueError(f'--n is {n}, expected at most {at_most}, as many as there are test images')
     real, other = (v[torch.randperm(len(v), generator=generator(seed, 'evaluate'))[:n]] for v in (real, other))
     fake = from_model(finite(draw(opened.stage, n, steps=steps, seed=seed, device=opened.device)))
-    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
     say(f'n = {n} samples of {model}, {steps} steps of {solver}, against {n} training images of {data}; floor: {n} test images')
     for name in ('frechet', 'kernel', 'precision', 'recall'):
         say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import termios
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy
@@ -385,7 +386,10 @@ def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path):
     assert log.read_text() == once and [line.split(',')[0] for line in once.splitlines()] == ['step', '20', '40', '60']
 
 
-@pytest.mark.parametrize('solver', SOLVERS)
+KINDS = ('ddim', 'ancestral', 'euler', 'heun', 'dpmpp_2m', 'dpmpp_sde', 'unipc_2')  # without and with noise, a second call, a memory, a corrector
+
+
+@pytest.mark.parametrize('solver', KINDS)
 def test_sampling_repeats_itself(trained, tmp_path, solver, capsys):
     for name, seed in (('a', 1), ('b', 1), ('c', 2)):
         run('sample', trained, '--n', 3, '--steps', 4, '--solver', solver, '--seed', seed, '--out', tmp_path / 'deep' / f'{name}.png')
@@ -403,7 +407,7 @@ WAYS = {'from noise': None, 'from a picture': 0.6, 'around a mask': 1.0}
 
 
 @pytest.mark.parametrize('way', WAYS)
-@pytest.mark.parametrize('solver', SOLVERS)
+@pytest.mark.parametrize('solver', KINDS)
 def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, way):
     "Also beyond the first batch: 7 images in batches of 3 are those of one batch of 7, and of a run of 2; another seed changes each."
     stage, edit = cli.sample.open_model(str(trained), 'cpu', None, solver).stage, None
@@ -888,6 +892,11 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
         want = (model(['ab', 'ab'], **common, **given) * 255).round().byte().permute(0, 2, 3, 1)
         assert (got[:16, :16].int() - want[0].int()).abs().max() <= 1 and (got[:16, 18:34].int() - want[1].int()).abs().max() <= 1
+    model.plan = replace(model.plan, times=lambda s, n: angle_times(s, n, 0.5), solver=samplers.churn(model.plan.solver, 0.2))
+    run('sample', tmp_path / 'sd', '--prompt', 'ab', *options, '--grid', 'angle', '--churn', 0.2, '--out', tmp_path / 'g.png')
+    got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'g.png').convert('RGB')))
+    want = (model(['ab'], **common, height=16, width=16) * 255).round().byte().permute(0, 2, 3, 1)[0]
+    assert (got.int() - want.int()).abs().max() <= 1
     run('sample', tmp_path / 'sd', '--size', 15, '--steps', 1, '--out', tmp_path / 'x.png', code=2)
     assert 'height is 15, expected a multiple of 2; the nearest are 14 and 16' in capsys.readouterr().err
 
@@ -1077,7 +1086,16 @@ def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'z', '--data-root', 'there', code=2)
 
 
-BY_HAND = {'dpmpp_2m': multistep.dpmpp_2m}
+BY_HAND = {
+    'dpmpp_2m': multistep.dpmpp_2m, 'dpmpp_3m': multistep.dpmpp_3m, 'dpmpp_sde': multistep.dpmpp_sde,
+    'unipc_2': partial(multistep.multistep, form=multistep.DATA, order=2, correct=True), 'unipc_3': partial(multistep.multistep, form=multistep.DATA, order=3, correct=True),
+    'dpm_solver_2': partial(multistep.multistep, form=multistep.NOISE, order=2), 'dpm_solver_3': partial(multistep.multistep, form=multistep.NOISE, order=3),
+    'deis_2': partial(multistep.multistep, form=multistep.RATIO, order=2), 'deis_3': partial(multistep.multistep, form=multistep.RATIO, order=3),
+    'ab_2': partial(multistep.multistep, form=multistep.FLOW, order=2), 'ab_3': partial(multistep.multistep, form=multistep.FLOW, order=3),
+    'ipndm_2': partial(multistep.multistep, form=multistep.EVEN, order=2), 'ipndm_3': partial(multistep.multistep, form=multistep.EVEN, order=3),
+}  # fmt: skip
+
+SAME = {'ddim', 'euler'}  # on even times of the cosine schedule one and the same walk
 
 
 @pytest.mark.parametrize('solver', SOLVERS)
@@ -1096,7 +1114,7 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
             *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
         found.append(stage(solver).draw(2, steps=steps, seed=3))
         torch.testing.assert_close(found[-1], want, rtol=0, atol=1e-5)
-    others = [stage(other).draw(2, steps=6, seed=3) for other in SOLVERS if other != solver and {other, solver} != {'ddim', 'euler'}]
+    others = [stage(other).draw(2, steps=6, seed=3) for other in SOLVERS if other != solver and not {other, solver} <= SAME]
     assert all((found[1] - v).abs().max() > 1e-3 for v in (found[0], *others))
 
 
@@ -1136,6 +1154,7 @@ def test_grid_and_churn_are_those_of_the_library(trained, tmp_path, monkeypatch)
         (('--grid', 'x'), "--grid is 'x', expected one of uniform, snr, karras, angle, beta, shifted$"),
         (('--solver', 'dpmpp2m'), "--solver is 'dpmpp2m', expected one of ddim, .*; did you mean dpmpp_2m"),
         (('--churn', -0.1), '--churn is -0.1, expected a share from 0 to 1'),
+        (('--churn', 0.2, '--solver', 'unipc_3'), '--churn is 0.2, and --solver is unipc_3, which mends the step before'),
         (('--churn', 40), '--churn is 40.0, expected a share from 0 to 1'),
         (('--churn', 'nan'), '--churn is nan, expected a share from 0 to 1'),
     ],

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SOLVERS: dict[str, tuple[str, str, tuple[int, ...]]] = {  # name of a step rule -> its module, its function, and the order that the function makes it from
     **{name: ('samplers', name, ()) for name in ('ddim', 'ancestral', 'euler', 'heun')}, 'dpmpp_2m': ('multistep', 'dpmpp_2m', ()),
+    'dpmpp_3m': ('multistep', 'dpmpp_3m', ()), 'dpmpp_sde': ('multistep', 'dpmpp_sde', ()), **{f'{name}_{order}': ('multistep', function, (order,)) for name, function in (
+        ('unipc', 'unipc'), ('dpm_solver', 'dpm_solver'), ('deis', 'deis'), ('ab', 'adams_bashforth'), ('ipndm', 'ipndm')) for order in (2, 3)},
 }  # fmt: skip
 PICTURES = {'least': 0.02, 'most': 80.0}  # levels of noise to signal beyond which a picture in [-1, 1] hardly changes: a step leads there, and one on from there
 GRIDS: dict[str, tuple[str, str, dict[str, float]]] = {  # name of a grid -> its module, its function, what it is told
@@ -51,6 +53,8 @@ def check_walk(solver: str | None, grid: str | None, churn: float) -> None:
             raise ValueError(f'{option} is {value!r}, expected one of {", ".join(known)}' + (f'; did you mean {near[0]}?' if near else ''))
     if not 0 <= churn <= 1:
         raise ValueError(f'--churn is {churn}, expected a share from 0 to 1')
+    if churn and solver is not None and solver.startswith('unipc'):
+        raise ValueError(f'--churn is {churn}, and --solver is {solver}, which mends the step before by the next answer: fresh noise between them spoils that; expected one of them')
 
 
 def solver_named(name: str, churn: float = 0.0) -> 'Solver':

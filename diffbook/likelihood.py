@@ -81,6 +81,13 @@ def travel(rate: Callable[[Tensor, Tensor], Tensor], y: Tensor, rtol: float) -> 
         first, h = torch.where(good, rates[-1], first), h * (0.9 * error**-0.2).clamp(0.2, 5)
     return y
 
+# %% ../nbs/36_likelihood.ipynb #carry
+def carry(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None, trace: Trace, rtol: float, start: float) -> tuple[Tensor, Tensor]:
+    "Carry `x` (b, ...) at time `start` to t_max, in float64; give where it ends, and the divergence on the way, (b,)."
+    y = torch.cat([x.double().flatten(1), x.new_zeros(len(x), 1).double()], 1)
+    y = travel(flow_rate(denoise, schedule, x, cond, trace, start), y, rtol)
+    return y[:, :-1].reshape(x.shape), y[:, -1]
+
 # %% ../nbs/36_likelihood.ipynb #probe
 def probe_trace(v: Data, x: Data, probe: Data) -> Tensor:  # (b,)
     "Estimate the divergence by one random direction, in one backward pass (Hutchinson 1990; eq-likelihood-hutchinson)."
@@ -92,12 +99,16 @@ def draw_signs(n: int, like: Data, generator: torch.Generator | Rows) -> Data:
     draw = lambda n, g: torch.randint(0, 2, (n, *like.shape[1:]), generator=g, device=g.device)
     return draw_rows(draw, n, generator).to(like.device).double() * 2 - 1
 
-# %% ../nbs/36_likelihood.ipynb #carry
-def carry(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None, trace: Trace, rtol: float, start: float) -> tuple[Tensor, Tensor]:
-    "Carry `x` (b, ...) at time `start` to t_max, in float64; give where it ends, and the divergence on the way, (b,)."
-    y = torch.cat([x.double().flatten(1), x.new_zeros(len(x), 1).double()], 1)
-    y = travel(flow_rate(denoise, schedule, x, cond, trace, start), y, rtol)
-    return y[:, :-1].reshape(x.shape), y[:, -1]
+# %% ../nbs/36_likelihood.ipynb #edges
+def _checked(schedule: Schedule, x: Tensor, rtol: float, divergence: str, start: float | None) -> float:
+    "The time to start at, or a ValueError that says what is wrong."
+    expect(isinstance(schedule, Schedule), f'schedule is {schedule!r}, expected a Schedule: the order is log_likelihood(denoise, schedule, x)')
+    good = x.ndim > 1 and len(x) and x.is_floating_point() and torch.isfinite(x).all()
+    expect(good, f'x is {x.dtype} of shape {tuple(x.shape)}, expected a batch (b, ...) of finite floating-point numbers')
+    number('rtol', rtol, 1e-12, 0.1)
+    one_of('divergence', divergence, ('exact', 'hutchinson'))
+    first = 1.0 if isinstance(schedule, DiscreteSchedule) else schedule.t_min
+    return first if start is None else number('start', start, schedule.t_min, math.nextafter(schedule.t_max, -math.inf))
 
 # %% ../nbs/36_likelihood.ipynb #log-likelihood
 def log_likelihood(
@@ -121,17 +132,6 @@ def log_likelihood(
     last, spread = carry(denoise, schedule, match_dims(alpha, x) * x, cond, trace, rtol, start)
     noise = end or (lambda x: gaussian_log_prob(x, 0.0, sigma**2).flatten(1).sum(1))
     return noise(last) + spread + x[0].numel() * torch.log(alpha).to(spread)
-
-# %% ../nbs/36_likelihood.ipynb #edges
-def _checked(schedule: Schedule, x: Tensor, rtol: float, divergence: str, start: float | None) -> float:
-    "The time to start at, or a ValueError that says what is wrong."
-    expect(isinstance(schedule, Schedule), f'schedule is {schedule!r}, expected a Schedule: the order is log_likelihood(denoise, schedule, x)')
-    good = x.ndim > 1 and len(x) and x.is_floating_point() and torch.isfinite(x).all()
-    expect(good, f'x is {x.dtype} of shape {tuple(x.shape)}, expected a batch (b, ...) of finite floating-point numbers')
-    number('rtol', rtol, 1e-12, 0.1)
-    one_of('divergence', divergence, ('exact', 'hutchinson'))
-    first = 1.0 if isinstance(schedule, DiscreteSchedule) else schedule.t_min
-    return first if start is None else number('start', start, schedule.t_min, math.nextafter(schedule.t_max, -math.inf))
 
 # %% ../nbs/36_likelihood.ipynb #dequantise
 def dequantise(

@@ -88,11 +88,11 @@ def trailing_times(schedule: Schedule, n: int) -> Tensor:
     """Space n steps evenly from t_max and round to whole times, exact halves to even ones (Lin et al. 2024, table 2)."""
     ...
 
-def karras_times(schedule: Schedule, n: int, rho: float=7.0, least: float=0.002) -> Tensor:
+def karras_times(schedule: Schedule, n: int, rho: float=7.0, least: float=0.002, most: float=1000.0) -> Tensor:
     """Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5; eq-samplers-karras)."""
     ...
 
-def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None=None) -> Tensor:
+def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None=None, least: float=0.002, most: float=1000.0) -> Tensor:
     """Space n steps evenly in the log signal-to-noise ratio: from t_max to t_min, or between two of its values, the lower first."""
     ...
 
@@ -104,12 +104,13 @@ def forked(own: NoiseFn | None, noise: Noise | None, word: str) -> NoiseFn:
     """Where a wrapper of a solver draws from: what it was made with, else a fork of the noise that it is handed, else seed 0."""
     ...
 
-def churn(solver: Solver, gamma: float, low: float=0.0, high: float=...) -> Solver:
+def churn(solver: Solver, gamma: float, low: float=0.0, high: float=..., s_noise: float=1.0) -> Solver:
     """Go back up by fresh noise before each step (Karras et al. 2022, algorithm 2).
 
     solver: the step rule
     gamma: by what share the noise-to-signal level is raised before each step
     low: only at levels from here
     high: to here
+    s_noise: factor on the fresh noise; only 1 keeps the law of x_t
     """
     ...

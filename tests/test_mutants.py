@@ -697,6 +697,46 @@ MUTANTS = {
     ),
 
     # score
+    'shaking by the length of a step': (
+        'google-research/ibc#6; Bayesian-Neural-Networks#17: noise times the step, not its root', 'score.py',
+        'match_dims(torch.sqrt(2 * size), x)', 'match_dims(size, x)',
+        'test_score.py::test_the_variance_at_rest_on_a_gaussian',
+    ),
+    'two conventions of a step': (
+        'NCSN has eps / 2 and the root of eps in its paper, eps and the root of 2 eps in its code; mixed, the law is too narrow', 'score.py',
+        'match_dims(torch.sqrt(2 * size), x)', 'match_dims(torch.sqrt(size), x)',
+        'test_score.py::test_the_variance_at_rest_on_a_gaussian',
+    ),
+    'all of the Jacobian for its trace': (
+        'the gradient of s.sum() taken for the divergence', 'score.py',
+        'create_graph=True)[0][:, i]', 'create_graph=True)[0].sum(1)',
+        'test_score.py::test_the_divergence_is_the_trace_of_the_jacobian',
+    ),
+    'a square that is not halved': (
+        'sliced matching: |s|^2 beside a whole slope has its minimum at half the score', 'score.py',
+        's.square().sum(1) / 2 + (along * v).sum(1)', 's.square().sum(1) + (along * v).sum(1)',
+        'test_score.py::test_over_all_signs_the_sliced_loss_is_the_implicit_one',
+    ),
+    'steps in proportion to sigma': (
+        'Song and Ermon 2019, algorithm 1, without its square', 'score.py',
+        'size * schedule.sigma(level) ** 2', 'size * schedule.sigma(level)',
+        'test_score.py::test_the_published_chain_of_ten_levels',
+    ),
+    'one noise for all steps of a level': (
+        'a generator seeded anew inside the loop', 'score.py',
+        "noise.fork(f'{k:.0f}')(x, level)", 'noise(x, level)',
+        'test_score.py::test_walkers_of_every_level_have_the_variance_of_the_recursion',
+    ),
+    'the last noise left in': (
+        'Jolicoeur-Martineau et al. 2021: NCSN drew without a last denoising', 'score.py',
+        'torch.where(match_dims(done, x).bool(), denoise(x, level, cond), y)', 'torch.where(match_dims(done, x).bool(), x, y)',
+        'test_score.py::test_where_no_noise_is_left_it_denoises_once_more',
+    ),
+    'the gap of a walk that leaves to one side': (
+        'a walk on a grid whose points are left to the right alone', 'score.py',
+        'pad(rise.exp(), (0, 1)) + pad((-rise).exp(), (1, 0))', '2 * pad(rise.exp(), (0, 1))',
+        'test_score.py::test_the_gap_of_a_gaussian_is_the_inverse_of_its_variance',
+    ),
 
     # sde
     'sub-VP with the root': (

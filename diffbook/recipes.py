@@ -25,7 +25,7 @@ from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.consistency import consistency_loss, grid_pairs
 from diffbook.core import build
 from diffbook.data import Dataset, load_data, read_shards, to_model
-from diffbook.flow_maps import FlowMap, meanflow_loss
+from diffbook.flow_maps import FlowMap, meanflow_loss, slow_time
 from diffbook.losses import (
     Denoiser,
     Weight,
@@ -108,7 +108,7 @@ class Recipe:
         with torch.random.fork_rng([]):  # initialisers take no generator: seed the global one, and give it back
             torch.default_generator.manual_seed(seed)
             if self.waves:
-                return FlowMap(self.net(shape, cond_dim=self.waves), self.schedule, self.waves)
+                return FlowMap(self.net(shape, cond_dim=self.waves), self.schedule, self.waves, noise_input=self.noise_input)
             reader = self.reader and self.reader(found)
             sizes = {} if reader is None else {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
             denoiser = Denoiser(self.net(shape, **sizes), self.schedule, self.prediction, noise_input=self.noise_input, input_scale=self.input_scale)
@@ -274,7 +274,7 @@ def as_consistency(made: Recipe) -> Recipe:
 
 def as_meanflow(made: Recipe) -> Recipe:
     "Learn the average velocity between any two times instead (Geng et al. 2025, with the tangent of the model itself)."
-    return replace(silent(made, 'meanflow'), objective=meanflow_loss, waves=64, draw=stratified_draw)
+    return replace(silent(made, 'meanflow'), objective=meanflow_loss, waves=64, noise_input=slow_time, draw=stratified_draw)
 
 
 METHODS: dict[str, Callable[[Recipe], Recipe]] = {  # name, as in `diffbook train --method` -> how a recipe changes

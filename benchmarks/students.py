@@ -60,7 +60,7 @@ class SideBySide(nn.Module):
         told = [x, noise_level.to(x)[:, None] / 1000] + ([] if cond is None else [cond.vec.to(x)])
         h = torch.cat(told, 1).unflatten(0, (self.count, -1))
         for k, (weight, bias) in enumerate(zip(self.weights, self.biases)):
-            h = torch.baddbmm(bias, silu(h) if k else h, weight)
+            h = torch.bmm(silu(h) if k else h, weight) + bias
         return h.flatten(0, 1)
 
 

@@ -146,9 +146,9 @@ def lagrangian_loss(
     "Let the end of a jump move with the velocity where it is (Boffi et al. 2025; eq-flow-maps-lagrangian)."
     t, s, x, v = noised(model.schedule, x0, pairs, generator)
     end, moved = along(lambda s: model(x, t, s, cond), (s,), (torch.ones_like(s),))
+    random = t == s if teacher is None else torch.zeros_like(t, dtype=torch.bool)
     with torch.no_grad():
-        if teacher is None:
-            goal = torch.where(match_dims(t == s, x).bool(), v, model.velocity(end, s, s, cond))
-        else:
-            goal = model.schedule.velocity(end, teacher(end, s, cond), s)
-    return squared(moved - goal)
+        way = model.velocity(end, s, s, cond) if teacher is None else model.schedule.velocity(end, teacher(end, s, cond), s)
+        goal = torch.where(match_dims(random, x).bool(), v, way)
+    error = squared(moved - goal)
+    return torch.where(random, error, error / (1 + squared(goal)))  # a goal that runs away must not rule; without noise a weight moves no minimum

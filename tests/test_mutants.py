@@ -976,7 +976,7 @@ MUTANTS = {
     ),
     'the velocity of the start at the end of the jump': (
         'Lagrangian loss: v(x_t, t) for v(X, s)', 'flow_maps.py',
-        'v, model.velocity(end, s, s, cond))', 'v, model.velocity(x, t, t, cond))',
+        'way = model.velocity(end, s, s, cond)', 'way = model.velocity(x, t, t, cond)',
         'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
     ),
     'rows that never learn from two halves': (

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
 METHOD_NAMES = ('flow', 'edm', 'consistency', 'meanflow')
+DRAWN_BY = {'consistency': ' --solver renoise', 'meanflow': ' --solver jump'}  # what to type besides, to draw from the model of a method
 
 
 @app.command()
@@ -61,6 +62,8 @@ def train(
     By a recipe of the zoo: `diffbook train --recipe fashion-mnist --out runs/garments`
 
     By flow matching: `diffbook train --data fashion-mnist --method flow --out runs/flow --minutes 20`
+
+    To draw in one to four steps: `... --method meanflow --out runs/map`, then `diffbook sample runs/map --solver jump --steps 2 --out out.png`
 
     To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
 
@@ -157,7 +160,7 @@ def train(
     publish()
     tell_user(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
         f'  {folder}    checkpoints\nNext: diffbook sample {quote(out)} --out {quote(out / "samples.png")}'
-        + (f' --prompt {quote(found.captions[0])}' if text else ''))  # fmt: skip
+        + DRAWN_BY.get(run.options['method'], '') + (f' --prompt {quote(found.captions[0])}' if text else ''))  # fmt: skip
 
 
 def of_recipe(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:

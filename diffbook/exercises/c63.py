@@ -60,7 +60,6 @@ add(
         'The data keeps its old scale in your answer; at the next level it has alpha_s.': lambda a, p, b, q, x, x0: a * x0 + q * (x - a * x0) / p,
         'That is a shift of the state by the change of the signal: the noise shrinks as well.': lambda a, p, b, q, x, x0: x + (b - a) * x0,
         'You shrank the whole state by sigma_s / sigma_t and left the data at that.': lambda a, p, b, q, x, x0: q / p * x,
-        'That keeps the noise level of t.': lambda a, p, b, q, x, x0: b * x0 + (x - a * x0),
     },
 )
 

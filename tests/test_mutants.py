@@ -739,6 +739,41 @@ MUTANTS = {
     ),
 
     # sde
+    'sub-VP with the root': (
+        'a reading of Song et al. 2021: sub-VP has the noise scale 1 - alpha^2 itself', 'sde.py',
+        'return self.base.sigma(t) ** 2', 'return self.base.sigma(t)',
+        'test_sde.py::test_sub_vp_has_the_published_diffusion_and_is_saved',
+    ),
+    'a noise for the stage and another for the step': (
+        'diffusers, single-step sde-dpmsolver++ 2 and 3 (PR 8269)', 'sde.py',
+        'return step(step(x, better, t, half, z), better, half, s, noise(x, s))', 'return step(x, better, t, s, noise(x, s))',
+        'test_sde.py::test_second_order_on_one_path_of_noise[1.0]',
+    ),
+    'fresh noise as long as the step': (
+        'lecture notes: g dt z for g dw', 'sde.py',
+        'diffusion(t) * torch.sqrt(t - s)', 'diffusion(t) * (t - s)',
+        'test_sde.py::test_euler_maruyama_is_the_published_predictor',
+    ),
+    'a pull that does not balance the noise': (
+        'RectifiedFlow sampling.py: noise "while perserving the marginal probability" with another drift', 'sde.py',
+        'pull = diffusion(t) ** 2 / (2 * schedule.sigma(t))', 'pull = diffusion(t) ** 2 / 2',
+        'test_sde.py::test_every_member_keeps_mean_and_variance[linear-beta-1.0]',
+    ),
+    'a score without the half for the flow': (
+        'score_sde users: the reverse drift used for the probability flow', 'sde.py',
+        'return (2 - scale) * x + (1 + noise_level**2) / 2 * std**2 * score', 'return (2 - scale) * x + std**2 * score',
+        'test_sde.py::test_the_weak_order_is_as_claimed[reverse_diffusion, 0-CosineSchedule]',
+    ),
+    "a corrector with Langevin's plain noise": (
+        'score_sde_pytorch, LangevinCorrector: too wide by 1 / (1 - q^2)', 'sde.py',
+        'torch.sqrt(1 - kept**2)', 'torch.sqrt(2 * (1 - kept))',
+        'test_sde.py::test_two_steps_with_one_estimate_are_one[1.0]',
+    ),
+    'a noise level that is not squared': (
+        'eta for eta^2 in the decay of the old noise', 'sde.py',
+        "** number('noise_level', noise_level, 0) ** 2", "** number('noise_level', noise_level, 0)",
+        'test_sde.py::test_two_steps_with_one_estimate_are_one[2.0]',
+    ),
 
     # likelihood
     'what neighbours gain is taken for lost': (

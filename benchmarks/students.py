@@ -118,7 +118,7 @@ METHODS = {  # name -> how the model is made, how its loss is made
     'consistency distillation, Euler, 10 to 160': (denoiser, lambda: growing(10, 160, teacher=EXACT, solver=euler)),
     'consistency training, 10 to 160': (denoiser, lambda: growing(10, 160)),
     'consistency training, 10 to 1280': (denoiser, lambda: growing(10, 1280)),
-    'consistency training, pseudo-Huber': (denoiser, lambda: growing(10, 1280, distance=partial(pseudo_huber, c=0.01))),
+    'consistency training, pseudo-Huber': (denoiser, lambda: growing(10, 1280, distance=partial(pseudo_huber, c=0.00054))),  # the paper's c in one dimension
     'flow': (denoiser, lambda: plain(training_loss, draw=uniform_draw)),
     'lagrangian, exact velocity': (flow_map, lambda: plain(lagrangian_loss, teacher=EXACT, pairs=uniform_pairs(0.0))),
     'lagrangian self-distillation': (flow_map, lambda: plain(lagrangian_loss)),

@@ -707,6 +707,21 @@ MUTANTS = {
     # grids and the command line of samplers
 
     # flow matching and rectified flow
+    'reflow that joins strangers': (
+        'fresh noise in the place of that of the pair', 'reflow.py',
+        't.to(x0.device), eps, cond)', 't.to(x0.device), torch.randn(x0.shape, generator=generator), cond)',
+        'test_reflow.py::test_the_loss_is_that_of_its_own_pairs[uniform_draw]',
+    ),
+    'every step counts alike': (
+        'a mean over the steps of an uneven grid', 'reflow.py',
+        'share = steps / (times[-1] - times[0])', 'share = torch.ones_like(steps) / len(steps)',
+        'test_reflow.py::test_a_straight_path_has_none_on_any_grid_and_a_stop_on_the_way_has_some[2]',
+    ),
+    'a teacher that starts from unit noise': (
+        'starting noise not scaled, as in init_noise_sigma forgotten', 'reflow.py',
+        'match_dims(schedule.sigma(times[0]), eps) * eps, times, solver, cond)', 'eps, times, solver, cond)',
+        'test_reflow.py::test_pairs_are_the_ends_of_the_walk_and_the_noise_that_came[euler-karras]',
+    ),
     'a coupling that ignores the labels': (
         'torchcfm#117, #120, #132', 'flows.py',
         'for kind in [None] if labels is None else labels.unique():', 'for kind in [None]:',

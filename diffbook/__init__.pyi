@@ -51,7 +51,13 @@ from diffbook.samplers import sample as sample
 from diffbook.samplers import snr_times as snr_times
 from diffbook.samplers import trailing_times as trailing_times
 from diffbook.samplers import uniform_times as uniform_times
+from diffbook.likelihood import log_likelihood as log_likelihood
+from diffbook.multistep import adams_bashforth as adams_bashforth
+from diffbook.multistep import deis as deis
+from diffbook.multistep import dpm_solver as dpm_solver
 from diffbook.multistep import dpmpp_2m as dpmpp_2m
+from diffbook.multistep import dpmpp_3m as dpmpp_3m
+from diffbook.multistep import unipc as unipc
 from diffbook.conform import check_denoiser as check_denoiser
 from diffbook.conform import check_prediction as check_prediction
 from diffbook.conform import check_schedule as check_schedule

@@ -331,6 +331,52 @@ MUTANTS = {
         'torch.where(schedule.sigma(s) > 0, h / 2, 0.0)', 'h / 2',
         'test_multistep.py::test_the_first_step_and_the_last_are_ddim',
     ),
+    'half of the second derivative': (
+        'dpm-solver, and all who copied its third order: diffusers, k-diffusion', 'multistep.py',
+        'curve: float = 1.0,', 'curve: float = 0.5,',
+        'test_multistep.py::test_3m_is_the_published_formula_with_and_without_its_two[9-1.0]',
+    ),
+    'a corrector without its last row': (
+        'UniPC, vary_coeff: the new value gets no weight', 'multistep.py',
+        'more[:-1] - known), more[-1])', 'more[:-1] - known), 0 * more[-1])',
+        'test_multistep.py::test_unipc_is_the_published_algorithm[2]',
+    ),
+    'a corrector with the weights of the predictor': (
+        'UniPC, vary_coeff', 'multistep.py',
+        '(*(more[:-1] - known), more[-1])', '(*(0 * known), more[-1])',
+        'test_multistep.py::test_unipc_is_the_published_algorithm[2]',
+    ),
+    'the weight outside of the integral': (
+        'a bracket that closes late: ipndm_v', 'multistep.py',
+        'torch.stack([(shares * ((at[:, None] - rest) / (c - rest)).prod(1)).sum(0) for',
+        'torch.stack([shares.sum(0) * ((at[:, None] - rest) / (c - rest)).prod(1).mean(0) for',
+        'test_multistep.py::test_weights_integrate_powers_on_uneven_places[3]',
+    ),
+    'constants of even steps on an uneven grid': (
+        'PLMS and iPNDM, taken for Adams-Bashforth', 'multistep.py',
+        '    if form.even:', '    if True:',
+        'test_multistep.py::test_3m_is_the_published_formula_with_and_without_its_two[9-1.0]',
+    ),
+    'a point infinitely far away': (
+        'lower_order_nums counted from the wrong step: nan from pure noise', 'multistep.py',
+        'torch.stack(points).clamp(-1e30, 1e30)', 'torch.stack(points)',
+        'test_multistep.py::test_walks_of_the_family_are_finite_and_begin_with_order_one[3M]',
+    ),
+    'the weight of the noise turned round': (
+        'dpm-solver: e^lambda for e^-lambda', 'multistep.py',
+        'torch.exp(_half_log_snr(schedule, s) - c), _mix)', 'torch.exp(c - _half_log_snr(schedule, s)), _mix)',
+        'test_multistep.py::test_dpm_solver_two_is_the_published_formula',
+    ),
+    'an estimate that gets no more weight for fresh noise': (
+        'SDE-DPM-Solver++: (1 + eta) in the exponent only', 'multistep.py',
+        'return (1 + eta) * schedule.alpha(s)', 'return schedule.alpha(s)',
+        'test_multistep.py::test_sde_is_ancestral_at_order_one_and_of_weak_order_two',
+    ),
+    'one error for a whole batch': (
+        'k-diffusion, adaptive steps: a sample depends on its neighbours', 'multistep.py',
+        'return error.square().flatten(1).mean(1).sqrt()', 'return error.square().mean().sqrt().expand(len(error))',
+        'test_multistep.py::test_adaptive_steps_are_each_example_own',
+    ),
     'all steps of one length': (
         'LMS weights 3/2 and -1/2 on an uneven grid', 'multistep.py',
         'match_dims(ahead / (clock(t) - clock(u)), x)', 'match_dims(ahead / h, x)',
@@ -892,6 +938,31 @@ MUTANTS = {
     ),
 
     # distillation
+    'a target that keeps the signal': (
+        'progressive distillation by hand: the ratio of alphas for that of sigmas', 'distillation.py',
+        'ratio = schedule.sigma(grid[-1]) / schedule.sigma(grid[0])', 'ratio = schedule.alpha(grid[-1]) / schedule.alpha(grid[0])',
+        'test_distillation.py::test_one_step_lands_where_the_teacher_does',
+    ),
+    'every time of the fine grid': (
+        'a student trained on times between its own', 'distillation.py',
+        't, m, s = (as_time(times)[2 * k + j] for j in range(3))', 't, m, s = (as_time(times)[k + j] for j in range(3))',
+        'test_distillation.py::test_a_perfect_student_has_no_loss_and_another_has',
+    ),
+    'outputs pulled away': (
+        'DMD with real and fake exchanged', 'distillation.py',
+        'away = fake(x_t, t, cond) - real(x_t, t, cond)', 'away = real(x_t, t, cond) - fake(x_t, t, cond)',
+        'test_distillation.py::test_outputs_are_pulled_by_the_difference_of_two_denoisers',
+    ),
+    'the teacher without the condition': (
+        'a guided teacher that guides towards nothing', 'distillation.py',
+        'there = solver(schedule, teacher, there, now, then, cond)', 'there = solver(schedule, teacher, there, now, then)',
+        'test_distillation.py::test_the_target_has_no_gradient_and_gets_the_condition',
+    ),
+    'outputs judged without noise': (
+        'DMD at the clean output', 'distillation.py',
+        'x_t = schedule.perturb(x, eps, t)', 'x_t = schedule.perturb(x, 0 * eps, t)',
+        'test_distillation.py::test_outputs_are_pulled_by_the_difference_of_two_denoisers',
+    ),
 
     # consistency
 

@@ -331,6 +331,52 @@ MUTANTS = {
         'torch.where(schedule.sigma(s) > 0, h / 2, 0.0)', 'h / 2',
         'test_multistep.py::test_the_first_step_and_the_last_are_ddim',
     ),
+    'half of the second derivative': (
+        'dpm-solver, and all who copied its third order: diffusers, k-diffusion', 'multistep.py',
+        'curve: float = 1.0,', 'curve: float = 0.5,',
+        'test_multistep.py::test_3m_is_the_published_formula_with_and_without_its_two[9-1.0]',
+    ),
+    'a corrector without its last row': (
+        'UniPC, vary_coeff: the new value gets no weight', 'multistep.py',
+        'more[:-1] - known), more[-1])', 'more[:-1] - known), 0 * more[-1])',
+        'test_multistep.py::test_unipc_is_the_published_algorithm[2]',
+    ),
+    'a corrector with the weights of the predictor': (
+        'UniPC, vary_coeff', 'multistep.py',
+        '(*(more[:-1] - known), more[-1])', '(*(0 * known), more[-1])',
+        'test_multistep.py::test_unipc_is_the_published_algorithm[2]',
+    ),
+    'the weight outside of the integral': (
+        'a bracket that closes late: ipndm_v', 'multistep.py',
+        'torch.stack([(shares * ((at[:, None] - rest) / (c - rest)).prod(1)).sum(0) for',
+        'torch.stack([shares.sum(0) * ((at[:, None] - rest) / (c - rest)).prod(1).mean(0) for',
+        'test_multistep.py::test_weights_integrate_powers_on_uneven_places[3]',
+    ),
+    'constants of even steps on an uneven grid': (
+        'PLMS and iPNDM, taken for Adams-Bashforth', 'multistep.py',
+        '    if form.even:', '    if True:',
+        'test_multistep.py::test_3m_is_the_published_formula_with_and_without_its_two[9-1.0]',
+    ),
+    'a point infinitely far away': (
+        'lower_order_nums counted from the wrong step: nan from pure noise', 'multistep.py',
+        'torch.stack(points).clamp(-1e30, 1e30)', 'torch.stack(points)',
+        'test_multistep.py::test_walks_of_the_family_are_finite_and_begin_with_order_one[3M]',
+    ),
+    'the weight of the noise turned round': (
+        'dpm-solver: e^lambda for e^-lambda', 'multistep.py',
+        'torch.exp(_half_log_snr(schedule, s) - c), _mix)', 'torch.exp(c - _half_log_snr(schedule, s)), _mix)',
+        'test_multistep.py::test_dpm_solver_two_is_the_published_formula',
+    ),
+    'an estimate that gets no more weight for fresh noise': (
+        'SDE-DPM-Solver++: (1 + eta) in the exponent only', 'multistep.py',
+        'return (1 + eta) * schedule.alpha(s)', 'return schedule.alpha(s)',
+        'test_multistep.py::test_sde_is_ancestral_at_order_one_and_of_weak_order_two',
+    ),
+    'one error for a whole batch': (
+        'k-diffusion, adaptive steps: a sample depends on its neighbours', 'multistep.py',
+        'return error.square().flatten(1).mean(1).sqrt()', 'return error.square().mean().sqrt().expand(len(error))',
+        'test_multistep.py::test_adaptive_steps_are_each_example_own',
+    ),
     'all steps of one length': (
         'LMS weights 3/2 and -1/2 on an uneven grid', 'multistep.py',
         'match_dims(ahead / (clock(t) - clock(u)), x)', 'match_dims(ahead / h, x)',
@@ -860,6 +906,21 @@ MUTANTS = {
     ),
 
     # flow matching and rectified flow
+    'reflow that joins strangers': (
+        'fresh noise in the place of that of the pair', 'reflow.py',
+        't.to(x0.device), eps, cond)', 't.to(x0.device), torch.randn(x0.shape, generator=generator), cond)',
+        'test_reflow.py::test_the_loss_is_that_of_its_own_pairs[uniform_draw]',
+    ),
+    'every step counts alike': (
+        'a mean over the steps of an uneven grid', 'reflow.py',
+        'share = steps / (times[-1] - times[0])', 'share = torch.ones_like(steps) / len(steps)',
+        'test_reflow.py::test_a_straight_path_has_none_on_any_grid_and_a_stop_on_the_way_has_some[2]',
+    ),
+    'a teacher that starts from unit noise': (
+        'starting noise not scaled, as in init_noise_sigma forgotten', 'reflow.py',
+        'match_dims(schedule.sigma(times[0]), eps) * eps, times, solver, cond)', 'eps, times, solver, cond)',
+        'test_reflow.py::test_pairs_are_the_ends_of_the_walk_and_the_noise_that_came[euler-karras]',
+    ),
     'a coupling that ignores the labels': (
         'torchcfm#117, #120, #132', 'flows.py',
         'for kind in [None] if labels is None else labels.unique():', 'for kind in [None]:',

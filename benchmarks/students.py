@@ -27,7 +27,7 @@ from benchmarks.measure import machine
 from diffbook.consistency import Perceptron, consistency_loss, doubling, grid_pairs, pointwise_error, pseudo_huber, quantiles
 from diffbook.core import make_generator
 from diffbook.exact import reference_mixture
-from diffbook.flow_maps import FlowMap, example_velocity, jump, lagrangian_loss, meanflow_loss, own_velocity, shortcut_loss, uniform_pairs
+from diffbook.flow_maps import FlowMap, example_velocity, halving_pairs, jump, lagrangian_loss, meanflow_loss, own_velocity, shortcut_loss, uniform_pairs
 from diffbook.losses import Denoiser, training_loss, uniform_draw
 from diffbook.predictions import predict_velocity
 from diffbook.samplers import ddim, euler, heun, sample, uniform_times
@@ -123,6 +123,7 @@ METHODS = {  # name -> how the model is made, how its loss is made
     'lagrangian, exact velocity': (flow_map, lambda: plain(lagrangian_loss, teacher=EXACT, pairs=uniform_pairs(0.0))),
     'lagrangian self-distillation': (flow_map, lambda: plain(lagrangian_loss)),
     'shortcut': (flow_map, lambda: plain(shortcut_loss)),
+    'shortcut, half of the batch': (flow_map, lambda: plain(shortcut_loss, pairs=halving_pairs(0.5))),
     'improved meanflow': (flow_map, lambda: plain(meanflow_loss, tangent=own_velocity)),
     'meanflow': (flow_map, lambda: plain(meanflow_loss, tangent=example_velocity)),
     'meanflow, weight of power 1': (flow_map, lambda: plain(meanflow_loss, tangent=example_velocity, power=1.0)),

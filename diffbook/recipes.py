@@ -222,11 +222,16 @@ RECIPES = {
 }  # fmt: skip
 
 
+def even_clock(schedule: ShiftedSchedule, t: Tensor) -> Tensor:
+    "The weight with which errors of the velocity count as on the line, where no shift makes the clock run unevenly."
+    return 1 / schedule.clock(t)[1] ** 2
+
+
 def as_flow(made: Recipe) -> Recipe:
     "Learn the velocity of straight paths instead, at times whose logit is normal (Esser et al. 2024); a shift of the noise levels stays."
     line: Schedule = RectifiedFlowSchedule()
-    schedule = ShiftedSchedule(line, made.schedule.shift) if isinstance(made.schedule, ShiftedSchedule) else line
-    return replace(made, schedule=schedule, prediction=predict_velocity, draw=logit_normal_draw, weight=None)
+    schedule, weight = (ShiftedSchedule(line, made.schedule.shift), even_clock) if isinstance(made.schedule, ShiftedSchedule) else (line, None)
+    return replace(made, schedule=schedule, prediction=predict_velocity, draw=logit_normal_draw, weight=weight)
 
 
 def to_spread(made: Recipe, found: Dataset) -> Recipe:

@@ -701,6 +701,47 @@ MUTANTS = {
     # sde
 
     # likelihood
+    'what neighbours gain is taken for lost': (
+        'lecture notes: log p(x0) = log p(x_T) - int div v, with time from noise to data', 'likelihood.py',
+        'return noise(last) + spread +', 'return noise(last) - spread +',
+        'test_likelihood.py::test_pictures_and_rows_are_the_same',
+    ),
+    'one error for the whole batch': (
+        'score_sde_pytorch, likelihood.py: the batch is one vector for solve_ivp', 'likelihood.py',
+        '        good = error <= 1', '        good = (error := error.amax(0, keepdim=True).expand_as(error)) <= 1',
+        'test_likelihood.py::test_a_sample_does_not_depend_on_its_batch',
+    ),
+    'a new direction at each call': (
+        'asked in flow_matching#49 and #62: one direction, or many', 'likelihood.py',
+        "        trace = partial(probe_trace, probe=draw_signs(len(x), x, make_generator(0, 'likelihood') if generator is None else generator))",
+        "        trace = lambda v, y, g=generator or make_generator(0, 'likelihood'): probe_trace(v, y, draw_signs(len(x), x, g))",
+        'test_likelihood.py::test_a_new_direction_at_each_call_would_be_seen',
+    ),
+    'directions of zeros and ones': (
+        'randint(0, 2) without * 2 - 1', 'likelihood.py',
+        '.double() * 2 - 1', '.double()',
+        'test_likelihood.py::test_signs_are_signs',
+    ),
+    'seven bits on every scale': (
+        'score_sde_pytorch#51: offset = 7, "a hack"', 'likelihood.py',
+        'width: float = 2 / 255,', 'width: float = 2 / 256,',
+        'test_likelihood.py::test_the_default_width_is_that_of_our_levels',
+    ),
+    'the offset with the wrong sign': (
+        'a density taken for a probability', 'likelihood.py',
+        "- math.log2(positive('width', width))", "+ math.log2(positive('width', width))",
+        'test_likelihood.py::test_who_knows_nothing_needs_eight_bits',
+    ),
+    'noise of variance one at the end': (
+        'VE judged by the prior of VP', 'likelihood.py',
+        'gaussian_log_prob(x, 0.0, sigma**2)', 'gaussian_log_prob(x, 0.0, sigma / sigma)',
+        'test_likelihood.py::test_from_pure_noise_it_is_the_density_of_what_is_drawn',
+    ),
+    'levels spread to one side': (
+        '(k + u) with the scale of levels at 2k/255 - 1', 'likelihood.py',
+        'u.to(images.device) - 0.5) / 127.5', 'u.to(images.device)) / 127.5',
+        'test_likelihood.py::test_levels_are_spread_over_their_bins',
+    ),
 
     # edm
     'the exponent of the last average for all': (
@@ -758,6 +799,36 @@ MUTANTS = {
     # grids and the command line of samplers
 
     # flow matching and rectified flow
+    'a coupling that ignores the labels': (
+        'torchcfm#117, #120, #132', 'flows.py',
+        'for kind in [None] if labels is None else labels.unique():', 'for kind in [None]:',
+        'test_flows.py::test_within_a_class_each_class_keeps_its_own_noises',
+    ),
+    'one noise for several data points': (
+        'torchcfm: a plan drawn with replacement drops a third of each batch', 'flows.py',
+        'linear_sum_assignment(cost[rows][:, rows].numpy())[1]', 'cost[rows][:, rows].argmin(1).numpy()',
+        'test_flows.py::test_the_pairs_of_a_batch_are_the_best_of_all[6-(1,)]',
+    ),
+    'a plan read the wrong way round': (
+        'rows of a permutation for its columns', 'flows.py',
+        'rows[torch.from_numpy(partners)]', 'rows[torch.from_numpy(partners).argsort()]',
+        'test_flows.py::test_the_pairs_of_a_batch_are_the_best_of_all[6-(3,)]',
+    ),
+    'a draw without the speed of its clock': (
+        'weights of one schedule copied to another', 'flows.py',
+        'plain_weight(prediction)(schedule, t) / rate', 'plain_weight(prediction)(schedule, t)',
+        'test_flows.py::test_plain_flow_matching_is_plain_v_on_the_cosine',
+    ),
+    'a logit-normal density without its derivative': (
+        'density of the logit taken for that of the time', 'flows.py',
+        '* std * u * (1 - u) * span)', '* std * span)',
+        'test_flows.py::test_the_density_of_logit_normal_times_is_that_of_the_draw[rectified-flow-0.0-1.0]',
+    ),
+    'a velocity that the shifted clock hurries': (
+        'shift in the schedule and in the target', 'recipes.py',
+        'return 1 / schedule.clock(t)[1] ** 2', 'return schedule.clock(t)[1] ** 0',
+        'test_recipes.py::test_the_method_flow_keeps_a_shift',
+    ),
 
     # distillation
 

@@ -1,5 +1,6 @@
 """Recipes: all that makes a model of the zoo, by name; and the draw of times behind them."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -122,6 +123,10 @@ def test_the_method_flow_keeps_a_shift():
     made = by_method('flow', recipe('emoji-64'))
     assert isinstance(made.schedule, ShiftedSchedule) and made.schedule.shift == recipe('emoji-64').schedule.shift
     assert isinstance(made.schedule.base, RectifiedFlowSchedule)
+    t = torch.linspace(0.05, 0.95, 9, dtype=torch.float64)
+    slower, line = made.prediction(made.schedule, t), RectifiedFlowSchedule()
+    assert torch.allclose(made.weight(made.schedule, t) * slower[1] ** 2, torch.ones(9, dtype=torch.float64))  # eps - x0 counts as it is
+    assert torch.allclose(made.schedule.log_snr(t), line.log_snr(line.time_at(line.log_snr(t) - 2 * math.log(made.schedule.shift))))
 
 
 def test_the_demo_says_what_its_recipe_does():

@@ -22,8 +22,7 @@ from tqdm import tqdm
 from diffbook.core import make_generator, noise, register
 from diffbook.data import load_data, to_model
 from diffbook.edm import keep_averages, linear_reducible, rebuild
-from diffbook.exact import GaussianMixture, reference_mixture
-from diffbook.losses import Denoiser, log_normal_draw, plain_weight, quarter_log_noise, training_loss, unit_input
+from diffbook.losses import Denoiser, log_normal_draw, quarter_log_noise, training_loss, unit_input
 from diffbook.metrics import frechet_distance
 from diffbook.predictions import predict_edm
 from diffbook.samplers import heun, karras_times, sample
@@ -104,24 +103,35 @@ def trained(data: Tensor, mean: float, std: float, seed: int, steps: int, spread
 
 
 @torch.inference_mode()
-def judged(model: Denoiser, held: Tensor, spread: float, seed: int) -> tuple[list[float], float]:
-    "The loss by noise level on held-out rows, and the Frechet distance of as many samples from them."
+def held_out(model: nn.Module, held: Tensor, spread: float, seed: int) -> list[float]:
+    "The loss on F by noise level, on rows that were not trained on."
     losses = []
     for log in torch.linspace(-4, 4, 9).tolist():
         t = torch.full((len(held),), math.exp(log), dtype=torch.float64)
         x = held + math.exp(log) * noise(seed, f'held {log:g}', 0, range(len(held)), (held.shape[1],)).float()
         error = (model(x, t) - held).square().mean().item()
         losses.append(error * (math.exp(-2 * log) + 1 / spread**2))
+    return losses
+
+
+@torch.inference_mode()
+def judged(model: Denoiser, held: Tensor, spread: float, seed: int) -> tuple[list[float], float]:
+    "The loss by noise level on held-out rows, and the Frechet distance of as many samples from them."
     x = 80 * noise(seed, 'start', 0, range(len(held)), (held.shape[1],)).float()
     *_, x = sample(model, KARRAS, x, karras_times(KARRAS, 18), heun)
-    return losses, frechet_distance(x, held)
+    return held_out(model, held, spread, seed), frechet_distance(x, held)
+
+
+def small_garments(root: str | None) -> tuple[Tensor, Tensor, Tensor]:
+    "Garments shrunk to 7 x 7 pixels, (n, 49), to train on and held out; and the variances of the first."
+    shrink = lambda v: nn.functional.avg_pool2d(v.reshape(-1, 1, 28, 28), 4).flatten(1)
+    train, held = (shrink(centred(split, root)[0]).float() for split in ('train', 'test'))
+    return train, held, torch.linalg.eigvalsh(train.T.double() @ train.double() / len(train)).clamp(min=0)
 
 
 def draws(a: argparse.Namespace) -> dict:
     "Garments shrunk to 7 x 7 pixels; the mean of the draw varies about that of the linear fit."
-    shrink = lambda v: nn.functional.avg_pool2d(v.reshape(-1, 1, 28, 28), 4).flatten(1)
-    train, held = (shrink(centred(split, a.data_root)[0]).float() for split in ('train', 'test'))
-    spectrum, rows = torch.linalg.eigvalsh(train.T.double() @ train.double() / len(train)).clamp(min=0), []
+    (train, held, spectrum), rows = small_garments(a.data_root), []
     spread = spectrum.mean().sqrt().item()
     logs = torch.linspace(-7, 7, 281, dtype=torch.float64)
     linear = linear_reducible(spectrum, logs.exp())
@@ -141,28 +151,26 @@ WIDTHS = (0.05, 0.075, 0.1, 0.15, 0.2, 0.25)
 
 
 def averages(a: argparse.Namespace) -> dict:
-    "On the mixture of three: the error beyond the floor by width of the average, rebuilt after the run, for two learning rates and two ways to end them."
-    law = reference_mixture()
-    law = GaussianMixture(law.weights, law.means - law.weights @ law.means, law.covs)
-    spread = (law.weights @ (law.covs[:, 0] + law.means**2)).sqrt().item()
-    draw = partial(log_normal_draw, mean=-1.24, std=0.78)
-    t = draw(KARRAS, 4000, make_generator(1, 'levels'))
-    x = KARRAS.perturb(law.sample(4000, make_generator(2, 'test')), torch.randn(4000, 1, generator=make_generator(3, 'noise')).double(), t)
-    best, weight = law.denoise(KARRAS)(x, t), plain_weight(predict_edm(spread))(KARRAS, t)[:, None]
-    error = torch.no_grad()(lambda m: (weight * (m(x.float(), t) - best) ** 2).mean().item())
-    loss = lambda m, rows, g: training_loss(m, rows, g, draw=draw)
-    runs = [(lr, falls, seed) for lr in (3e-3, 1e-2) for falls in (False, True) for seed in SEEDS]
-    rows = []
-    for lr, falls, seed in tqdm(runs, desc='averages', disable=None):
+    "The mean loss of small garments over the noise levels by width of the average, rebuilt after the run, for a rate that stays and one that falls."
+    train, held, spectrum = small_garments(a.data_root)
+    spread, rows = spectrum.mean().sqrt().item(), []
+    held = held[:2000]
+    draw = lambda schedule, b, g: torch.exp(-0.86 + 1.29 * torch.randn(b, generator=g, dtype=torch.float64)).clamp(
+        max=80
+    )  # log_normal_draw, where the time is the level
+    loss = lambda m, x, g: training_loss(m, x, g, draw=draw)
+    error = lambda m: sum(held_out(m, held, spread, 0)) / 9
+    for falls, seed in tqdm([(falls, seed) for falls in (False, True) for seed in SEEDS], desc='averages', disable=None):
         torch.default_generator.manual_seed(seed)
-        model = Denoiser(Net(1, 64), KARRAS, predict_edm(spread), noise_input=quarter_log_noise, input_scale=unit_input(spread))
-        trainer, g = Trainer(model, loss, lr=lr, total=a.steps if falls else None, seed=seed, device='cpu'), make_generator(seed, 'rows')
+        model = Denoiser(Net(49), KARRAS, predict_edm(spread), noise_input=quarter_log_noise, input_scale=unit_input(spread))
+        trainer, g = Trainer(model, loss, lr=4e-3, total=a.steps if falls else None, seed=seed, device='cpu'), make_generator(seed, 'rows')
         with tempfile.TemporaryDirectory() as folder:
-            data = (law.sample(128, g).float() for _ in range(a.steps))
-            for _ in keep_averages(trainer.fit(data), model, folder, every=a.steps // 16):
+            for _ in keep_averages(
+                trainer.fit(train[torch.randint(len(train), (128,), generator=g)] for _ in range(a.steps)), model, folder, every=a.steps // 16
+            ):
                 pass
-            rows.append({'lr': lr, 'falls': falls, 'seed': seed, 'weights': error(model), 'by_width': [error(rebuild(folder, w)) for w in WIDTHS]})
-    return {'steps': a.steps, 'widths': WIDTHS, 'rows': rows}
+            rows.append({'falls': falls, 'seed': seed, 'weights': error(model), 'by_width': [error(rebuild(folder, w)) for w in WIDTHS]})
+    return {'steps': a.steps, 'lr': 4e-3, 'widths': WIDTHS, 'rows': rows}
 
 
 PARTS = {'garments': garments, 'draws': draws, 'averages': averages}

@@ -52,19 +52,19 @@ def power_gamma(width: float) -> float:  # of the average, as a share of the run
         low, high = (gamma, high) if wider else (low, gamma)
     return gamma
 
-
+# %% ../nbs/37_edm.ipynb #power-ema
 def power_ema(model: nn.Module, width: float) -> EMA:
     "Start an average of the weights that looks back over a constant share of the run (eq-edm-profile)."
     return EMA(model, decay=math.nextafter(1.0, 0.0), warm=power_gamma(width) + 2)
 
-# %% ../nbs/37_edm.ipynb #rebuild-shares
+# %% ../nbs/37_edm.ipynb #product
 def profile_product(t: Tensor, gamma: Tensor, s: Tensor, delta: Tensor) -> Tensor:
     "Integrate the product of two power-law profiles, stopped at t and s, of exponents gamma and delta (eq-edm-product)."
     first, last = torch.minimum(t, s), torch.maximum(t, s)
     of_last = torch.where(t > s, gamma, delta)
     return (gamma + 1) * (delta + 1) / (gamma + delta + 1) * (first / last) ** of_last / last
 
-
+# %% ../nbs/37_edm.ipynb #rebuild-shares
 def rebuild_shares(
     times: Tensor,  # (k,) updates after which an average was stored
     widths: Tensor,  # (k,) of each

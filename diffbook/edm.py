@@ -25,7 +25,10 @@ def fit_log_normal(
 ) -> tuple[float, float]:  # mean and std of the log of the level, for `log_normal_draw`
     "Fit a normal law of the log noise level to a curve over it (eq-edm-fit)."
     log, share = torch.log(torch.as_tensor(levels).double()), torch.as_tensor(share).double()
-    expect(log.ndim == 1 and log.shape == share.shape and (log.diff() > 0).all(), f'levels has shape {tuple(log.shape)} and share {tuple(share.shape)}, expected (n,) both, and rising levels')
+    expect(
+        log.ndim == 1 and log.shape == share.shape and (log.diff() > 0).all(),
+        f'levels has shape {tuple(log.shape)} and share {tuple(share.shape)}, expected (n,) both, and rising levels',
+    )
     expect((share >= -1e-9).all() and share.sum() > 0, 'share holds values below zero, expected a curve that is positive somewhere')
     area = torch.trapezoid(share, log)
     mean = torch.trapezoid(share * log, log) / area

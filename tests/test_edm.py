@@ -126,6 +126,7 @@ def test_the_published_exponents():
     assert [round(power_gamma(w), 2) for w in (0.05, 0.1, 0.15)] == [16.97, 6.94, 3.56]
 
 
+@register
 class Line(nn.Module):
     "Numbers that are weights: the number of the update over that of the run, and random walks."
 
@@ -227,14 +228,7 @@ def kept(folder, n, every, rows, model, widths=(0.05, 0.1)):
 
 @pytest.fixture
 def line():
-    "A registered model whose weights are given, as it is forgotten again after the test."
-    from diffbook.core import REGISTRY
-
-    known = dict(REGISTRY)
-    register(Line)
-    yield Line()
-    REGISTRY.clear()
-    REGISTRY.update(known)
+    return Line()
 
 
 def test_a_line_and_random_walks_are_averaged_as_if_the_average_had_been_kept(line, tmp_path):

@@ -8,7 +8,7 @@ from .samplers import Solver
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['NODES', 'SHARES', 'DATA', 'NOISE', 'RATIO', 'EVEN', 'FLOW', 'dpmpp_2m', 'integrals', 'Form', 'multistep', 'dpm_solver', 'deis', 'adams_bashforth', 'ipndm', 'unipc', 'dpmpp_3m', 'dpmpp_sde']
+__all__ = ['NODES', 'SHARES', 'DATA', 'NOISE', 'RATIO', 'EVEN', 'FLOW', 'dpmpp_2m', 'integrals', 'Form', 'multistep', 'dpm_solver', 'deis', 'adams_bashforth', 'ipndm', 'unipc', 'dpmpp_3m', 'dpmpp_sde', 'rms', 'adaptive']
 
 def dpmpp_2m(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, past: Sequence[tuple[Tensor, Data]]=...) -> Data:
     """Take a DDIM step with the estimate foreseen for its middle in log SNR (DPM-Solver++(2M); Lu et al. 2022, algorithm 2; eq-multistep-2m).
@@ -92,7 +92,7 @@ def unipc(order: int=2) -> Solver:
     ...
 
 def dpmpp_3m(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, curve: float=1.0, past: Sequence[tuple[Tensor, Data]]=...) -> Data:
-    """Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022).
+    """Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022; eq-multistep-curve).
 
     curve: share of the second derivative: 1 is of order three, 1/2 what the released codes take
     past: times and estimates of the steps before, newest last; a list gets this step's
@@ -101,12 +101,29 @@ def dpmpp_3m(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tens
     ...
 
 def dpmpp_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, order: int=2, eta: float=1.0, noise: NoiseFn=..., past: Sequence[tuple[Tensor, Data]]=...) -> Data:
-    """Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022).
+    """Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022; eq-multistep-sde).
 
     order: values that the polynomial runs through
     eta: amount of fresh noise
     noise: where it comes from
     past: times and estimates of the steps before, newest last; a list gets this step's
     returns: x_s
+    """
+    ...
+
+def rms(error: Data) -> Tensor:
+    """The root mean square of each example.
+
+    returns: (b,)
+    """
+    ...
+
+def adaptive(denoise: DenoiseFn, schedule: Schedule, x: Data, t: Tensor | float, s: Tensor | float, cond: Cond | None=None, *, rtol: float=0.01, atol: float=0.002, norm: Callable[[Data], Tensor]=...) -> tuple[Data, Tensor]:
+    """Let each example take steps in lambda that are as long as orders one and two agree (DPM-Solver-12; Lu et al. 2022).
+
+    rtol: error allowed in a step, as a share of the state
+    atol: and beside it
+    norm: of the error: one number an example
+    returns: x_s, and how often each example asked
     """
     ...

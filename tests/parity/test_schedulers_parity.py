@@ -17,9 +17,11 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from benchmarks.orders import ROWS
 from diffbook.core import noise
 from diffbook.elbo import learned, learned_range
 from diffbook.exact import reference_mixture
+from diffbook.ledger import read_measured
 from diffbook.losses import Denoiser
 from diffbook.multistep import dpmpp_2m
 from diffbook.pretrained import load_schedule
@@ -156,6 +158,20 @@ def test_dpmpp_2m(n, spacing, double):
     for x, t, told in zip(sample(LAW.denoise(TABLE), TABLE, X, times, dpmpp_2m), times, theirs.timesteps):
         y = theirs.step(noise_estimate(y, t), told, y).prev_sample
         assert_close(x, y, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    'name', ('DPM-Solver++ 3 multistep', 'UniPC 2, bh2', 'DEIS 3', 'Heun', 'FlowMatchEuler', 'DDIM, trailing', 'DPM-Solver++ 2 single-step')
+)
+def test_measured_orders_are_of_the_installed_release(name):
+    "The first error of rows of `benchmarks.orders` is what stands in the file that the chapter reads, if it was made with this release."
+    import diffusers
+
+    found = read_measured('orders')
+    if found['diffusers'] != diffusers.__version__:
+        pytest.skip(f'measured with diffusers {found["diffusers"]}')
+    row = found['rows']['diffusers'][name]
+    assert ROWS['diffusers'][name](row['steps'][0], diffusers) == pytest.approx(row['errors'][0], rel=2e-3)
 
 
 # Published schedulers, by class

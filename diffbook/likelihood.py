@@ -6,10 +6,10 @@
 __all__ = ['Trace', 'exact_trace', 'probe_trace', 'draw_signs', 'log_likelihood', 'dequantise', 'bits_per_dim']
 
 # %% ../nbs/36_likelihood.ipynb #imports
+import math
 from collections.abc import Callable
 from functools import partial
 
-import math
 import torch
 from torch import Tensor
 

@@ -50,10 +50,10 @@ def calls(solver, steps):
 
 def walk_named(word):
     "Solver, steps and grid of 'heun:12' or 'dpmpp_2m:10:snr'; no grid: the model's own."
-    solver, steps, *grid = word.split(':')
-    if solver not in SOLVERS or not steps.isdigit() or len(grid) > 1 or (grid and grid[0] not in GRIDS):
+    solver, steps, grid, *rest = (*word.split(':'), '', '')[: max(3, word.count(':') + 1)]
+    if solver not in SOLVERS or not steps.isdigit() or rest or (grid and grid not in GRIDS):
         raise ValueError(f'{word} is no walk, expected SOLVER:STEPS or SOLVER:STEPS:GRID with one of {", ".join(SOLVERS)} and one of {", ".join(GRIDS)}')
-    return solver, int(steps), grid[0] if grid else None
+    return solver, int(steps), grid or None
 
 
 def rows_of(fake, train, test, sizes):

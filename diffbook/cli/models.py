@@ -27,7 +27,7 @@ SOLVERS: dict[str, tuple[str, str, tuple[int, ...]]] = {  # name of a step rule 
 PICTURES = {'least': 0.02, 'most': 80.0}  # levels of noise to signal beyond which a picture in [-1, 1] hardly changes: a step leads there, and one on from there
 GRIDS: dict[str, tuple[str, str, dict[str, float]]] = {  # name of a grid -> its module, its function, what it is told
     'uniform': ('samplers', 'uniform_times', {}), 'snr': ('samplers', 'snr_times', PICTURES), 'karras': ('samplers', 'karras_times', PICTURES),
-    'angle': ('grids', 'angle_times', {'spread': 0.5}), 'beta': ('grids', 'beta_times', {}), 'shifted': ('grids', 'shifted_times', {}),
+    'angle': ('grids', 'angle_times', {'spread': 3.0}), 'beta': ('grids', 'beta_times', {}), 'shifted': ('grids', 'shifted_times', {}),
 }  # fmt: skip
 SOLVER_HELP = f'Step rule, one of {", ".join(SOLVERS)}'
 GRID_HELP = f'Where the steps are, one of {", ".join(GRIDS)}; the own grid of the model if not said.'

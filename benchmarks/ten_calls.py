@@ -39,7 +39,7 @@ GARMENTS = [
     FIFTY, ('unipc_2', 'karras', 8), ('dpmpp_2m', 'karras', 8), ('dpmpp_2m', 'snr', 8), ('ddim', 'uniform', 8),
     ('unipc_2', 'karras', 10), ('dpmpp_2m', 'karras', 10), ('ddim', 'uniform', 10),
 ]  # fmt: skip
-SHAPES = [FIFTY, ('unipc_2', 'karras', 8), ('dpmpp_2m', 'karras', 8), ('dpmpp_2m', 'karras', 10), ('dpmpp_2m', 'uniform', 10)]
+SHAPES = [FIFTY, ('unipc_2', 'karras', 8), ('dpmpp_2m', 'karras', 8), ('dpmpp_2m', 'karras', 10), ('dpmpp_2m', 'uniform', 10), ('ddim', 'uniform', 10)]
 SCALE = 3.0  # of guidance on shapes
 
 

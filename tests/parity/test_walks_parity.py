@@ -37,6 +37,8 @@ CASES = {
     '2M, exponential': ('DPMSolverMultistepScheduler', {'use_exponential_sigmas': True, 'solver_type': 'heun'}),
     'unipc': ('UniPCMultistepScheduler', {'timestep_spacing': 'trailing'}),
     'unipc, Karras': ('UniPCMultistepScheduler', {'use_karras_sigmas': True}),
+    '2M, flow': ('DPMSolverMultistepScheduler', {'use_flow_sigmas': True, 'flow_shift': 3.0, 'prediction_type': 'flow_prediction'}),
+    'unipc, flow': ('UniPCMultistepScheduler', {'use_flow_sigmas': True, 'flow_shift': 5.0, 'prediction_type': 'flow_prediction'}),
     'unipc, beta': ('UniPCMultistepScheduler', {'use_beta_sigmas': True}),
 }
 
@@ -88,5 +90,8 @@ def test_a_walk(case, n, nets, tmp_path):
     *_, got = sample(denoise, plan.schedule, start * (1.0 if walk.unit else plan.schedule.sigma(times[0])), times, walk.solver)
     if name.startswith(('Euler', 'Heun', 'LMS')):  # these keep x / alpha
         got = got / plan.schedule.alpha(times[-1])
+    if plan.flow:  # every level and every row
+        assert torch.equal(told, rows)
+        torch.testing.assert_close(times, scheduler.sigmas.double(), rtol=0, atol=1e-7)
     assert (got - want).abs().max() <= 1e-4 * want.abs().max()
     assert not plan.unmatched and want.std() > 0.1

@@ -102,7 +102,7 @@ def _weights(schedule: Schedule, form: Form, times: Sequence[Tensor], start: Ten
 
 # %% ../nbs/38_multistep.ipynb #corrected
 def _corrected(schedule: Schedule, form: Form, x: Data, t: Tensor, now: Data, past: Sequence[tuple[Tensor, Data]]) -> Data:
-    "Add to `x` what the step that led here would have added if it had known `now` (UniC; Zhao et al. 2023; eq-multistep-correct)."
+    "Add to `x` what the step that led here would have added if it had known `now` (UniC; Zhao et al. 2023)."
     times, (u, was) = [v for v, _ in past], past[-1]
     known, more = _weights(schedule, form, times, u, t), _weights(schedule, form, [*times, t], u, t)
     for share, old in zip((*(more[:-1] - known), more[-1]), (*(value for _, value in past), now)):
@@ -117,7 +117,7 @@ def multistep(
     correct: bool = False,  # first mend the step before, by what is told now
     past: Sequence[tuple[Tensor, Data]] = (),  # times and what was told there, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Run a polynomial through what was told at the last times, and integrate it against its weight (eq-multistep-exact, eq-multistep-lagrange)."
+    "Run a polynomial through what was told at the last times, and integrate it against its weight (eq-multistep-exact, eq-multistep-lagrange, eq-multistep-correct)."
     x0 = denoise(x, t, cond)
     now = form.told(schedule, x, x0, t)
     if correct and past:
@@ -161,7 +161,7 @@ def dpmpp_3m(
     curve: float = 1.0,  # share of the second derivative: 1 is of order three, 1/2 what the released codes take
     past: Sequence[tuple[Tensor, Data]] = (),  # times and estimates of the steps before, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022)."
+    "Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022; eq-multistep-curve)."
     y = multistep(schedule, denoise, x, t, s, cond, form=DATA, order=3, past=(told := list(past)))
     if curve != 1 and len(past) > 1:
         (_, e), (_, f), (_, g) = *past[-2:], told[-1]
@@ -182,7 +182,7 @@ def dpmpp_sde(
     noise: NoiseFn = seeded_noise(0),  # where it comes from
     past: Sequence[tuple[Tensor, Data]] = (),  # times and estimates of the steps before, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022)."
+    "Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022; eq-multistep-sde)."
     positive('eta', eta)
 
     def weight(schedule: Schedule, c: Tensor, s: Tensor) -> Tensor:

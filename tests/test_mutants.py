@@ -865,6 +865,57 @@ MUTANTS = {
     ),
 
     # edm
+    'the exponent of the last average for all': (
+        'ema-pytorch#22: a loop variable overwrites gamma', 'edm.py',
+        'gamma, wanted = torch.tensor([power_gamma(w) for w in widths.tolist()])', 'gamma, wanted = torch.tensor([power_gamma(widths[-1].item()) for w in widths])',
+        'test_edm.py::test_profiles_are_rebuilt_within_known_errors_and_shares_add_up[16-0.15-0.9]',
+    ),
+    'the variance of a profile for its width': (
+        'a relative width is a standard deviation', 'edm.py',
+        '(gamma + 1) ** 0.5 / ((gamma + 2) * (gamma + 3) ** 0.5)', '(gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))',
+        'test_edm.py::test_the_published_exponents',
+    ),
+    'a power law one exponent too low': (
+        'beta = (1 - 1/t)^gamma, an off-by-one of the retention', 'edm.py',
+        'warm=power_gamma(width) + 2', 'warm=power_gamma(width) + 1',
+        'test_edm.py::test_averages_side_by_side_have_each_its_own_length',
+    ),
+    'profiles that go on after they were stored': (
+        'the integral runs to the later time', 'edm.py',
+        'first, last = torch.minimum(t, s), torch.maximum(t, s)', 'first, last = torch.maximum(t, s), torch.maximum(t, s)',
+        'test_edm.py::test_products_of_profiles_are_their_integrals',
+    ),
+    'shares that need not add up': (
+        'the published least squares: a weight that never moves comes back changed', 'edm.py',
+        'system[:k, :k], system[k, k] = profile_product(t[:, None], gamma[:, None], t, gamma), 0.0',
+        'system[:k, :k], system[k], system[:, k] = profile_product(t[:, None], gamma[:, None], t, gamma), 0.0, 0.0; system[k, k] = 1.0',
+        'test_edm.py::test_a_weight_that_never_moves_comes_back_and_an_earlier_average_can_be_asked_for',
+    ),
+    'averages that begin anew when a run goes on': (
+        'trainers that resume weights and not their averages', 'edm.py',
+        'if not begun and step.step > 1:', 'if False:',
+        'test_edm.py::test_a_run_that_goes_on_keeps_the_averages_of_a_run_that_was_whole',
+    ),
+    'a loss of x0 read as the loss of F': (
+        'edm#21: curves by noise level without 1 / c_out^2', 'edm.py',
+        '1 - (1 + r[..., 0] ** 2 / v.mean()) * (v / (v + r**2)).mean(-1)', '1 - r[..., 0] ** 2 * (v / (v + r**2)).mean(-1) / v.mean()',
+        'test_edm.py::test_of_a_gaussian_the_linear_share_is_the_whole[karras]',
+    ),
+    'the mean of the levels for that of their logarithms': (
+        'P_mean given in sigma', 'edm.py',
+        'mean = torch.trapezoid(share * log, log) / area', 'mean = torch.log(torch.trapezoid(share * log.exp(), log) / area)',
+        'test_edm.py::test_the_fit_finds_a_normal_law_on_an_uneven_grid',
+    ),
+    'S_noise on the variance': (
+        'a factor on the noise, entered under the root', 'samplers.py',
+        'x = scale * x + s_noise * std * forked(', 'x = scale * x + s_noise**0.5 * std * forked(',
+        'test_samplers.py::test_s_noise_scales_the_fresh_noise_alone',
+    ),
+    'one half for any data': (
+        'edm#24, k-diffusion: sigma_data left at its default', 'recipes.py',
+        'round(to_model(found.images[:4096]).square().mean().sqrt().item(), 3)', '0.5',
+        'test_recipes.py::test_the_method_edm_asks_for_the_target_of_the_paper[plain]',
+    ),
 
     # grids and the command line of samplers
     'a shift that is applied twice': (
@@ -906,6 +957,21 @@ MUTANTS = {
     ),
 
     # flow matching and rectified flow
+    'reflow that joins strangers': (
+        'fresh noise in the place of that of the pair', 'reflow.py',
+        't.to(x0.device), eps, cond)', 't.to(x0.device), torch.randn(x0.shape, generator=generator), cond)',
+        'test_reflow.py::test_the_loss_is_that_of_its_own_pairs[uniform_draw]',
+    ),
+    'every step counts alike': (
+        'a mean over the steps of an uneven grid', 'reflow.py',
+        'share = steps / (times[-1] - times[0])', 'share = torch.ones_like(steps) / len(steps)',
+        'test_reflow.py::test_a_straight_path_has_none_on_any_grid_and_a_stop_on_the_way_has_some[2]',
+    ),
+    'a teacher that starts from unit noise': (
+        'starting noise not scaled, as in init_noise_sigma forgotten', 'reflow.py',
+        'match_dims(schedule.sigma(times[0]), eps) * eps, times, solver, cond)', 'eps, times, solver, cond)',
+        'test_reflow.py::test_pairs_are_the_ends_of_the_walk_and_the_noise_that_came[euler-karras]',
+    ),
     'a coupling that ignores the labels': (
         'torchcfm#117, #120, #132', 'flows.py',
         'for kind in [None] if labels is None else labels.unique():', 'for kind in [None]:',
@@ -965,8 +1031,101 @@ MUTANTS = {
     ),
 
     # consistency
+    'scalings that do not begin at t_min': (
+        'diffusers#6833, a training script: sigma for sigma - sigma_min', 'consistency.py',
+        'return sigma_data**2 / ((t - t_min) ** 2 + sigma_data**2), sigma_data * (t - t_min)',
+        'return sigma_data**2 / (t**2 + sigma_data**2), sigma_data * t',
+        'test_consistency.py::test_the_end_of_the_path_is_given_back',
+    ),
+    'an output that is too loud': (
+        'LCM#82, #104, diffusers#8547: c_out without sigma_data', 'consistency.py',
+        'sigma_data * (t - t_min) / torch.sqrt', '(t - t_min) / torch.sqrt',
+        'test_consistency.py::test_the_output_has_the_variance_of_the_data',
+    ),
+    'both sides learn': (
+        'toy repositories: no stop-gradient, and the answer is a constant', 'consistency.py',
+        'with torch.no_grad():\n        goal', 'with torch.enable_grad():\n        goal',
+        'test_consistency.py::test_the_gradient_reaches_the_noisier_side_alone',
+    ),
+    'the teacher asked at the time of the learner': (
+        'an index n for n + 1', 'consistency.py',
+        'solver(schedule, known, x, t, s, cond), s, cond)', 'solver(schedule, known, x, t, s, cond), t, cond)',
+        'test_consistency.py::test_a_pair_keeps_its_data_and_its_noise',
+    ),
+    'fresh noise for the second state of a pair': (
+        'toy repositories: randn twice', 'consistency.py',
+        'goal = denoiser(solver(schedule, known, x, t, s, cond), s, cond)',
+        'goal = denoiser(schedule.perturb(x0, eps.roll(1, 0), s), s, cond)',
+        'test_consistency.py::test_a_pair_keeps_its_data_and_its_noise',
+    ),
+    'a teacher that is not asked': (
+        'distillation by the example', 'consistency.py',
+        'teacher or (lambda *_: x0)', '(lambda *_: x0)',
+        'test_consistency.py::test_the_teacher_takes_the_step',
+    ),
+    'up again by the whole noise of the level': (
+        'sigma for sqrt(sigma^2 - sigma_min^2)', 'consistency.py',
+        'scale, std = (match_dims(c, x) for c in schedule.transition(schedule.t_min, s))',
+        'scale, std = (match_dims(c, x) for c in (schedule.alpha(s), schedule.sigma(s)))',
+        'test_consistency.py::test_fresh_noise_leads_to_the_level',
+    ),
+    'one doubling too few': (
+        'floor(log2 ...) without its one', 'consistency.py',
+        'parts = 1 + math.ceil', 'parts = math.ceil',
+        'test_consistency.py::test_the_number_of_steps_doubles_and_stays',
+    ),
 
     # flow maps
+    'the sign of MeanFlow': (
+        'reimplementations with time the other way round', 'flow_maps.py',
+        'u + match_dims(t - s, x) * change', 'u - match_dims(t - s, x) * change',
+        'test_flow_maps.py::test_meanflow_comes_to_its_floor[0.8-0.3-cosine]',
+    ),
+    'a tangent that stands still': (
+        'du/dt by the partial derivative in t', 'flow_maps.py',
+        '(x, t), (way, torch.ones_like(t)))', '(x, t), (0 * way, torch.ones_like(t)))',
+        'test_flow_maps.py::test_meanflow_comes_to_its_floor[0.8-0.3-cosine]',
+    ),
+    'a target that learns': (
+        'MeanFlow without stop-gradient: second derivatives, and another minimum', 'flow_maps.py',
+        'change.detach() - v', 'change - v',
+        'test_flow_maps.py::test_meanflow_regresses_on_the_identity',
+    ),
+    'a divisor that learns': (
+        'zhuyu-cs/MeanFlow#38 and others: the weight without stop-gradient', 'flow_maps.py',
+        'error / (error.detach() + floor)', 'error / (error + floor)',
+        'test_flow_maps.py::test_the_power_divides_each_error_by_itself',
+    ),
+    'the second time is the first': (
+        'lucidrains mean_flow, slow_sample: r = t, and the average velocity is unused', 'flow_maps.py',
+        'return go(x, t, s, cond)', 'return go(x, t, t, cond)',
+        'test_flow_maps.py::test_steps_do_not_matter_to_an_exact_map[4]',
+    ),
+    'the second half from where the first began': (
+        'shortcut models: x for the state in the middle', 'flow_maps.py',
+        'model.velocity(x + match_dims(middle - t, x) * first, middle, s, cond)', 'model.velocity(x, middle, s, cond)',
+        'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
+    ),
+    'both halves are one step of the whole length': (
+        'd for 2 d in the bootstrap', 'flow_maps.py',
+        'first = model.velocity(x, t, middle, cond)', 'first = model.velocity(x, t, s, cond)',
+        'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
+    ),
+    'the velocity of the start at the end of the jump': (
+        'Lagrangian loss: v(x_t, t) for v(X, s)', 'flow_maps.py',
+        'way = model.velocity(end, s, s, cond)', 'way = model.velocity(x, t, t, cond)',
+        'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
+    ),
+    'rows that never learn from two halves': (
+        'shortcut-models#10: the same rows for both parts', 'flow_maps.py',
+        'torch.where(w < equal, alone, t), torch.where(w < equal, alone, s)', 'torch.where(w < 1.0, alone, t), torch.where(w < 1.0, alone, s)',
+        'test_flow_maps.py::test_pairs_fall_and_a_share_is_one_time_twice',
+    ),
+    'a map that is no identity': (
+        'a network that answers with x_s', 'flow_maps.py',
+        'return x + match_dims(as_time(s) - as_time(t), x) * self.velocity(x, t, s, cond)', 'return x - self.velocity(x, t, s, cond)',
+        'test_flow_maps.py::test_where_no_time_passes_the_map_is_the_identity[cosine]',
+    ),
 
     # discrete
 

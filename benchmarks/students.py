@@ -90,7 +90,7 @@ def growing(first, last, **options):
     return loss
 
 
-def known_map(rows=400, each=256):
+def known_map(rows=3000, each=32):
     "Regress the oracle's own map: what this network can do at best."
     generator, draw = make_generator(0, 'known map'), uniform_pairs(0.0)
     pairs = torch.stack(draw(SCHEDULE, rows, generator), 1)

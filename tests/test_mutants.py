@@ -918,6 +918,11 @@ MUTANTS = {
     ),
 
     # grids and the command line of samplers
+    'a fraction told where a row is meant': (
+        'published solvers round the times of Karras levels, a port that does not tells the network other times', 'published/scheduler.py',
+        'return torch.round(table_index(schedule, t))', 'return table_index(schedule, t)',
+        'test_pretrained.py::test_what_a_network_is_told_between_rows',
+    ),
     'a shift that is applied twice': (
         'diffusers#13243: the least level is shifted, then the whole grid', 'grids.py',
         'return ShiftedSchedule(schedule, shift).clock(uniform_times(schedule, n))[0]',
@@ -1130,6 +1135,36 @@ MUTANTS = {
     # discrete
 
     # why it works
+    'distances in a softmax without the two': (
+        'a kernel exp(-d^2 / sigma^2) for a Gaussian', 'exact.py',
+        'weight = (closeness / (sigma**2).clamp_min(1e-200)).softmax(-1)', 'weight = (2 * closeness / (sigma**2).clamp_min(1e-200)).softmax(-1)',
+        'test_exact.py::test_finite_data_is_a_mixture_of_points',
+    ),
+    'shares that sum to one over the batch': (
+        'a softmax over the questions, not over the data', 'exact.py',
+        'weight = (closeness / (sigma**2).clamp_min(1e-200)).softmax(-1)', 'weight = (closeness / (sigma**2).clamp_min(1e-200)).softmax(0)',
+        'test_exact.py::test_finite_data_is_a_mixture_of_points',
+    ),
+    'the bad model guided away from the good one': (
+        'autoguidance with the roles exchanged', 'guidance.py',
+        'moved = rule(x0, left, scale.to(x)', 'moved = rule(left, x0, scale.to(x)',
+        'test_guidance.py::test_autoguidance_extrapolates_the_logarithm_of_the_deviation',
+    ),
+    'a scale that counts from zero': (
+        'autoguidance as D1 + w (D1 - D0)', 'guidance.py',
+        'return away + match_dims(scale, x0) * (x0 - away)', 'return x0 + match_dims(scale, x0) * (x0 - away)',
+        'test_guidance.py::test_autoguidance_extrapolates_the_logarithm_of_the_deviation',
+    ),
+    'how near is too near, judged on training data': (
+        'each training image is at distance zero from itself', 'metrics.py',
+        'limit = torch.quantile(nearest(held_out, train)[0], share)', 'limit = torch.quantile(nearest(train, train)[0], share)',
+        'test_metrics.py::test_copy_rate_of_real_images_is_the_share_and_of_copies_is_one',
+    ),
+    'a point that is its own neighbour': (
+        'precision and recall with k - 1 neighbours', 'metrics.py',
+        '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
+        'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
+    ),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
     recipe('fashion-mnist')     the garments of the zoo
     plain(width=64)             what `diffbook train` uses for pictures of any kind
     captioned(width=64)         the same for pictures with captions (`--text`)
+    METHODS['flow'](plain())    the same pictures by another method: what changes in a recipe, by name (`--method`)
 
 A recipe is a network, a schedule, a prediction, a loss with its draw of times, the data, and the numbers of the optimiser.
 `diffbook train --recipe shapes --out runs/shapes` runs one. Network, schedule, prediction, batch and rate are those of the
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
 from diffbook.data import Dataset, load_data, read_shards, to_model
-from diffbook.losses import Denoiser, Weight, clipped_snr, stratified_draw, training_loss
+from diffbook.losses import Denoiser, Weight, clipped_snr, logit_normal_draw, stratified_draw, training_loss
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.nets.vae import draw_latents
@@ -198,6 +199,27 @@ RECIPES = {
         data=lambda root, seed: single_shapes(20_000, 16, seed), steps=5500, batch=32, lr=3e-3, ema=0.995,
     ),
 }  # fmt: skip
+
+
+def as_flow(made: Recipe) -> Recipe:
+    "Learn the velocity of straight paths instead, at times whose logit is normal (Esser et al. 2024); a shift of the noise levels stays."
+    line: Schedule = RectifiedFlowSchedule()
+    schedule = ShiftedSchedule(line, made.schedule.shift) if isinstance(made.schedule, ShiftedSchedule) else line
+    return replace(made, schedule=schedule, prediction=predict_velocity, draw=logit_normal_draw, weight=None)
+
+
+METHODS: dict[str, Callable[[Recipe], Recipe]] = {  # name, as in `diffbook train --method` -> how a recipe changes
+    'flow': as_flow,
+}
+
+
+def by_method(name: str | None, made: Recipe) -> Recipe:
+    "Change a recipe to a method by name; None: leave it as it is."
+    if name is None:
+        return made
+    if name not in METHODS:
+        raise ValueError(f'--method is {name}, expected one of {", ".join(METHODS)}')
+    return METHODS[name](made)
 
 
 def recipe(name: str, **changes: Any) -> Recipe:

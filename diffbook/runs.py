@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-OPTIONS = ('recipe', 'data', 'text', 'size', 'ground', 'skip_broken', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
+OPTIONS = ('recipe', 'method', 'data', 'text', 'size', 'ground', 'skip_broken', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
 CHANGES = ('steps', 'lr', 'ema', 'batch_size', 'bf16', 'data')  # of these, what --change may change from here on
 WRITES = ('model.safetensors', 'config.json', 'training.csv', 'checkpoints')
 
@@ -100,7 +100,7 @@ def remembered(out: Path) -> tuple[dict[str, Any], dict[str, Any], int]:  # opti
         except (ValueError, OSError):  # damaged: the one before it, as `Trainer.resume` will say
             continue
         run = header['settings'].get('run')
-        run = {'recipe': None} | run if isinstance(run, dict) else run  # which older runs do not name
+        run = {'recipe': None, 'method': None} | run if isinstance(run, dict) else run  # which older runs do not name
         if not isinstance(run, dict) or not {*OPTIONS, 'content'} <= run.keys():
             raise ValueError(f'{path} was not written by `diffbook train`, or by an older one: it does not say with which options')
         return run, header['settings'], header['step']

@@ -201,9 +201,11 @@ def churn(
     gamma: float,  # by what share the noise-to-signal level is raised before each step
     low: float = 0.0,  # only at levels from here
     high: float = math.inf,  # to here
+    s_noise: float = 1.0,  # factor on the fresh noise; only 1 keeps the law of x_t
 ) -> Solver:
     "Go back up by fresh noise before each step (Karras et al. 2022, algorithm 2)."
     number('gamma', gamma, 0)
+    number('s_noise', s_noise, 0)
 
     @wraps(solver)
     def step(schedule, denoise, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *, noise: Noise | None = None, **more) -> Data:
@@ -211,7 +213,7 @@ def churn(
         up = torch.maximum(as_time(t), schedule.time_at(-2 * torch.log((1 + gamma) * level)))
         up = torch.where((low <= level) & (level <= high) & (gamma > 0), up, t)
         scale, std = (match_dims(c, x) for c in schedule.transition(t, up))
-        x = scale * x + std * forked(None, noise, 'churn')(x, up)
+        x = scale * x + s_noise * std * forked(None, noise, 'churn')(x, up)
         return equip(solver, noise=noise, **more)(schedule, denoise, x, up, s, cond)
 
     return step

@@ -104,12 +104,13 @@ def forked(own: NoiseFn | None, noise: Noise | None, word: str) -> NoiseFn:
     """Where a wrapper of a solver draws from: what it was made with, else a fork of the noise that it is handed, else seed 0."""
     ...
 
-def churn(solver: Solver, gamma: float, low: float=0.0, high: float=...) -> Solver:
+def churn(solver: Solver, gamma: float, low: float=0.0, high: float=..., s_noise: float=1.0) -> Solver:
     """Go back up by fresh noise before each step (Karras et al. 2022, algorithm 2).
 
     solver: the step rule
     gamma: by what share the noise-to-signal level is raised before each step
     low: only at levels from here
     high: to here
+    s_noise: factor on the fresh noise; only 1 keeps the law of x_t
     """
     ...

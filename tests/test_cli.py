@@ -34,11 +34,11 @@ from diffbook.guidance import guide
 from diffbook.losses import Denoiser
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_x0
+from diffbook.predictions import predict_velocity, predict_x0
 from diffbook.pretrained import save_pipeline
 from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
-from diffbook.schedules import CosineSchedule
+from diffbook.schedules import CosineSchedule, RectifiedFlowSchedule
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.store.checkpoints import read_checkpoint
@@ -171,6 +171,7 @@ OTHERS = {  # option, another value, words of the refusal, may be changed
     'seed': (('--seed', 4), '--seed is 4, and the run in .* has 3; .*choose another --out', False),
     'ground': (('--ground', 'black'), '--ground is black, and the run in .* has white; .*choose another --out', False),
     'skipping': (('--skip-broken',), '--skip-broken is True, and the run in .* has False; .*choose another --out', False),
+    'method': (('--method', 'flow'), '--method is flow, and the run in .* has None; .*choose another --out', False),
     'text': (('--text',), '--text is True, and the run in .* has False; .*choose another --out', False),
     'steps that are made': (('--steps', 5, '--change', 'steps'), '--steps is 5, and the run in .* has made 12 updates', None),
     'a change of nothing': (('--change', 'lr'), '--change is lr, and --lr is not given', None),
@@ -951,7 +952,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
     'train': {
         'data': 'test_data_are_known_by_their_content_and_not_by_their_path', 'out': 'test_train_writes_what_it_says', 'steps': 'test_an_option_of_train',
         'minutes': 'test_minutes_end_a_run', 'resume': 'test_resume_needs_a_run', 'change': 'test_the_rate_after_a_change_is_that_of_its_step', 'text': 'test_train_a_model_that_reads',
-        'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'recipe': 'test_a_recipe_is_run_by_name_and_goes_on', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
+        'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'recipe': 'test_a_recipe_is_run_by_name_and_goes_on', 'method': 'test_a_method_changes_what_is_learned_and_a_run_keeps_it', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
         **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
     },
     'sample': {
@@ -1153,7 +1154,18 @@ def test_a_recipe_is_run_by_name_and_goes_on(tmp_path, monkeypatch, capsys):
     (('--recipe', 'nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
     (('--recipe', 'demo', '--width', 8), '--width is 8, and --recipe is demo, which says what the network is'),
     (('--recipe', 'demo', '--text'), '--text is True, and --recipe is demo'),
+    (('--data', 'shapes', '--size', 8, '--method', 'magic'), '--method is magic, expected one of flow'),
 ])  # fmt: skip
 def test_a_recipe_that_does_not_fit_is_refused(tmp_path, capsys, words, said):
     run('train', *words, '--out', tmp_path / 'run', code=2)
     assert said in capsys.readouterr().err and not (tmp_path / 'run').exists()
+
+
+def test_a_method_changes_what_is_learned_and_a_run_keeps_it(trained, tmp_path):
+    "The network, the data and the numbers stay; the file says the path and the target, and sampling follows it."
+    run(*TRAIN, '--steps', 4, '--method', 'flow', '--out', tmp_path / 'run')
+    flow, own = load(tmp_path / 'run'), load(trained)
+    assert describe(flow) == describe(Denoiser(flow.net, RectifiedFlowSchedule(), predict_velocity)) and describe(flow.net) == describe(own.net)
+    run('train', '--out', tmp_path / 'run', '--resume', '--steps', 5)
+    assert describe(load(tmp_path / 'run')) == describe(flow)
+    run('sample', tmp_path / 'run', '--n', 1, '--steps', 2, '--solver', 'euler', '--out', tmp_path / 'x.png')

@@ -1,7 +1,7 @@
 """Conformance functions: what is right passes, and what is broken is rejected with words that say why."""
 
 import math
-from functools import partial
+from functools import partial, wraps
 
 import pytest
 import torch
@@ -155,6 +155,28 @@ def test_a_right_churn_passes_and_heun_keeps_its_order_in_the_law():
         check_solver(solver, order, stochastic=True)
     with pytest.raises(ValueError, match='mean and covariance on Gaussian data are off by'):
         check_solver(partial(ddim, eta=0.3), 2, stochastic=True)
+
+
+def comes_near(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0), share=1.0):
+    "The reverse equation in one increment of the chain: right for many steps, never for one."
+    scale, std = (c.to(x) for c in schedule.transition(s, t))
+    eps = schedule.eps(x, denoise(x, t, cond), t)
+    return (2 - scale) * x - share * std**2 / schedule.sigma(t).to(x) * eps + std * noise(x, s)
+
+
+def test_a_rule_that_is_not_exact_for_one_point_is_judged_by_its_order_there():
+    with pytest.raises(ValueError, match='with one data point the mean at t ='):
+        check_solver(comes_near, 1, stochastic=True)
+    check_solver(comes_near, 1, stochastic=True, exact=False)
+
+    def one_point_only(schedule, denoise, x, t, s, cond=None, **noise):
+        "Wrong where the answer is the same everywhere."
+        wrong = len(x) > 1 and denoise(x, t, cond).std(0).max() == 0
+        return comes_near(schedule, denoise, x, t, s, cond, share=0.9 if wrong else 1.0, **noise)
+
+    for solver in (partial(comes_near, share=0.9), wraps(comes_near)(one_point_only)):
+        with pytest.raises(ValueError, match='mean and covariance on Gaussian data are off by'):
+            check_solver(solver, 1, stochastic=True, exact=False)
 
 
 def test_the_tolerance_and_the_schedules_of_a_check_are_used():

@@ -317,7 +317,7 @@ MUTANTS = {
     ),
     'churn that shrinks no signal': (
         'noise added and the state not rescaled, where the signal falls', 'samplers.py',
-        'x = scale * x + std * forked(', 'x = x + std * forked(',
+        'x = scale * x + s_noise * std * forked(', 'x = x + s_noise * std * forked(',
         'test_samplers.py::test_churn_raises_the_level_and_keeps_the_law[cosine]',
     ),
     # multistep

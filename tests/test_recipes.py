@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffbook.cli.train import RECIPE_NAMES
+from diffbook.cli.train import METHOD_NAMES, RECIPE_NAMES
 from diffbook.conditioning import Conditional
 from diffbook.core import describe, generator
-from diffbook.data import Dataset
+from diffbook.data import Dataset, to_model
 from diffbook.demo import BATCH, STEPS
 from diffbook.losses import Denoiser
-from diffbook.recipes import RECIPES, captioned, middling, plain, recipe, single_shapes
-from diffbook.schedules import CosineSchedule, KarrasSchedule
+from diffbook.predictions import predict_velocity
+from diffbook.recipes import METHODS, RECIPES, by_method, captioned, middling, plain, recipe, single_shapes
+from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, ShiftedSchedule
 from diffbook.training import load, read_model
 
 LIKE = {  # recipe -> model of the zoo, and pictures that stand for its data: what is made depends on their shape alone
@@ -73,6 +74,30 @@ def test_a_trainer_follows_its_recipe_and_what_is_changed():
     assert made.trainer(made.model(pictures((1, 8, 8))), device='cpu', lr=1e-2).settings['lr'] == 1e-2
 
 
+@pytest.mark.parametrize('make', [plain, captioned])
+def test_the_method_flow_regresses_noise_minus_data_on_straight_paths(make):
+    "By hand: mix along the line, ask for the difference, no weight; half of the times lie within one normal quartile of the middle."
+    found, before = pictures((3, 8, 8)), make(8)
+    made = by_method('flow', before)
+    assert by_method(None, before) is before and replace(before, schedule=made.schedule, prediction=predict_velocity, draw=made.draw, weight=None) == made
+    model, seen = made.model(found), []
+    denoiser = getattr(model, 'denoiser', model)
+    denoiser.net.register_forward_pre_hook(lambda net, given: seen.append(given[:2]))
+    denoiser.net.register_forward_hook(lambda net, given, out: seen.append(out))
+    loss = made.loss(model, made.examples(found, model), generator(1, 'loss'))
+    (x, level), y = seen[0], seen[1]
+    x0, t = to_model(found.images), (level / 1000)[:, None, None, None]
+    assert torch.allclose(loss, (y - (x - x0) / t).square().flatten(1).mean(1), rtol=1e-3)  # eps - x0 = (x_t - x0) / t
+    t = made.draw(made.schedule, 2**14, generator(2, 'draw'))
+    assert abs((torch.logit(t).abs() < torch.special.ndtri(torch.tensor(0.75))).double().mean() - 0.5) < 5 * 0.5 / 2**7  # one in 1.7 million at chance
+
+
+def test_the_method_flow_keeps_a_shift():
+    made = by_method('flow', recipe('emoji-64'))
+    assert isinstance(made.schedule, ShiftedSchedule) and made.schedule.shift == recipe('emoji-64').schedule.shift
+    assert isinstance(made.schedule.base, RectifiedFlowSchedule)
+
+
 def test_the_demo_says_what_its_recipe_does():
     assert (STEPS, BATCH) == (recipe('demo').steps, recipe('demo').batch)
 
@@ -101,6 +126,7 @@ def test_single_shapes_are_windows_around_their_object():
     (lambda: recipe('nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
     (lambda: recipe('shapes', rate=1), 'a recipe has no rate; its fields are net, schedule'),
     (lambda: plain(12), '--width is 12, expected a multiple of 8'),
+    (lambda: by_method('magic', plain(8)), '--method is magic, expected one of flow'),
 ])  # fmt: skip
 def test_a_recipe_that_cannot_be(call, words):
     with pytest.raises(ValueError, match=words):
@@ -108,6 +134,6 @@ def test_a_recipe_that_cannot_be(call, words):
 
 
 def test_names_of_recipes_are_fields_of_one_table():
-    assert set(RECIPE_NAMES) == RECIPES.keys(), 'what --help lists'
+    assert set(RECIPE_NAMES) == RECIPES.keys() and set(METHOD_NAMES) == METHODS.keys(), 'what --help lists'
     assert {'fashion-mnist', 'shapes', 'emoji-latent', 'demo'} <= RECIPES.keys()
     assert recipe('shapes', steps=3) == replace(RECIPES['shapes'], steps=3)

@@ -331,6 +331,16 @@ def test_churn_hands_on_memory_and_noise_and_takes_each_example_for_itself():
     assert noise_ is told and past_ is past and up[0] > 0.5 and up[1] == 0.1
 
 
+def test_s_noise_scales_the_fresh_noise_alone():
+    step, told = lambda schedule, denoise, x, t, s, cond=None: x, Noise(3)
+    x, t = noise(0, 'x', 0, range(3), (2,)), torch.tensor(0.4).double()
+    plain, louder, silent = (churn(step, 0.5, s_noise=k)(COSINE, None, x, t, t, noise=told) for k in (1.0, 1.25, 0.0))
+    assert_close(louder - silent, 1.25 * (plain - silent), rtol=1e-12, atol=0)
+    assert torch.equal(plain, churn(step, 0.5)(COSINE, None, x, t, t, noise=told))
+    with pytest.raises(ValueError, match='s_noise is -1'):
+        churn(step, 0.5, s_noise=-1.0)
+
+
 def test_a_network_that_tells_its_variance_is_asked_once_a_step():
     asked = []
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diffbook.recipes import Recipe
 
 RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
+METHOD_NAMES = ('flow',)
 
 
 @app.command()
@@ -28,6 +29,7 @@ def train(
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
     data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
     recipe: Annotated[str | None, typer.Option(help=f'A recipe of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
+    method: Annotated[str | None, typer.Option(help=f'Another way to learn the same pictures, one of {", ".join(METHOD_NAMES)}: flow is the velocity of straight paths. Default: v on the cosine schedule, with --text x0, or as the recipe says.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
     resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has.')] = False,
@@ -57,6 +59,8 @@ def train(
     With captions: `diffbook train --data shapes --text --out runs/text --minutes 15`
 
     By a recipe of the zoo: `diffbook train --recipe fashion-mnist --out runs/garments`
+
+    By flow matching: `diffbook train --data fashion-mnist --method flow --out runs/flow --minutes 20`
 
     To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
 
@@ -170,12 +174,11 @@ def of_recipe(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recipe_of(options: Mapping[str, Any]) -> 'Recipe':
-    "The recipe that a run follows: by name, or for the pictures at hand."
-    from diffbook.recipes import captioned, plain, recipe
+    "The recipe that a run follows: by name, or for the pictures at hand; and by the method that is asked for."
+    from diffbook.recipes import by_method, captioned, plain, recipe
 
-    if options['recipe']:
-        return recipe(options['recipe'])
-    return (captioned if options['text'] else plain)(options['width'])
+    made = recipe(options['recipe']) if options['recipe'] else (captioned if options['text'] else plain)(options['width'])
+    return by_method(options['method'], made)
 
 
 def go_on(trainer: Any, run: Plan, folder: Path, tell_user: Callable[[str], None]) -> None:

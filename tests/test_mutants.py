@@ -441,8 +441,8 @@ MUTANTS = {
     ),
     'three of four channels guided': (
         'DiT, models.py', 'guidance.py',
-        'moved = rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))',
-        'moved = torch.cat([rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))[:, :3], x0[:, 3:]], 1)',
+        'moved = rule(x0, left, scale.to(x0), torch.as_tensor(t, device=x.device))',
+        'moved = torch.cat([rule(x0, left, scale.to(x0), torch.as_tensor(t, device=x.device))[:, :3], x0[:, 3:]], 1)',
         'test_guidance.py::test_guidance_is_the_same_in_every_prediction',
     ),
     'gradient of the classifier at the estimate': (

@@ -8,7 +8,7 @@ from .nets.clip import TextEmbeddings, Transformer
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'Chains', 'gumbel', 'unmask', 'subset_bound', 'masked_loss', 'TextDenoiser', 'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens']
+__all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'gumbel', 'unmask', 'Chains', 'subset_bound', 'masked_loss', 'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens', 'captions', 'TextDenoiser']
 
 LETTERS: str
 
@@ -29,6 +29,26 @@ def hide(schedule: Schedule, x0: Tensor, t: Time, u: Tensor, mask: int) -> Tenso
     u: (b, l) uniform numbers
     mask: the number that stands for a hidden token
     returns: (b, l) x_t
+    """
+    ...
+
+PredictFn = Callable[[Tensor, Tensor, Cond | None], Tensor]
+
+def gumbel(noise: NoiseFn, like: Tensor, t: Tensor) -> Tensor:
+    """Numbers of Gumbel's law, in float64: the place of the largest of log p + gumbel has distribution p (Gumbel 1954)."""
+    ...
+
+def unmask(schedule: Schedule, predict: PredictFn, x: Tensor, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise: NoiseFn=...) -> Tensor:
+    """Show each hidden token with the chance that it was hidden between s and t, drawn from what is predicted (Sahoo et al. 2024; eq-discrete-back).
+
+    schedule: alpha
+    predict: what stands at each place
+    x: (b, l) x_t
+    t: now
+    s: next, with fewer hidden
+    cond: condition
+    noise: where chance comes from
+    returns: x_s
     """
     ...
 
@@ -68,26 +88,6 @@ class Chains:
         """
         ...
 
-PredictFn = Callable[[Tensor, Tensor, Cond | None], Tensor]
-
-def gumbel(noise: NoiseFn, like: Tensor, t: Tensor) -> Tensor:
-    """Numbers of Gumbel's law, in float64: the place of the largest of log p + gumbel has distribution p (Gumbel 1954)."""
-    ...
-
-def unmask(schedule: Schedule, predict: PredictFn, x: Tensor, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise: NoiseFn=...) -> Tensor:
-    """Show each hidden token with the chance that it was hidden between s and t, drawn from what is predicted (Sahoo et al. 2024; eq-discrete-back).
-
-    schedule: alpha
-    predict: what stands at each place
-    x: (b, l) x_t
-    t: now
-    s: next, with fewer hidden
-    cond: condition
-    noise: where chance comes from
-    returns: x_s
-    """
-    ...
-
 def subset_bound(predict: PredictFn, x0: Tensor, mask: int, cond: Cond | None=None) -> Tensor:
     """The bound of masked diffusion, summed over every set of hidden places: for short texts (eq-discrete-subsets).
 
@@ -107,24 +107,6 @@ def masked_loss(predict: PredictFn, x0: Tensor, generator: torch.Generator | Row
     returns: (b,) nats of each text: an unbiased estimate of the bound
     """
     ...
-
-class TextDenoiser(nn.Module):
-    """Guess every letter from those that are seen: a transformer that looks both ways and is not told the time."""
-    mask: int
-    embed: TextEmbeddings
-    told: Any
-    body: Transformer
-    norm: nn.LayerNorm
-    out: nn.Linear
-    def __init__(self, tokens: int, length: int, width: int=96, layers: int=3, heads: int=4, classes: int=0) -> None:
-        """tokens: that there are; the mask is one more
-        length: of a text
-        classes: length of the vector that a condition holds
-        """
-        ...
-    def forward(self, x: Tensor, t: Time | None=None, cond: Cond | None=None) -> Tensor:
-        """returns: (b, l) -> (b, l, tokens)"""
-        ...
 
 Rule = Callable[[Tensor, Tensor], Iterator[tuple[Tensor, Tensor]]]
 
@@ -150,3 +132,28 @@ def surest_place(log_p: Tensor, hidden: Tensor) -> Iterator[tuple[Tensor, Tensor
 def surest_tokens(m: int) -> Rule:
     """Draw a token everywhere, keep the m likeliest of those drawn, hide the others again (Nie et al. 2025, low-confidence remasking)."""
     ...
+
+def captions() -> dict[str, float]:
+    """List every caption of a scene with one object, in each wording, as often as the drawn world says it.
+
+    returns: sentence -> its probability
+    """
+    ...
+
+class TextDenoiser(nn.Module):
+    """Guess every letter from those that are seen: a transformer that looks both ways and is not told the time."""
+    mask: int
+    embed: TextEmbeddings
+    told: Any
+    body: Transformer
+    norm: nn.LayerNorm
+    out: nn.Linear
+    def __init__(self, tokens: int, length: int, width: int=96, layers: int=3, heads: int=4, classes: int=0) -> None:
+        """tokens: that there are; the mask is one more
+        length: of a text
+        classes: length of the vector that a condition holds
+        """
+        ...
+    def forward(self, x: Tensor, t: Time | None=None, cond: Cond | None=None) -> Tensor:
+        """returns: (b, l) -> (b, l, tokens)"""
+        ...

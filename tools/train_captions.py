@@ -77,15 +77,19 @@ def spread(texts: list[str]) -> float:
     return -sum(c / n * math.log(c / n) for c in Counter(texts).values())
 
 
+@torch.no_grad()
 def judge(model: TextDenoiser, n: int, seed: int) -> dict:
     "Count the samples that are sentences of the grammar, by steps, and by guidance those that also name the shape asked for."
     known = captions()
-    length, tokens, chances = max(map(len, known)), None, torch.tensor([*known.values()])
+    length, chances = max(map(len, known)), torch.tensor([*known.values()])
     tokens = spell([*known], length)
     values = bound(model, tokens, chances, n, seed)
     report = {'n': n, 'seed': seed, 'sentences': len(known), 'entropy': -sum(p * math.log(p) for p in known.values()), 'bound': values}
     real = [[*known][i] for i in torch.multinomial(chances, n, True, generator=make_generator(seed, 'real')).tolist()]
     report['real'] = {'distinct': len(set(real)), 'entropy': spread(real)}
+    x, nothing = torch.full((1, length), model.mask), Cond(vec=torch.zeros(1, len(SHAPES)))
+    walk = sample(lambda x, t, c: model(x, t, nothing), FLAT, x, uniform_times(FLAT, 33), partial(unmask, noise=seeded_noise(seed, 'film')))
+    report['film'] = [read(x)[0].ljust(length, '.') for x in walk]
     report['steps'] = {}
     for steps in (4, 8, 16, 32, 66, 132):
         texts = draw(model, n, steps, seed)
@@ -98,7 +102,13 @@ def judge(model: TextDenoiser, n: int, seed: int) -> dict:
         texts = draw(model, n, 32, seed, cond, scale)
         named = shapes_of(texts).argmax(1) == asked
         good = [bool(b) and t in known for b, t in zip(named, texts)]
-        report['guidance'][scale] = {'obeyed': int(named.sum()), 'sentences': sum(t in known for t in texts), 'both': sum(good), 'distinct': len(set(texts)), 'entropy': spread(texts)}
+        report['guidance'][scale] = {
+            'obeyed': int(named.sum()),
+            'sentences': sum(t in known for t in texts),
+            'both': sum(good),
+            'distinct': len(set(texts)),
+            'entropy': spread(texts),
+        }
     return report
 
 
@@ -138,7 +148,14 @@ def main() -> None:
     seconds, processor = spent(a.out)
     model = trainer.ema.model.cpu().eval()
     facts = {'data': 'captions of one shape', 'length': length, 'parameters': sum(p.numel() for p in model.parameters()), 'steps': a.steps, 'batch': a.batch}
-    facts |= {'rate': a.lr, 'seed': a.seed, 'seconds': seconds, 'processor_seconds': processor, 'threads': torch.get_num_threads(), 'torch': torch.__version__.split('+')[0]}
+    facts |= {
+        'rate': a.lr,
+        'seed': a.seed,
+        'seconds': seconds,
+        'processor_seconds': processor,
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__.split('+')[0],
+    }
     folder = ZOO / 'captions' if a.zoo else a.out
     save(folder, model, facts, torch.float16)
     from diffbook.training import load

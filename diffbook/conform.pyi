@@ -50,7 +50,7 @@ def flow_error(solver: Solver, law: GaussianMixture, schedule: Schedule, times: 
     law: one-dimensional, or a single Gaussian
     schedule: alpha and sigma
     times: (n + 1,) falling
-    known: steps whose states and estimates are given exactly to a solver that asks for `past`
+    known: first steps that a solver which asks for `past` takes from exact states, for its memory alone
     returns: root of the mean square distance
     """
     ...
@@ -59,7 +59,7 @@ PLANE: GaussianMixture
 
 BETWEEN: Any
 
-def check_order(solver: Solver, order: float, schedule: Schedule | None=None, times: Callable[[Schedule, int], Tensor] | None=None, law: GaussianMixture | None=None) -> None:
+def check_order(solver: Solver, order: float, schedule: Schedule | None=None, times: Callable[[Schedule, int], Tensor] | None=None, law: GaussianMixture | None=None, steps: Sequence[int]=...) -> None:
     """Raise if halving the steps does not divide the distance from the exact flow by 2**order, within a tenth of an order.
 
     solver: without noise
@@ -67,6 +67,7 @@ def check_order(solver: Solver, order: float, schedule: Schedule | None=None, ti
     schedule: the cosine if not said: on a straight line some methods are better than their order by chance
     times: (schedule, n) -> grid; between two log-SNRs if not said
     law: a Gaussian in the plane, and a mixture, if not said
+    steps: each twice the one before
     """
     ...
 

@@ -11,6 +11,7 @@ zoo's models; two of these (shapes, emoji) went on from a former one, and the ga
 the loop: diffbook/zoo/zoo.json names the commands.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -23,12 +24,23 @@ from torch import Tensor, nn
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
 from diffbook.core import build
 from diffbook.data import Dataset, load_data, read_shards, to_model
-from diffbook.losses import Denoiser, Weight, clipped_snr, logit_normal_draw, stratified_draw, training_loss
+from diffbook.losses import (
+    Denoiser,
+    Weight,
+    clipped_snr,
+    log_normal_draw,
+    logit_normal_draw,
+    quarter_log_noise,
+    scaled_time,
+    stratified_draw,
+    training_loss,
+    unit_input,
+)
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.nets.vae import draw_latents
-from diffbook.predictions import Prediction, predict_v, predict_velocity, predict_x0
-from diffbook.schedules import CosineSchedule, RectifiedFlowSchedule, Schedule, ShiftedSchedule
+from diffbook.predictions import Prediction, predict_edm, predict_v, predict_velocity, predict_x0
+from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, Schedule, ShiftedSchedule
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, load, read_model
@@ -61,6 +73,9 @@ class Recipe:
     net: Callable[..., nn.Module]  # (shape of a sample, **sizes of the condition) -> network
     schedule: Schedule = field(default_factory=CosineSchedule)
     prediction: Prediction = predict_v
+    noise_input: Callable[[Schedule, Tensor], Tensor] = scaled_time  # what the network is told of the time
+    input_scale: Callable[[Schedule, Tensor], Tensor] | None = None  # factor on its input
+    fit: Callable[['Recipe', Dataset], 'Recipe'] | None = None  # settles what depends on the pictures, such as their spread
     reader: Callable[[Dataset], TextConditioner] | None = None  # what reads the captions; None: none are read
     data: Callable[[str | Path | None, int], Dataset] | None = None  # (root, seed) -> pictures; None: those that are asked for
     shards: str | None = None  # a folder with the laws of the latents of the pictures; None: pixels are learned
@@ -76,14 +91,20 @@ class Recipe:
     codec: str | None = None  # the model of the zoo that turns what is drawn into pictures
     shape: tuple[int, ...] | None = None  # of a sample; None: that of the pictures
 
+    def fitted(self, found: Dataset) -> 'Recipe':
+        "The recipe for these pictures."
+        return self if self.fit is None else replace(self.fit(self, found), fit=None)
+
     def model(self, found: Dataset, seed: int = 0) -> Model:
         "Make the untrained model; its first weights are a function of the seed."
+        if self.fit is not None:
+            return self.fitted(found).model(found, seed)
         shape = tuple(found.images.shape[1:]) if self.shape is None else self.shape
         with torch.random.fork_rng([]):  # initialisers take no generator: seed the global one, and give it back
             torch.default_generator.manual_seed(seed)
             reader = self.reader and self.reader(found)
             sizes = {} if reader is None else {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
-            denoiser = Denoiser(self.net(shape, **sizes), self.schedule, self.prediction)
+            denoiser = Denoiser(self.net(shape, **sizes), self.schedule, self.prediction, noise_input=self.noise_input, input_scale=self.input_scale)
         return denoiser if reader is None else Conditional(denoiser, reader)
 
     def examples(self, found: Dataset, model: Model) -> tuple[Tensor, ...]:
@@ -201,15 +222,33 @@ RECIPES = {
 }  # fmt: skip
 
 
+def even_clock(schedule: ShiftedSchedule, t: Tensor) -> Tensor:
+    "The weight with which errors of the velocity count as on the line, where no shift makes the clock run unevenly."
+    return 1 / schedule.clock(t)[1] ** 2
+
+
 def as_flow(made: Recipe) -> Recipe:
     "Learn the velocity of straight paths instead, at times whose logit is normal (Esser et al. 2024); a shift of the noise levels stays."
     line: Schedule = RectifiedFlowSchedule()
-    schedule = ShiftedSchedule(line, made.schedule.shift) if isinstance(made.schedule, ShiftedSchedule) else line
-    return replace(made, schedule=schedule, prediction=predict_velocity, draw=logit_normal_draw, weight=None)
+    schedule, weight = (ShiftedSchedule(line, made.schedule.shift), even_clock) if isinstance(made.schedule, ShiftedSchedule) else (line, None)
+    return replace(made, schedule=schedule, prediction=predict_velocity, draw=logit_normal_draw, weight=weight)
+
+
+def to_spread(made: Recipe, found: Dataset) -> Recipe:
+    "EDM's numbers for these pictures: the root of their mean square, and noise levels drawn around it as they are around 0.5 in the paper."
+    spread = 1.0 if made.shards else round(to_model(found.images[:4096]).square().mean().sqrt().item(), 3)  # latents have unit variance
+    draw = partial(log_normal_draw, mean=math.log(spread / 0.5) - 1.2, std=1.2)
+    return replace(made, prediction=predict_edm(spread), input_scale=unit_input(spread), draw=draw)
+
+
+def as_edm(made: Recipe) -> Recipe:
+    "Learn EDM's F instead, with its preconditioning, weight and draw of noise levels, for the spread of the pictures (Karras et al. 2022)."
+    return replace(made, schedule=KarrasSchedule(), prediction=predict_edm(), noise_input=quarter_log_noise, draw=log_normal_draw, weight=None, fit=to_spread)
 
 
 METHODS: dict[str, Callable[[Recipe], Recipe]] = {  # name, as in `diffbook train --method` -> how a recipe changes
     'flow': as_flow,
+    'edm': as_edm,
 }
 
 

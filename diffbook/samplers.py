@@ -158,26 +158,26 @@ def trailing_times(schedule: Schedule, n: int) -> Tensor:
     return torch.round(schedule.t_max - torch.arange(n + 1, dtype=torch.float64) * span / n)
 
 # %% ../nbs/30_samplers.ipynb #karras-times
-def _between(schedule: Schedule, n: int, least: float, measure: Callable, back: Callable) -> Tensor:
-    "n steps from t_max to t_min, even in a measure of the noise-to-signal level; under the level `least` is one step, to t_min."
+def _between(schedule: Schedule, n: int, least: float, most: float, measure: Callable, back: Callable) -> Tensor:
+    "n steps from t_max to t_min, even in a measure of the noise-to-signal level; under the level `least` is one step, to t_min, and above `most` the first begins."
     first = _least_time(schedule)
     top, low, end = (torch.exp(-schedule.log_snr(t) / 2) for t in (schedule.t_max, first, schedule.t_min))
     low = low.clamp(min=least)
     inner = whole('n', n) - 1 if end < low else n
-    levels = back(torch.lerp(measure(top.clamp(max=1e3)), measure(low), torch.linspace(0, 1, inner + 1, dtype=torch.float64)))
+    levels = back(torch.lerp(measure(top.clamp(max=most)), measure(low), torch.linspace(0, 1, inner + 1, dtype=torch.float64)))
     times = schedule.time_at(-2 * torch.log(levels))[1:n].clamp(min=first)
     return torch.cat([torch.tensor([schedule.t_max]), times, torch.tensor([schedule.t_min])]).double()
 
 
-def karras_times(schedule: Schedule, n: int, rho: float = 7.0, least: float = 0.002) -> Tensor:
+def karras_times(schedule: Schedule, n: int, rho: float = 7.0, least: float = 0.002, most: float = 1e3) -> Tensor:
     "Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5; eq-samplers-karras)."
-    return _between(schedule, n, least, lambda level: level ** (1 / rho), lambda root: root**rho)
+    return _between(schedule, n, least, most, lambda level: level ** (1 / rho), lambda root: root**rho)
 
 # %% ../nbs/30_samplers.ipynb #snr-times
-def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None = None) -> Tensor:
+def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None = None, least: float = 0.002, most: float = 1e3) -> Tensor:
     "Space n steps evenly in the log signal-to-noise ratio: from t_max to t_min, or between two of its values, the lower first."
     if ends is None:
-        return _between(schedule, n, 0.002, torch.log, torch.exp)
+        return _between(schedule, n, least, most, torch.log, torch.exp)
     expect(ends[0] < ends[1], f'ends are {ends}, expected the lower first')
     return schedule.time_at(torch.linspace(*ends, whole('n', n) + 1, dtype=torch.float64))
 

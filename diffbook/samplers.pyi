@@ -88,11 +88,11 @@ def trailing_times(schedule: Schedule, n: int) -> Tensor:
     """Space n steps evenly from t_max and round to whole times, exact halves to even ones (Lin et al. 2024, table 2)."""
     ...
 
-def karras_times(schedule: Schedule, n: int, rho: float=7.0, least: float=0.002) -> Tensor:
+def karras_times(schedule: Schedule, n: int, rho: float=7.0, least: float=0.002, most: float=1000.0) -> Tensor:
     """Space noise-to-signal levels evenly in their 1/rho-th power, then step to t_min (Karras et al. 2022, equation 5; eq-samplers-karras)."""
     ...
 
-def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None=None) -> Tensor:
+def snr_times(schedule: Schedule, n: int, ends: tuple[float, float] | None=None, least: float=0.002, most: float=1000.0) -> Tensor:
     """Space n steps evenly in the log signal-to-noise ratio: from t_max to t_min, or between two of its values, the lower first."""
     ...
 

@@ -16,12 +16,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .core import Cond, Data, DenoiseFn, match_dims, noise, seeded_noise
-from .samplers import Solver, ddim, equip, sample, trailing_times, uniform_times
-from .schedules import DiscreteSchedule, Schedule
+from .samplers import Solver, ddim, equip, karras_times, sample, trailing_times, uniform_times
+from .schedules import DiscreteSchedule, KarrasSchedule, Schedule
 
 # %% ../nbs/32_ddpm.ipynb #grid
 def whole_times(schedule: Schedule, n: int) -> Tensor:
-    "Times from noise to data, (n + 1,), falling: whole ones on a table of betas, which networks were trained at; elsewhere even ones."
+    "Times from noise to data, (n + 1,), falling: whole ones on a table of betas, which networks were trained at; EDM's where the time is a noise level; elsewhere even ones."
+    if isinstance(schedule, KarrasSchedule):
+        return karras_times(schedule, n)
     return (trailing_times if isinstance(schedule, DiscreteSchedule) else uniform_times)(schedule, n)
 
 # %% ../nbs/32_ddpm.ipynb #codec-type

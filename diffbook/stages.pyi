@@ -12,7 +12,7 @@ from .schedules import Schedule
 __all__ = ['whole_times', 'Decoder', 'gather', 'Stage', 'cascade']
 
 def whole_times(schedule: Schedule, n: int) -> Tensor:
-    """Times from noise to data, (n + 1,), falling: whole ones on a table of betas, which networks were trained at; elsewhere even ones."""
+    """Times from noise to data, (n + 1,), falling: whole ones on a table of betas, which networks were trained at; EDM's where the time is a noise level; elsewhere even ones."""
     ...
 
 class Decoder(Protocol):

@@ -31,14 +31,14 @@ from diffbook.core import describe, noise, seeded_noise, uniform
 from diffbook.data import Dataset, from_model, to_model
 from diffbook.editing import start_from
 from diffbook.guidance import guide
-from diffbook.losses import Denoiser
+from diffbook.losses import Denoiser, quarter_log_noise, unit_input
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_velocity, predict_x0
+from diffbook.predictions import predict_edm, predict_velocity, predict_x0
 from diffbook.pretrained import save_pipeline
 from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
-from diffbook.schedules import CosineSchedule, RectifiedFlowSchedule
+from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.store.checkpoints import read_checkpoint
@@ -1154,7 +1154,7 @@ def test_a_recipe_is_run_by_name_and_goes_on(tmp_path, monkeypatch, capsys):
     (('--recipe', 'nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
     (('--recipe', 'demo', '--width', 8), '--width is 8, and --recipe is demo, which says what the network is'),
     (('--recipe', 'demo', '--text'), '--text is True, and --recipe is demo'),
-    (('--data', 'shapes', '--size', 8, '--method', 'magic'), '--method is magic, expected one of flow'),
+    (('--data', 'shapes', '--size', 8, '--method', 'magic'), '--method is magic, expected one of flow, edm'),
 ])  # fmt: skip
 def test_a_recipe_that_does_not_fit_is_refused(tmp_path, capsys, words, said):
     run('train', *words, '--out', tmp_path / 'run', code=2)
@@ -1169,3 +1169,16 @@ def test_a_method_changes_what_is_learned_and_a_run_keeps_it(trained, tmp_path):
     run('train', '--out', tmp_path / 'run', '--resume', '--steps', 5)
     assert describe(load(tmp_path / 'run')) == describe(flow)
     run('sample', tmp_path / 'run', '--n', 1, '--steps', 2, '--solver', 'euler', '--out', tmp_path / 'x.png')
+
+
+def test_the_method_edm_takes_the_spread_of_the_pictures(trained, tmp_path):
+    "Its model says so in its file, goes on, and is sampled on the grid of its noise levels."
+    run(*TRAIN, '--steps', 4, '--method', 'edm', '--out', tmp_path / 'run')
+    model = load(tmp_path / 'run')
+    spread = model.prediction.sigma_data
+    assert 0.2 < spread < 1 and spread != 0.5
+    want = Denoiser(model.net, KarrasSchedule(), predict_edm(spread), noise_input=quarter_log_noise, input_scale=unit_input(spread))
+    assert describe(model) == describe(want) and describe(model.net) == describe(load(trained).net)
+    run('train', '--out', tmp_path / 'run', '--resume', '--steps', 5)
+    assert describe(load(tmp_path / 'run')) == describe(model)
+    run('sample', tmp_path / 'run', '--n', 1, '--steps', 2, '--out', tmp_path / 'x.png')

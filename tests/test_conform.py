@@ -419,20 +419,21 @@ def test_schedule_grid_and_law_of_the_order_are_those_that_are_given():
 
 
 def test_a_solver_with_memory_starts_from_exact_history():
-    "The list holds, newest last, the exact estimates at the times just left; a solver that asks for none walks the whole grid."
+    "It is asked at exact states first, so its list holds the exact estimates at the times just left; one that asks for none walks the whole grid."
     begins = []
 
     def asks(schedule, denoise, x, t, s, cond=None, *, past=()):
         begins.append((float(t), [(float(u), v) for u, v in past], x))
+        past.append((t, denoise(x, t, cond)))
         return ddim(schedule, denoise, x, t, s, cond)
 
     times = torch.linspace(0.9, 0.2, 9, dtype=torch.float64)
     assert flow_error(asks, LAW, COSINE, times, known=2) < flow_error(ddim, LAW, COSINE, times)
-    t, past, x = begins[0]
+    t, past, x = begins[2]
     assert t == float(times[2]) and [u for u, _ in past] == times[:2].tolist()
     for u, x0 in past:
         assert_close(x0, LAW.denoise(COSINE)(LAW.flow(COSINE, x, t, u), torch.tensor(u).double()), rtol=1e-5, atol=1e-5)
-    assert len(begins) == 6
+    assert len(begins) == 8
 
 
 def test_moments_against_many_draws():

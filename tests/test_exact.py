@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy import integrate, optimize, stats
 
+from diffbook import exact
 from diffbook.core import Cond, generator
 from diffbook.exact import GaussianMixture, finite_data, reference_mixture
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, KarrasSchedule, RectifiedFlowSchedule, linear_betas
@@ -433,3 +434,13 @@ BAD = {
 
 
 test_bad_input_is_refused = helpers.refuses(BAD)
+
+
+def test_random_mixtures_have_their_mean_and_spread():
+    for seed in range(12):
+        law = exact.random_mixture(seed, sd=0.5)
+        mean = float(law.weights @ law.means[:, 0])
+        var = float(law.weights @ (law.means[:, 0] ** 2 + law.covs[:, 0, 0])) - mean**2
+        assert abs(mean) < 1e-12 and abs(var - 0.25) < 1e-12
+        assert 2 <= len(law.weights) <= 6 and law.weights.min() > 0.02
+    assert len({len(exact.random_mixture(seed).weights) for seed in range(5)}) == 5

@@ -707,6 +707,36 @@ MUTANTS = {
     # grids and the command line of samplers
 
     # flow matching and rectified flow
+    'a coupling that ignores the labels': (
+        'torchcfm#117, #120, #132', 'flows.py',
+        'for kind in [None] if labels is None else labels.unique():', 'for kind in [None]:',
+        'test_flows.py::test_within_a_class_each_class_keeps_its_own_noises',
+    ),
+    'one noise for several data points': (
+        'torchcfm: a plan drawn with replacement drops a third of each batch', 'flows.py',
+        'linear_sum_assignment(cost[rows][:, rows].numpy())[1]', 'cost[rows][:, rows].argmin(1).numpy()',
+        'test_flows.py::test_the_pairs_of_a_batch_are_the_best_of_all[6-(1,)]',
+    ),
+    'a plan read the wrong way round': (
+        'rows of a permutation for its columns', 'flows.py',
+        'rows[torch.from_numpy(partners)]', 'rows[torch.from_numpy(partners).argsort()]',
+        'test_flows.py::test_the_pairs_of_a_batch_are_the_best_of_all[6-(3,)]',
+    ),
+    'a draw without the speed of its clock': (
+        'weights of one schedule copied to another', 'flows.py',
+        'plain_weight(prediction)(schedule, t) / rate', 'plain_weight(prediction)(schedule, t)',
+        'test_flows.py::test_plain_flow_matching_is_plain_v_on_the_cosine',
+    ),
+    'a logit-normal density without its derivative': (
+        'density of the logit taken for that of the time', 'flows.py',
+        '* std * u * (1 - u) * span)', '* std * span)',
+        'test_flows.py::test_the_density_of_logit_normal_times_is_that_of_the_draw[rectified-flow-0.0-1.0]',
+    ),
+    'a velocity that the shifted clock hurries': (
+        'shift in the schedule and in the target', 'recipes.py',
+        'return 1 / schedule.clock(t)[1] ** 2', 'return schedule.clock(t)[1] ** 0',
+        'test_recipes.py::test_the_method_flow_keeps_a_shift',
+    ),
 
     # distillation
 

@@ -1,5 +1,6 @@
 """Recipes: all that makes a model of the zoo, by name; and the draw of times behind them."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -92,10 +93,40 @@ def test_the_method_flow_regresses_noise_minus_data_on_straight_paths(make):
     assert abs((torch.logit(t).abs() < torch.special.ndtri(torch.tensor(0.75))).double().mean() - 0.5) < 5 * 0.5 / 2**7  # one in 1.7 million at chance
 
 
+@pytest.mark.parametrize('make', [plain, captioned])
+def test_the_method_edm_asks_for_the_target_of_the_paper(make):
+    "By hand, in the letters of the paper: D = c_skip x + c_out F(c_in x; c_noise), weighted by lambda, at levels that are log-normal around the spread."
+    found, before = pictures((3, 8, 8)), make(8)
+    made = by_method('edm', before).fitted(found)
+    model, seen = made.model(found), []
+    denoiser = getattr(model, 'denoiser', model)
+    denoiser.net.register_forward_pre_hook(lambda net, given: seen.append(given[:2]))
+    denoiser.net.register_forward_hook(lambda net, given, out: seen.append(out))
+    loss = made.loss(model, made.examples(found, model), generator(1, 'loss'))
+    (given, c_noise), F = seen[0], seen[1]
+    x0 = to_model(found.images)
+    sigma, spread = torch.exp(4 * c_noise)[:, None, None, None], x0.square().mean().sqrt()
+    x = given * torch.sqrt(sigma**2 + spread**2)
+    D = spread**2 / (sigma**2 + spread**2) * x + sigma * spread / torch.sqrt(sigma**2 + spread**2) * F
+    weight = (sigma**2 + spread**2) / (sigma * spread) ** 2
+    assert torch.allclose(loss, (weight * (D - x0) ** 2).flatten(1).mean(1), rtol=2e-2)  # the recipe rounds the spread
+    t = made.draw(made.schedule, 2**14, generator(2, 'draw'))
+    assert abs((t < spread * torch.exp(torch.tensor(-1.2)) / 0.5).double().mean() - 0.5) < 5 * 0.5 / 2**7  # one in 1.7 million at chance
+    assert describe(by_method('edm', before).model(found)) == describe(model), 'who forgets to fit it gets the same model'
+
+
+def test_latents_have_unit_variance_for_edm():
+    assert by_method('edm', recipe('emoji-latent')).fitted(pictures((3, 8, 8))).prediction.sigma_data == 1.0
+
+
 def test_the_method_flow_keeps_a_shift():
     made = by_method('flow', recipe('emoji-64'))
     assert isinstance(made.schedule, ShiftedSchedule) and made.schedule.shift == recipe('emoji-64').schedule.shift
     assert isinstance(made.schedule.base, RectifiedFlowSchedule)
+    t = torch.linspace(0.05, 0.95, 9, dtype=torch.float64)
+    slower, line = made.prediction(made.schedule, t), RectifiedFlowSchedule()
+    assert torch.allclose(made.weight(made.schedule, t) * slower[1] ** 2, torch.ones(9, dtype=torch.float64))  # eps - x0 counts as it is
+    assert torch.allclose(made.schedule.log_snr(t), line.log_snr(line.time_at(line.log_snr(t) - 2 * math.log(made.schedule.shift))))
 
 
 def test_the_demo_says_what_its_recipe_does():
@@ -126,7 +157,7 @@ def test_single_shapes_are_windows_around_their_object():
     (lambda: recipe('nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
     (lambda: recipe('shapes', rate=1), 'a recipe has no rate; its fields are net, schedule'),
     (lambda: plain(12), '--width is 12, expected a multiple of 8'),
-    (lambda: by_method('magic', plain(8)), '--method is magic, expected one of flow'),
+    (lambda: by_method('magic', plain(8)), '--method is magic, expected one of flow, edm'),
 ])  # fmt: skip
 def test_a_recipe_that_cannot_be(call, words):
     with pytest.raises(ValueError, match=words):

@@ -1,6 +1,7 @@
 """What draws, by the name of a folder or of a model in the zoo."""
 
 import importlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from diffbook.stages import Stage
 
 SOLVERS = dict.fromkeys(('ddim', 'ancestral', 'euler', 'heun'), 'samplers') | {'dpmpp_2m': 'multistep'}  # name of a step rule -> its module
+PICTURES = {'least': 0.02, 'most': 80.0}  # levels of noise to signal beyond which a picture in [-1, 1] hardly changes: a step leads there, and one on from there
+GRIDS: dict[str, tuple[str, str, dict[str, float]]] = {  # name of a grid -> its module, its function, what it is told
+    'uniform': ('samplers', 'uniform_times', {}), 'snr': ('samplers', 'snr_times', PICTURES), 'karras': ('samplers', 'karras_times', PICTURES),
+}  # fmt: skip
 
 
 class Opened(NamedTuple):
@@ -30,6 +35,12 @@ class Opened(NamedTuple):
 def solver_named(name: str) -> 'Solver':
     "Give the step rule of a name in SOLVERS."
     return getattr(importlib.import_module(f'diffbook.{SOLVERS[name]}'), name)
+
+
+def grid_named(name: str) -> 'Grid':
+    "Give the times (schedule, n) of a name in GRIDS."
+    module, function, told = GRIDS[name]
+    return partial(getattr(importlib.import_module(f'diffbook.{module}'), function), **told)
 
 
 def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim') -> Opened:

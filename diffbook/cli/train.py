@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diffbook.recipes import Recipe
 
 RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
-METHOD_NAMES = ('flow',)
+METHOD_NAMES = ('flow', 'edm')
 
 
 @app.command()
@@ -29,7 +29,7 @@ def train(
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
     data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
     recipe: Annotated[str | None, typer.Option(help=f'A recipe of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
-    method: Annotated[str | None, typer.Option(help=f'Another way to learn the same pictures, one of {", ".join(METHOD_NAMES)}: flow is the velocity of straight paths. Default: v on the cosine schedule, with --text x0, or as the recipe says.')] = None,
+    method: Annotated[str | None, typer.Option(help=f'Another way to learn the same pictures, one of {", ".join(METHOD_NAMES)}: flow is the velocity of straight paths, edm the preconditioned target of EDM. Default: v on the cosine schedule, with --text x0, or as the recipe says.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
     resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has.')] = False,
@@ -112,6 +112,7 @@ def train(
         where = os.path.abspath(data) if own else data
     images, what = found.images, content_of(found.images, found.captions if text else None)
     refuse_content(run, what, data, out)
+    made = made.fitted(found)
     model = made.model(found, generator(seed, 'weights').initial_seed())
     examples = made.examples(found, model)
     pieces = copy.deepcopy(model) if shard else None  # to put the split weights together in

@@ -24,6 +24,7 @@ FACE = {  # module -> the names that others rely on
     'nets.unet': 'UNet',
     'training': 'EMA Trainer load save',
     'samplers': 'Solver Step ancestral churn ddim equip euler heun karras_times sample snr_times trailing_times uniform_times',
+    'likelihood': 'log_likelihood',
     'multistep': 'adams_bashforth deis dpm_solver dpmpp_2m dpmpp_3m unipc',
     'conform': 'check_denoiser check_prediction check_schedule check_solver',
     'stages': 'Stage cascade',

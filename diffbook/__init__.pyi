@@ -51,6 +51,7 @@ from diffbook.samplers import sample as sample
 from diffbook.samplers import snr_times as snr_times
 from diffbook.samplers import trailing_times as trailing_times
 from diffbook.samplers import uniform_times as uniform_times
+from diffbook.likelihood import log_likelihood as log_likelihood
 from diffbook.multistep import adams_bashforth as adams_bashforth
 from diffbook.multistep import deis as deis
 from diffbook.multistep import dpm_solver as dpm_solver

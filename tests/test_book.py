@@ -386,3 +386,14 @@ def test_looking_ahead_is_seen(tmp_path):
     assert 'of 13_later.ipynb' in '\n'.join(rules.looks_ahead('exercises.c12', 'from diffbook.later import f', book))
     assert not list(rules.looks_ahead('later', 'from diffbook.good import f', book))
     assert not list(rules.looks_ahead('exercises.c12', 'from diffbook.good import f', book))
+
+
+def test_references_are_whole():
+    "Each entry of the bibliography is closed, stands once, and has one title and one year."
+    text = (ROOT / 'nbs' / 'references.bib').read_text(encoding='utf-8')
+    entries = re.split(r'\n(?=@)', text)[1:]
+    keys = [re.match(r'@\w+\{(\w+),', e).group(1) for e in entries]
+    assert len(set(keys)) == len(keys)
+    for key, e in zip(keys, entries):
+        assert e.count('{') == e.count('}') and e.strip().endswith('\n}'), key
+        assert all(len(re.findall(rf'^  {field} ?=', e, re.M)) == 1 for field in ('title', 'year')), key

@@ -5,6 +5,7 @@ import copy
 import fcntl
 import hashlib
 import json
+import math
 import os
 import pty
 import re
@@ -25,7 +26,7 @@ from helpers import patch_cli
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, losses, multistep, recipes, samplers, scale, stages
+from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, stages
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
 from diffbook.data import Dataset, from_model, to_model
@@ -834,6 +835,46 @@ def test_evaluate_prints_floors(tmp_path, monkeypatch, capsys):
     assert '--n is 50, expected at most 40' in capsys.readouterr().err
 
 
+def test_evaluate_likelihood_is_the_densitys_in_bits(tmp_path, monkeypatch, capsys):
+    "A network that answers the best x0 of N(0, 0.3^2) has that density: 40 random images, judged by the formula, the same draws of the levels' places."
+    grey = (255 * uniform(0, 'grey', 0, range(40), (1, 4, 4))).to(torch.uint8)
+    patch_cli(monkeypatch, 'load_images', lambda name, split, *a: Dataset(grey if split == 'test' else None))
+    save(tmp_path / 'm', plain_model((1, 4, 4)), {'shape': [1, 4, 4]})
+    model, real = load(tmp_path / 'm'), cli.evaluate.open_model
+
+    def bell(x, t, cond=None):
+        alpha, sigma = (core.match_dims(f(t), x) for f in (model.schedule.alpha, model.schedule.sigma))
+        return alpha * 0.09 / (alpha**2 * 0.09 + sigma**2) * x
+
+    opened = real(str(tmp_path / 'm'), 'cpu')
+    bell.requires_grad_ = lambda on: bell
+    patch_cli(monkeypatch, 'open_model', lambda *a, **k: opened._replace(model=bell))
+    run('evaluate', tmp_path / 'm', '--data', 'grey', '--likelihood', '--n', 40, '--seed', 3, '--out', tmp_path / 'r.json')
+    said, report = capsys.readouterr().out, json.loads((tmp_path / 'r.json').read_text())
+    order = torch.randperm(40, generator=core.make_generator(3, 'evaluate'))
+    x = likelihood.dequantise(grey[order], core.make_generator(3, 'dequantise')).double()
+    want = -gaussian.gaussian_log_prob(x, 0.0, 0.09).flatten(1).mean(1) / math.log(2) - math.log2(2 / 255)
+    torch.testing.assert_close(torch.tensor(report['each']).double(), want, rtol=0, atol=2e-3)
+    mean, (low, high) = report['bits_per_dim'], report['interval']
+    assert mean == pytest.approx(want.mean().item(), abs=1e-3) and low < mean < high
+    assert high - mean == pytest.approx(2.0227 * want.std().item() / 40**0.5, rel=1e-2)  # Student's factor for 39
+    assert f'{mean:.3f} bits per dimension, 95 % interval {low:.3f} to {high:.3f}: n = 40' in said and 'upper bound' in said
+    run('evaluate', tmp_path / 'm', '--data', 'grey', '--likelihood', '--n', 50, code=2)
+    assert '--n is 50, expected at most 40' in capsys.readouterr().err
+
+
+def test_evaluate_likelihood_refuses_what_has_none(trained, reader, capsys):
+    for words, said in (
+        (('evaluate', reader, '--data', 'shapes', '--likelihood'), 'reads text, and finds an image as probable as its caption says'),
+        (('evaluate', 'emoji', '--data', 'shapes', '--likelihood'), 'emoji draws latents of emoji-vae, and a density of latents is none of pictures'),
+        (('evaluate', trained, '--data', 'shapes', '--likelihood', '--steps', 5), '--steps is 5, and --likelihood draws nothing'),
+        (('evaluate', trained, '--data', 'shapes', '--likelihood', '--solver', 'heun'), '--solver is heun, and --likelihood draws nothing'),
+        (('evaluate', trained, '--data', 'shapes', '--likelihood', '--guidance', 2), '--guidance is 2.0, and --likelihood draws nothing'),
+    ):
+        run(*words, code=2)
+        assert said in capsys.readouterr().err
+
+
 def test_doctor(capsys):
     run('doctor', '--device', 'cpu')
     said = capsys.readouterr().out
@@ -963,7 +1004,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
     },
     'evaluate': {
-        'model': 'test_evaluate_prints_floors', 'data': 'test_evaluate_counts_captions', 'n': 'test_evaluate_prints_floors', 'out': 'test_evaluate_counts_captions', 'device': 'test_an_option_of_train',
+        'likelihood': 'test_evaluate_likelihood_is_the_densitys_in_bits', 'model': 'test_evaluate_prints_floors', 'data': 'test_evaluate_counts_captions', 'n': 'test_evaluate_prints_floors', 'out': 'test_evaluate_counts_captions', 'device': 'test_an_option_of_train',
         'data_root': 'test_an_option_of_train', **dict.fromkeys(('guidance', 'steps', 'solver', 'seed'), 'test_options_of_evaluate_reach_the_drawing'),
     },
     'data': dict.fromkeys(('name', 'download', 'data_root'), 'test_data_says_what_is_here_and_what_is_not'),

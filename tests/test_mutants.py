@@ -701,6 +701,47 @@ MUTANTS = {
     # sde
 
     # likelihood
+    'what neighbours gain is taken for lost': (
+        'lecture notes: log p(x0) = log p(x_T) - int div v, with time from noise to data', 'likelihood.py',
+        'return noise(last) + spread +', 'return noise(last) - spread +',
+        'test_likelihood.py::test_pictures_and_rows_are_the_same',
+    ),
+    'one error for the whole batch': (
+        'score_sde_pytorch, likelihood.py: the batch is one vector for solve_ivp', 'likelihood.py',
+        '        good = error <= 1', '        good = (error := error.amax(0, keepdim=True).expand_as(error)) <= 1',
+        'test_likelihood.py::test_a_sample_does_not_depend_on_its_batch',
+    ),
+    'a new direction at each call': (
+        'asked in flow_matching#49 and #62: one direction, or many', 'likelihood.py',
+        "        trace = partial(probe_trace, probe=draw_signs(len(x), x, make_generator(0, 'likelihood') if generator is None else generator))",
+        "        trace = lambda v, y, g=generator or make_generator(0, 'likelihood'): probe_trace(v, y, draw_signs(len(x), x, g))",
+        'test_likelihood.py::test_a_new_direction_at_each_call_would_be_seen',
+    ),
+    'directions of zeros and ones': (
+        'randint(0, 2) without * 2 - 1', 'likelihood.py',
+        '.double() * 2 - 1', '.double()',
+        'test_likelihood.py::test_signs_are_signs',
+    ),
+    'seven bits on every scale': (
+        'score_sde_pytorch#51: offset = 7, "a hack"', 'likelihood.py',
+        'width: float = 2 / 255,', 'width: float = 2 / 256,',
+        'test_likelihood.py::test_the_default_width_is_that_of_our_levels',
+    ),
+    'the offset with the wrong sign': (
+        'a density taken for a probability', 'likelihood.py',
+        "- math.log2(positive('width', width))", "+ math.log2(positive('width', width))",
+        'test_likelihood.py::test_who_knows_nothing_needs_eight_bits',
+    ),
+    'noise of variance one at the end': (
+        'VE judged by the prior of VP', 'likelihood.py',
+        'gaussian_log_prob(x, 0.0, sigma**2)', 'gaussian_log_prob(x, 0.0, sigma / sigma)',
+        'test_likelihood.py::test_from_pure_noise_it_is_the_density_of_what_is_drawn',
+    ),
+    'levels spread to one side': (
+        '(k + u) with the scale of levels at 2k/255 - 1', 'likelihood.py',
+        'u.to(images.device) - 0.5) / 127.5', 'u.to(images.device)) / 127.5',
+        'test_likelihood.py::test_levels_are_spread_over_their_bins',
+    ),
 
     # edm
 

@@ -12,17 +12,20 @@ from diffbook.cli.prompts import reader_of, tell
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
-    pass
+    from torch import Tensor
 
 
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
     data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist; shapes, for a model that reads text.')],
-    n: Annotated[int, typer.Option('--n', help='Images to draw and to compare with.')] = 1000,
+    n: Annotated[int | None, typer.Option('--n', help='Images to draw and to compare with: 1000; with --likelihood test images to judge: 64.')] = None,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
     steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
     solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    likelihood: Annotated[
+        bool, typer.Option('--likelihood', help='Draw nothing; say how many bits per dimension test images take, by the probability flow.')
+    ] = False,
     out: Annotated[Path | None, typer.Option(help='Also write the numbers to this .json file.')] = None,
     device: Device = None,
     data_root: DataRoot = None,
@@ -33,7 +36,10 @@ def evaluate(
     Example: `diffbook evaluate fashion-mnist --data fashion-mnist --n 2048 --steps 40`
 
     With --data shapes, count what a model that reads text draws as its caption says, for captions that training never showed.
+
+    How probable the model finds real images: `diffbook evaluate fashion-mnist --data fashion-mnist --likelihood --n 64`
     """
+    n = n if n is not None else 64 if likelihood else 1000
     at_least('--n', n, 10)
     at_least('--steps', steps, 1)
     if solver not in SOLVERS:
@@ -42,28 +48,30 @@ def evaluate(
         raise ValueError(f'--out is {out}, expected a file that ends in .json')
     if out is not None:
         check_writable(out)
-    import json
-
+    if likelihood and (guidance is not None or steps != 20 or solver != 'ddim'):
+        name, value = ('guidance', guidance) if guidance is not None else ('steps', steps) if steps != 20 else ('solver', solver)
+        raise ValueError(f'--{name} is {value}, and --likelihood draws nothing: it follows the flow with steps of its own')
     import torch
 
     from diffbook.core import generator
     from diffbook.data import from_model
     from diffbook.metrics import compare
-    from diffbook.store.files import write_whole
 
     opened = open_model(model, device, solver=solver)
     if opened.stage.codec is not None:
-        raise ValueError(f'{model} draws latents of {opened.about["codec"]}, whose pictures no judge here knows; expected a model that draws pixels')
+        why = 'and a density of latents is none of pictures' if likelihood else 'whose pictures no judge here knows'
+        raise ValueError(f'{model} draws latents of {opened.about["codec"]}, {why}; expected a model that draws pixels')
+    if likelihood:
+        if reader_of(opened.model) is not None:
+            raise ValueError(f'{model} reads text, and finds an image as probable as its caption says; expected a model that reads none with --likelihood')
+        report = measure_likelihood(opened, load_images(data, 'test', data_root, None).images, data, n, seed)
+        return write_report(report, out)
     if guidance is not None and reader_of(opened.model) is None:
         raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
     if data == 'shapes' and reader_of(opened.model) is not None:
         report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
         report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
-        if out is not None:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(out, (json.dumps(report, indent=1) + '\n').encode())
-            say(f'{out}')
-        return
+        return write_report(report, out)
     real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
     shape = tuple(real.shape[1:])
     if shape[0] != 1:
@@ -80,10 +88,58 @@ def evaluate(
     for name in ('frechet', 'kernel', 'precision', 'recall'):
         say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')
     say(f'  Frechet distance is {report["frechet_ratio"]:.3g} times its floor')
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(out, (json.dumps(report, indent=1) + '\n').encode())
-        say(f'{out}')
+    write_report(report, out)
+
+
+def write_report(report: dict[str, Any], out: Path | None) -> None:
+    "Write the numbers to a file, whole or not at all, and say where."
+    if out is None:
+        return
+    import json
+
+    from diffbook.store.files import write_whole
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(out, (json.dumps(report, indent=1) + '\n').encode())
+    say(f'{out}')
+
+
+def measure_likelihood(opened: Opened, images: 'Tensor', data: str, n: int, seed: int) -> dict[str, Any]:
+    "Say how many bits per dimension n test images take, with the interval of their mean."
+    import torch
+    from tqdm.auto import tqdm
+
+    from diffbook.core import Rows, generator
+    from diffbook.ledger import student
+    from diffbook.likelihood import bits_per_dim, dequantise, log_likelihood
+
+    shape, rtol = tuple(images.shape[1:]), 1e-4
+    if opened.stage.shape != shape:
+        raise ValueError(f'{opened.name} draws images of shape {opened.stage.shape}, expected {shape} as in {data}')
+    if n > len(images):
+        raise ValueError(f'--n is {n}, expected at most {len(images)}, as many as there are test images')
+    images = images[torch.randperm(len(images), generator=generator(seed, 'evaluate'))[:n]]
+    model, found = opened.model.requires_grad_(False), []
+    for first in tqdm(range(0, n, 16), desc='likelihood', unit='batch'):
+        rows = lambda purpose: Rows(generator(seed, purpose), first, n)  # noqa: B023, E731  (used at once)
+        x = dequantise(images[first : first + 16], rows('dequantise')).to(opened.device)
+        log_p = log_likelihood(model, opened.stage.schedule, x, rtol=rtol, divergence='hutchinson', generator=rows('signs'))
+        found.append(bits_per_dim(log_p, x[0].numel()).cpu())
+    bits = finite(torch.cat(found))
+    mean, reach = bits.mean().item(), student(n - 1) * bits.std().item() / n**0.5
+    say(f'{mean:.3f} bits per dimension, 95 % interval {mean - reach:.3f} to {mean + reach:.3f}: n = {n} test images of {data}, model {opened.name}')
+    say(f'  by the probability flow, one random direction an image, tolerance {rtol:g}; who knows nothing needs 8')
+    say('  each level was spread evenly over its bin, so this is an upper bound on what a code for the levels takes')
+    return {
+        'model': opened.name,
+        'data': data,
+        'n': n,
+        'seed': seed,
+        'rtol': rtol,
+        'bits_per_dim': mean,
+        'interval': [mean - reach, mean + reach],
+        'each': bits.tolist(),
+    }
 
 
 def count_captions(opened: Opened, n: int, steps: int, guidance: float, seed: int) -> dict[str, Any]:

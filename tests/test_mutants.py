@@ -780,6 +780,31 @@ MUTANTS = {
     ),
 
     # distillation
+    'a target that keeps the signal': (
+        'progressive distillation by hand: the ratio of alphas for that of sigmas', 'distillation.py',
+        'ratio = schedule.sigma(grid[-1]) / schedule.sigma(grid[0])', 'ratio = schedule.alpha(grid[-1]) / schedule.alpha(grid[0])',
+        'test_distillation.py::test_one_step_lands_where_the_teacher_does',
+    ),
+    'every time of the fine grid': (
+        'a student trained on times between its own', 'distillation.py',
+        't, m, s = (as_time(times)[2 * k + j] for j in range(3))', 't, m, s = (as_time(times)[k + j] for j in range(3))',
+        'test_distillation.py::test_a_perfect_student_has_no_loss_and_another_has',
+    ),
+    'outputs pulled away': (
+        'DMD with real and fake exchanged', 'distillation.py',
+        'away = fake(x_t, t, cond) - real(x_t, t, cond)', 'away = real(x_t, t, cond) - fake(x_t, t, cond)',
+        'test_distillation.py::test_outputs_are_pulled_by_the_difference_of_two_denoisers',
+    ),
+    'the teacher without the condition': (
+        'a guided teacher that guides towards nothing', 'distillation.py',
+        'there = solver(schedule, teacher, there, now, then, cond)', 'there = solver(schedule, teacher, there, now, then)',
+        'test_distillation.py::test_the_target_has_no_gradient_and_gets_the_condition',
+    ),
+    'outputs judged without noise': (
+        'DMD at the clean output', 'distillation.py',
+        'x_t = schedule.perturb(x, eps, t)', 'x_t = schedule.perturb(x, 0 * eps, t)',
+        'test_distillation.py::test_outputs_are_pulled_by_the_difference_of_two_denoisers',
+    ),
 
     # consistency
 

@@ -27,10 +27,12 @@ from PIL import Image
 from test_pretrained import filled, parts
 
 from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, stages
+from diffbook.cli.models import GRIDS, SOLVERS
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
 from diffbook.data import Dataset, from_model, to_model
 from diffbook.editing import start_from
+from diffbook.grids import angle_times, beta_times, shifted_times
 from diffbook.guidance import guide
 from diffbook.losses import Denoiser, quarter_log_noise, unit_input
 from diffbook.nets.clip import TextTower
@@ -385,7 +387,10 @@ def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path):
     assert log.read_text() == once and [line.split(',')[0] for line in once.splitlines()] == ['step', '20', '40', '60']
 
 
-@pytest.mark.parametrize('solver', cli.sample.SOLVERS)
+KINDS = ('ddim', 'ancestral', 'euler', 'heun', 'dpmpp_2m', 'dpmpp_sde', 'unipc_2')  # without and with noise, a second call, a memory, a corrector
+
+
+@pytest.mark.parametrize('solver', KINDS)
 def test_sampling_repeats_itself(trained, tmp_path, solver, capsys):
     for name, seed in (('a', 1), ('b', 1), ('c', 2)):
         run('sample', trained, '--n', 3, '--steps', 4, '--solver', solver, '--seed', seed, '--out', tmp_path / 'deep' / f'{name}.png')
@@ -403,7 +408,7 @@ WAYS = {'from noise': None, 'from a picture': 0.6, 'around a mask': 1.0}
 
 
 @pytest.mark.parametrize('way', WAYS)
-@pytest.mark.parametrize('solver', cli.sample.SOLVERS)
+@pytest.mark.parametrize('solver', KINDS)
 def test_image_i_is_the_same_in_any_batch_and_no_two_are_alike(trained, solver, way):
     "Also beyond the first batch: 7 images in batches of 3 are those of one batch of 7, and of a run of 2; another seed changes each."
     stage, edit = cli.sample.open_model(str(trained), 'cpu', None, solver).stage, None
@@ -928,6 +933,11 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
         want = (model(['ab', 'ab'], **common, **given) * 255).round().byte().permute(0, 2, 3, 1)
         assert (got[:16, :16].int() - want[0].int()).abs().max() <= 1 and (got[:16, 18:34].int() - want[1].int()).abs().max() <= 1
+    model.plan = replace(model.plan, times=lambda s, n: angle_times(s, n, 0.5), solver=samplers.churn(model.plan.solver, 0.2))
+    run('sample', tmp_path / 'sd', '--prompt', 'ab', *options, '--grid', 'angle', '--churn', 0.2, '--out', tmp_path / 'g.png')
+    got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'g.png').convert('RGB')))
+    want = (model(['ab'], **common, height=16, width=16) * 255).round().byte().permute(0, 2, 3, 1)[0]
+    assert (got.int() - want.int()).abs().max() <= 1
     run('sample', tmp_path / 'sd', '--size', 15, '--steps', 1, '--out', tmp_path / 'x.png', code=2)
     assert 'height is 15, expected a multiple of 2; the nearest are 14 and 16' in capsys.readouterr().err
 
@@ -998,14 +1008,14 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
     },
     'sample': {
         'model': 'test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened', 'out': 'test_the_picture_is_a_grid', 'n': 'test_the_picture_is_a_grid', 'columns': 'test_the_picture_is_a_grid',
-        'zoom': 'test_the_picture_is_a_grid', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
+        'zoom': 'test_the_picture_is_a_grid', 'grid': 'test_grid_and_churn_are_those_of_the_library', 'churn': 'test_grid_and_churn_are_those_of_the_library', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
         'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
     },
     'evaluate': {
         'likelihood': 'test_evaluate_likelihood_is_the_densitys_in_bits', 'model': 'test_evaluate_prints_floors', 'data': 'test_evaluate_counts_captions', 'n': 'test_evaluate_prints_floors', 'out': 'test_evaluate_counts_captions', 'device': 'test_an_option_of_train',
-        'data_root': 'test_an_option_of_train', **dict.fromkeys(('guidance', 'steps', 'solver', 'seed'), 'test_options_of_evaluate_reach_the_drawing'),
+        'data_root': 'test_an_option_of_train', **dict.fromkeys(('guidance', 'steps', 'solver', 'grid', 'churn', 'seed'), 'test_options_of_evaluate_reach_the_drawing'),
     },
     'data': dict.fromkeys(('name', 'download', 'data_root'), 'test_data_says_what_is_here_and_what_is_not'),
     'doctor': dict.fromkeys(('device', 'data_root', 'seed'), 'test_doctor'),
@@ -1117,7 +1127,19 @@ def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch
     run(*TRAIN, '--steps', 1, '--out', tmp_path / 'z', '--data-root', 'there', code=2)
 
 
-@pytest.mark.parametrize('solver', cli.sample.SOLVERS)
+BY_HAND = {
+    'dpmpp_2m': multistep.dpmpp_2m, 'dpmpp_3m': multistep.dpmpp_3m, 'dpmpp_sde': multistep.dpmpp_sde,
+    'unipc_2': partial(multistep.multistep, form=multistep.DATA, order=2, correct=True), 'unipc_3': partial(multistep.multistep, form=multistep.DATA, order=3, correct=True),
+    'dpm_solver_2': partial(multistep.multistep, form=multistep.NOISE, order=2), 'dpm_solver_3': partial(multistep.multistep, form=multistep.NOISE, order=3),
+    'deis_2': partial(multistep.multistep, form=multistep.RATIO, order=2), 'deis_3': partial(multistep.multistep, form=multistep.RATIO, order=3),
+    'ab_2': partial(multistep.multistep, form=multistep.FLOW, order=2), 'ab_3': partial(multistep.multistep, form=multistep.FLOW, order=3),
+    'ipndm_2': partial(multistep.multistep, form=multistep.EVEN, order=2), 'ipndm_3': partial(multistep.multistep, form=multistep.EVEN, order=3),
+}  # fmt: skip
+
+SAME = {'ddim', 'euler'}  # on even times of the cosine schedule one and the same walk
+
+
+@pytest.mark.parametrize('solver', SOLVERS)
 def test_steps_and_solver_are_those_of_the_library(trained, solver):
     "Each pair draws what a walk by hand draws, and no two pairs the same."
     model, found = load(trained), []
@@ -1127,27 +1149,77 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
     opened = cli.sample.open_model(str(trained), 'cpu').stage
     stage = lambda name: replace(opened, denoise=model, solver=cli.sample.solver_named(name))
     for steps in (2, 6):
-        step = (
-            partial(samplers.ancestral, noise=seeded_noise(3, 'sample'))
-            if solver == 'ancestral'
-            else getattr(multistep if solver == 'dpmpp_2m' else samplers, solver)
-        )
+        step = BY_HAND.get(solver) or getattr(samplers, solver)
+        step = samplers.equip(step, noise=seeded_noise(3, 'sample'))
         with torch.inference_mode():
             *_, want = samplers.sample(model, model.schedule, x, samplers.uniform_times(model.schedule, steps), step)
         found.append(stage(solver).draw(2, steps=steps, seed=3))
         torch.testing.assert_close(found[-1], want, rtol=0, atol=1e-5)
-    others = [stage(other).draw(2, steps=6, seed=3) for other in cli.sample.SOLVERS if other != solver and {other, solver} != {'ddim', 'euler'}]
+    others = [stage(other).draw(2, steps=6, seed=3) for other in SOLVERS if other != solver and not {other, solver} <= SAME]
     assert all((found[1] - v).abs().max() > 1e-3 for v in (found[0], *others))
 
 
+WALKS = {  # options -> the grid by hand, and by what share the noise is raised
+    'karras': (('--grid', 'karras'), lambda s, n: samplers.karras_times(s, n, least=0.02, most=80.0), 0.0),
+    'snr': (('--grid', 'snr'), lambda s, n: samplers.snr_times(s, n, least=0.02, most=80.0), 0.0),
+    'angle': (('--grid', 'angle'), lambda s, n: angle_times(s, n, 0.5), 0.0),
+    'beta': (('--grid', 'beta'), beta_times, 0.0),
+    'shifted': (('--grid', 'shifted'), shifted_times, 0.0),
+    'uniform': (('--grid', 'uniform'), samplers.uniform_times, 0.0),
+    'fresh noise': (('--churn', 0.3), samplers.uniform_times, 0.3),
+    'both': (('--grid', 'angle', '--churn', 0.1), lambda s, n: angle_times(s, n, 0.5), 0.1),
+}  # fmt: skip
+
+
+def test_grid_and_churn_are_those_of_the_library(trained, tmp_path, monkeypatch):
+    "What the command draws is what a walk by hand draws, and no two pairs draw the same but a grid and the model's own."
+    drawn, model = {}, load(trained)
+    patch_cli(monkeypatch, 'finite', lambda images: drawn.setdefault(name, images))
+    for name, (options, grid, gamma) in WALKS.items():
+        run('sample', trained, '--n', 2, '--steps', 4, '--solver', 'dpmpp_2m', '--seed', 3, *options, '--out', tmp_path / 'x.png')
+        x = noise(3, 'start', 0, range(2), (3, 8, 8)).float() * model.schedule.sigma(model.schedule.t_max).float()
+        step = samplers.equip(samplers.churn(multistep.dpmpp_2m, gamma), noise=seeded_noise(3, 'sample'))
+        with torch.inference_mode():
+            *_, want = samplers.sample(model, model.schedule, x, grid(model.schedule, 4), step)
+        torch.testing.assert_close(drawn[name], want, rtol=0, atol=1e-5)
+    assert WALKS.keys() >= GRIDS.keys()
+    gaps = torch.cdist(*[torch.stack([*drawn.values()]).flatten(1)] * 2)
+    assert gaps[~torch.eye(len(drawn), dtype=torch.bool)].min() > 1e-3
+
+
+@pytest.mark.parametrize('command', ('sample', 'evaluate'))
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (('--grid', 'karas'), "--grid is 'karas', expected one of uniform, .*; did you mean karras"),
+        (('--grid', 'x'), "--grid is 'x', expected one of uniform, snr, karras, angle, beta, shifted$"),
+        (('--solver', 'dpmpp2m'), "--solver is 'dpmpp2m', expected one of ddim, .*; did you mean dpmpp_2m"),
+        (('--churn', -0.1), '--churn is -0.1, expected a share from 0 to 1'),
+        (('--churn', 0.2, '--solver', 'unipc_3'), '--churn is 0.2, and --solver is unipc_3, which mends the step before'),
+        (('--churn', 40), '--churn is 40.0, expected a share from 0 to 1'),
+        (('--churn', 'nan'), '--churn is nan, expected a share from 0 to 1'),
+    ],
+)
+def test_no_name_of_a_walk(command, options, words, trained, tmp_path, capsys):
+    more = ('--out', tmp_path / 'x.png') if command == 'sample' else ('--data', 'fashion-mnist')
+    run(command, trained, *more, *options, code=2)
+    assert re.search(words, capsys.readouterr().err.strip()) and not list(tmp_path.iterdir())
+
+
 def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
-    calls = []
+    calls, walks = [], []
     patch_cli(
-        monkeypatch, 'count_captions', lambda opened, n, steps, guidance, seed: (calls.append((n, steps, opened.stage.solver.__name__, guidance, seed)), {})[1]
+        monkeypatch,
+        'count_captions',
+        lambda opened, n, steps, guidance, seed: (calls.append((n, steps, opened.stage.solver.__name__, guidance, seed)), walks.append(opened.stage), {})[2],
     )
     run('evaluate', reader, '--data', 'shapes', '--n', 10)
     run('evaluate', reader, '--data', 'shapes', '--n', 11, '--steps', 3, '--solver', 'heun', '--guidance', 5, '--seed', 9)
     assert calls == [(10, 20, 'ddim', 2.0, 0), (11, 3, 'heun', 5.0, 9)]
+    run('evaluate', reader, '--data', 'shapes', '--n', 10, '--solver', 'dpmpp_2m', '--grid', 'angle', '--churn', 0.25)
+    assert calls[2][2] == 'dpmpp_2m' and torch.equal(walks[2].times(CosineSchedule(), 5), angle_times(CosineSchedule(), 5, 0.5))
+    assert walks[2].solver.__wrapped__ is multistep.dpmpp_2m and walks[0].solver is samplers.ddim
+    assert torch.equal(walks[0].times(CosineSchedule(), 5), samplers.uniform_times(CosineSchedule(), 5))
 
 
 def test_evaluate_draws_other_captions_and_images_with_another_seed(reader, monkeypatch):

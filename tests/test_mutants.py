@@ -746,6 +746,43 @@ MUTANTS = {
     # edm
 
     # grids and the command line of samplers
+    'a shift that is applied twice': (
+        'diffusers#13243: the least level is shifted, then the whole grid', 'grids.py',
+        'return ShiftedSchedule(schedule, shift).clock(uniform_times(schedule, n))[0]',
+        'return ShiftedSchedule(schedule, shift).clock(ShiftedSchedule(schedule, shift).clock(uniform_times(schedule, n))[0])[0]',
+        'test_grids.py::test_a_shift_multiplies_levels_once',
+    ),
+    'angles of data of spread one': (
+        'LCM#82, diffusers#8547: sigma_data left out', 'grids.py',
+        'inner = schedule.time_at(-2 * torch.log(spread * torch.tan(angles)))', 'inner = schedule.time_at(-2 * torch.log(torch.tan(angles)))',
+        'test_grids.py::test_a_shift_multiplies_levels_once',
+    ),
+    'a cheapest path of one step more': (
+        'off by one: the first row is a path of one step', 'grids.py',
+        'for _ in range(n - 1):', 'for _ in range(n):',
+        'test_grids.py::test_the_cheapest_of_all_paths',
+    ),
+    'equal errors by the root of the order': (
+        'a local error of order q + 1 taken for one of order q', 'grids.py',
+        'errors.double() ** (1 / (order + 1))', 'errors.double() ** (1 / order)',
+        'test_grids.py::test_equal_errors_whatever_the_fine_grid_was',
+    ),
+    'quantiles of the other tail': (
+        'beta schedulers: ppf of a share counted from the other end', 'grids.py',
+        'below((1 - u).clamp(max=0.5), b, a)', 'below((1 - u).clamp(max=0.5), a, b)',
+        'test_grids.py::test_quantiles_are_those_of_scipy',
+    ),
+    'costs that forget what the walk leaves of them': (
+        'GITS: errors at high noise count in full', 'grids.py',
+        'costs[i, j] = off * spread / torch.sqrt((spread * schedule.alpha(times[j])) ** 2 + schedule.sigma(times[j]) ** 2)',
+        'costs[i, j] = off / schedule.alpha(times[j])',
+        'test_grids.py::test_costs_are_distances_of_single_ddim_steps',
+    ),
+    'an option that is accepted and not used': (
+        'an option of a sampler that is read and reaches nothing', 'cli/evaluate.py',
+        'solver=solver, grid=grid, churn=churn)', 'solver=solver, churn=churn)',
+        'test_cli.py::test_options_of_evaluate_reach_the_drawing',
+    ),
 
     # flow matching and rectified flow
     'a coupling that ignores the labels': (

@@ -62,7 +62,9 @@ def test_on_a_table_of_betas_the_network_is_asked_at_whole_times(n):
     times = whole_times(DiscreteSchedule(linear_betas(100)), n)
     assert torch.equal(times, times.round()) and times[0] == 100 and times[-1] == 0 and bool((times.diff() < 0).all())
     assert torch.equal(whole_times(CosineSchedule(), n), uniform_times(CosineSchedule(), n))
-    assert torch.equal(whole_times(KarrasSchedule(), n), karras_times(KarrasSchedule(), n))  # even steps of noise levels would spend nearly all where nothing is seen
+    assert torch.equal(
+        whole_times(KarrasSchedule(), n), karras_times(KarrasSchedule(), n)
+    )  # even steps of noise levels would spend nearly all where nothing is seen
 
 
 def test_more_steps_than_rows_are_refused():

@@ -7,7 +7,7 @@ import typer
 
 from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, say
 from diffbook.cli.edits import draw
-from diffbook.cli.models import SOLVERS, Opened, open_model
+from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, Opened, check_walk, open_model
 from diffbook.cli.prompts import reader_of, tell
 from diffbook.runs import check_writable
 
@@ -22,7 +22,9 @@ def evaluate(
     n: Annotated[int | None, typer.Option('--n', help='Images to draw and to compare with: 1000; with --likelihood test images to judge: 64.')] = None,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
     steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
-    solver: Annotated[str, typer.Option(help=f'One of {", ".join(SOLVERS)}.')] = 'ddim',
+    solver: Annotated[str, typer.Option(help=f'{SOLVER_HELP}.')] = 'ddim',
+    grid: Annotated[str | None, typer.Option(help=GRID_HELP)] = None,
+    churn: Annotated[float, typer.Option(help=CHURN_HELP)] = 0.0,
     likelihood: Annotated[
         bool, typer.Option('--likelihood', help='Draw nothing; say how many bits per dimension test images take, by the probability flow.')
     ] = False,
@@ -35,6 +37,8 @@ def evaluate(
 
     Example: `diffbook evaluate fashion-mnist --data fashion-mnist --n 2048 --steps 40`
 
+    Of a solver and a grid: `diffbook evaluate fashion-mnist --data fashion-mnist --steps 10 --solver dpmpp_2m --grid karras`
+
     With --data shapes, count what a model that reads text draws as its caption says, for captions that training never showed.
 
     How probable the model finds real images: `diffbook evaluate fashion-mnist --data fashion-mnist --likelihood --n 64`
@@ -42,22 +46,21 @@ def evaluate(
     n = n if n is not None else 64 if likelihood else 1000
     at_least('--n', n, 10)
     at_least('--steps', steps, 1)
-    if solver not in SOLVERS:
-        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    check_walk(solver, grid, churn)
     if out is not None and (out.suffix != '.json' or out.is_dir()):
         raise ValueError(f'--out is {out}, expected a file that ends in .json')
     if out is not None:
         check_writable(out)
-    if likelihood and (guidance is not None or steps != 20 or solver != 'ddim'):
-        name, value = ('guidance', guidance) if guidance is not None else ('steps', steps) if steps != 20 else ('solver', solver)
-        raise ValueError(f'--{name} is {value}, and --likelihood draws nothing: it follows the flow with steps of its own')
+    for name, value, silent in (('guidance', guidance, None), ('steps', steps, 20), ('solver', solver, 'ddim'), ('grid', grid, None), ('churn', churn, 0.0)):
+        if likelihood and value != silent:
+            raise ValueError(f'--{name} is {value}, and --likelihood draws nothing: it follows the flow with steps of its own')
     import torch
 
     from diffbook.core import generator
     from diffbook.data import from_model
     from diffbook.metrics import compare
 
-    opened = open_model(model, device, solver=solver)
+    opened = open_model(model, device, solver=solver, grid=grid, churn=churn)
     if opened.stage.codec is not None:
         why = 'and a density of latents is none of pictures' if likelihood else 'whose pictures no judge here knows'
         raise ValueError(f'{model} draws latents of {opened.about["codec"]}, {why}; expected a model that draws pixels')
@@ -70,7 +73,7 @@ def evaluate(
         raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
     if data == 'shapes' and reader_of(opened.model) is not None:
         report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
-        report |= {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+        report |= {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
         return write_report(report, out)
     real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
     shape = tuple(real.shape[1:])
@@ -83,7 +86,7 @@ def evaluate(
         raise ValueError(f'--n is {n}, expected at most {at_most}, as many as there are test images')
     real, other = (v[torch.randperm(len(v), generator=generator(seed, 'evaluate'))[:n]] for v in (real, other))
     fake = from_model(finite(draw(opened.stage, n, steps=steps, seed=seed, device=opened.device)))
-    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'steps': steps, 'seed': seed}
+    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
     say(f'n = {n} samples of {model}, {steps} steps of {solver}, against {n} training images of {data}; floor: {n} test images')
     for name in ('frechet', 'kernel', 'precision', 'recall'):
         say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')

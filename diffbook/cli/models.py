@@ -1,6 +1,8 @@
 """What draws, by the name of a folder or of a model in the zoo."""
 
 import importlib
+from collections.abc import Callable
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +14,24 @@ if TYPE_CHECKING:
     from diffbook.losses import Denoiser
     from diffbook.nets.vae import Codec
     from diffbook.samplers import Solver
+    from diffbook.schedules import Schedule
     from diffbook.stages import Stage
 
-SOLVERS = dict.fromkeys(('ddim', 'ancestral', 'euler', 'heun'), 'samplers') | {'dpmpp_2m': 'multistep'}  # name of a step rule -> its module
+    Grid = Callable[[Schedule, int], 'torch.Tensor']
+
+SOLVERS: dict[str, tuple[str, str, tuple[int, ...]]] = {  # name of a step rule -> its module, its function, and the order that the function makes it from
+    **{name: ('samplers', name, ()) for name in ('ddim', 'ancestral', 'euler', 'heun')}, 'dpmpp_2m': ('multistep', 'dpmpp_2m', ()),
+    'dpmpp_3m': ('multistep', 'dpmpp_3m', ()), 'dpmpp_sde': ('multistep', 'dpmpp_sde', ()), **{f'{name}_{order}': ('multistep', function, (order,)) for name, function in (
+        ('unipc', 'unipc'), ('dpm_solver', 'dpm_solver'), ('deis', 'deis'), ('ab', 'adams_bashforth'), ('ipndm', 'ipndm')) for order in (2, 3)},
+}  # fmt: skip
 PICTURES = {'least': 0.02, 'most': 80.0}  # levels of noise to signal beyond which a picture in [-1, 1] hardly changes: a step leads there, and one on from there
 GRIDS: dict[str, tuple[str, str, dict[str, float]]] = {  # name of a grid -> its module, its function, what it is told
     'uniform': ('samplers', 'uniform_times', {}), 'snr': ('samplers', 'snr_times', PICTURES), 'karras': ('samplers', 'karras_times', PICTURES),
+    'angle': ('grids', 'angle_times', {'spread': 0.5}), 'beta': ('grids', 'beta_times', {}), 'shifted': ('grids', 'shifted_times', {}),
 }  # fmt: skip
+SOLVER_HELP = f'Step rule, one of {", ".join(SOLVERS)}'
+GRID_HELP = f'Where the steps are, one of {", ".join(GRIDS)}; the own grid of the model if not said.'
+CHURN_HELP = 'By what share the noise is raised again before each step: 0 is not at all, 0.1 to 0.4 are usual.'
 
 
 class Opened(NamedTuple):
@@ -32,9 +45,30 @@ class Opened(NamedTuple):
     device: 'torch.device'
 
 
-def solver_named(name: str) -> 'Solver':
-    "Give the step rule of a name in SOLVERS."
-    return getattr(importlib.import_module(f'diffbook.{SOLVERS[name]}'), name)
+def check_walk(solver: str | None, grid: str | None, churn: float) -> None:
+    "Refuse what is no name of a step rule or grid, and an amount of fresh noise that is none."
+    for option, value, known in (('--solver', solver, SOLVERS), ('--grid', grid, GRIDS)):
+        if value is not None and value not in known:
+            near = get_close_matches(value, known, 1)
+            raise ValueError(f'{option} is {value!r}, expected one of {", ".join(known)}' + (f'; did you mean {near[0]}?' if near else ''))
+    if not 0 <= churn <= 1:
+        raise ValueError(f'--churn is {churn}, expected a share from 0 to 1')
+    if churn and solver is not None and solver.startswith('unipc'):
+        raise ValueError(f'--churn is {churn}, and --solver is {solver}, which mends the step before by the next answer: fresh noise between them spoils that; expected one of them')
+
+
+def solver_named(name: str, churn: float = 0.0) -> 'Solver':
+    "Give the step rule of a name in SOLVERS, with fresh noise before each step if churn is more than 0."
+    module, function, order = SOLVERS[name]
+    made = getattr(importlib.import_module(f'diffbook.{module}'), function)
+    return churned(made(*order) if order else made, churn)
+
+
+def churned(solver: 'Solver', churn: float) -> 'Solver':
+    "A step rule with fresh noise before each step, or itself."
+    from diffbook.samplers import churn as raised
+
+    return raised(solver, churn) if churn else solver
 
 
 def grid_named(name: str) -> 'Grid':
@@ -43,7 +77,7 @@ def grid_named(name: str) -> 'Grid':
     return partial(getattr(importlib.import_module(f'diffbook.{module}'), function), **told)
 
 
-def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim') -> Opened:
+def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim', grid: str | None = None, churn: float = 0.0) -> Opened:
     "Load what draws, by folder or name."
     from diffbook.conditioning import Conditional
     from diffbook.losses import Denoiser
@@ -59,7 +93,9 @@ def open_model(name: str, device: str | None, size: int | None = None, solver: s
     codec = open_codec(about, name, place)
     shape = describe_shape(about, model, size if codec is None else cells(codec, size))
     pictures = shape if codec is None else (codec.in_channels, *(side * codec.factor for side in shape[1:]))
-    return Opened(name, model, about, Stage(model.to(place), model.schedule, shape, solver=solver_named(solver), codec=codec), pictures, place)
+    own = {} if grid is None else {'times': grid_named(grid)}
+    stage = Stage(model.to(place), model.schedule, shape, solver=solver_named(solver, churn), codec=codec, **own)
+    return Opened(name, model, about, stage, pictures, place)
 
 
 def open_codec(about: dict[str, Any], name: str, place: 'torch.device') -> 'Codec | None':

@@ -1,5 +1,6 @@
 """`diffbook sample`: draw images from a trained model, or from a published one."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,7 @@ import typer
 
 from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, say
 from diffbook.cli.edits import draw, open_edit
-from diffbook.cli.models import SOLVERS, open_model, solver_named
+from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.prompts import count_agreement, listen
 from diffbook.runs import check_writable
 
@@ -25,7 +26,9 @@ def sample(
     out: Annotated[Path, typer.Option(help='The picture to write, a .png file.')],
     n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
     steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
-    solver: Annotated[str | None, typer.Option(help=f'One of {", ".join(SOLVERS)}; heun by default, with --mask ancestral.')] = None,
+    solver: Annotated[str | None, typer.Option(help=f'{SOLVER_HELP}; heun by default, with --mask ancestral.')] = None,
+    grid: Annotated[str | None, typer.Option(help=GRID_HELP)] = None,
+    churn: Annotated[float, typer.Option(help=CHURN_HELP)] = 0.0,
     size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
     columns: Annotated[int, typer.Option(help='Images a row.')] = 8,
     zoom: Annotated[int | None, typer.Option(help='Pixels drawn for each pixel: 2 if not said, of large images 1.')] = None,
@@ -43,6 +46,8 @@ def sample(
 
     Example: `diffbook sample fashion-mnist --n 64 --seed 1 --out garments.png`
 
+    In eight calls of the network: `diffbook sample fashion-mnist --steps 8 --solver dpmpp_2m --grid karras --out garments.png`; with fresh noise on the way: `... --steps 30 --churn 0.2`
+
     A model that reads text takes a prompt: `diffbook sample shapes --prompt "a small red circle above a big blue square" --guidance 3 --n 16 --out out.png`
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
@@ -51,8 +56,7 @@ def sample(
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
-    if solver is not None and solver not in SOLVERS:
-        raise ValueError(f'--solver is {solver!r}, expected one of {", ".join(SOLVERS)}')
+    check_walk(solver, grid, churn)
     if out.suffix.lower() != '.png' or out.is_dir():
         raise ValueError(f'--out is {out}, expected a file that ends in .png')
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
@@ -69,10 +73,10 @@ def sample(
 
     if (Path(model) / 'model_index.json').is_file():
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, solver, size, said, given, device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed)
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = open_model(model, device, size, solver)
+        opened = open_model(model, device, size, solver, grid, churn)
         stage, cond = listen(opened, prompt, negative, guidance)
         edit = None if image is None else open_edit(image, mask, strength, opened.pictures, ground or 'white')
         about, images = opened.about, draw(stage, n or 64, cond, edit, steps=steps or STEPS.get(solver, 20), seed=seed, device=opened.device)
@@ -84,7 +88,7 @@ def sample(
 
 
 def draw_published(
-    folder: str, n: int, steps: int | None, solver: str | None, size: int | None,
+    folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
     said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
@@ -95,8 +99,11 @@ def draw_published(
 
     place = pick_device(device)
     model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
-    (prompt, negative, guidance), (image, mask, strength, ground) = said, given
-    options: dict[str, Any] = {'height': size, 'width': size, 'solver': solver and solver_named(solver)}
+    (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
+    if grid is not None:
+        model.plan = replace(model.plan, times=grid_named(grid))
+    step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)
+    options: dict[str, Any] = {'height': size, 'width': size, 'solver': step}
     if image is not None:
         side = size or model.size[0]
         edit = open_edit(image, mask, strength, (3, side, side), ground)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'gumbel', 'unmask', 'Chains', 'subset_bound', 'masked_loss',
-           'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens', 'captions', 'TextDenoiser']
+           'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens', 'captions', 'Neighbours',
+           'TextDenoiser']
 
 # %% ../nbs/65_discrete.ipynb #imports
 import math
@@ -14,13 +15,14 @@ from functools import partial
 from itertools import combinations, product
 
 import torch
+import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/65_discrete.ipynb #imports-own
 from .core import Cond, NoiseFn, Rows, Time, draw_rows, expect, match_dims, register, seeded_noise, whole
 from .losses import stratified_draw
-from .nets.clip import TextEmbeddings, Transformer, gelu
+from .nets.clip import TextEmbeddings
 from .samplers import forked
 from .schedules import RectifiedFlowSchedule, Schedule
 from .shapes import BACKGROUNDS, CELLS, COLOURS, SHAPES, SIZES, caption
@@ -176,7 +178,7 @@ def exact_walk(predict: PredictFn, mask: int, length: int, rules: Sequence[Rule]
     states = torch.cartesian_prod(*[torch.arange(mask + 1)] * length)
     chance, half = torch.zeros(len(states), dtype=torch.float64), length // 2
     chance[-1], log_p, hidden = 1.0, predict(states, torch.tensor(0.5), None).double(), states == mask
-    stay = torch.nn.functional.one_hot(states, mask + 1).double()
+    stay = F.one_hot(states, mask + 1).double()
     joint = lambda places: torch.stack([math.prod(row) for row in product(*places.permute(1, 2, 0))], 1)
     for rule in rules:
         led = torch.zeros((mask + 1) ** half, (mask + 1) ** (length - half), dtype=torch.float64)
@@ -237,7 +239,7 @@ def surest_tokens(m: int) -> Rule:
                 kept, least = p[:, places, tokens], rank[:, places, tokens].amin(1, keepdim=True)
                 beaten = [torch.where(hidden[:, j], (p[:, j] * (rank[:, j] < least)).sum(1), 1.0) for j in others]
                 place = _held(log_p)
-                place[:, places] = torch.nn.functional.one_hot(torch.tensor(tokens), v + 1).double()
+                place[:, places] = F.one_hot(torch.tensor(tokens), v + 1).double()
                 yield torch.where(hidden[:, places].all(1), kept.prod(1) * math.prod(beaten), 0.0), place
 
     return rule
@@ -251,27 +253,37 @@ def captions() -> dict[str, float]:  # sentence -> its probability
         times.update(caption(scene, noun | end << 4) for noun in range(2) for end in range(4))
     return {text: count / times.total() for text, count in times.items()}
 
+# %% ../nbs/65_discrete.ipynb #mixer
+class Neighbours(nn.Module):
+    "Add to each letter what a look at five letters makes of it: itself and two on either side, `apart` places from each other."
+
+    def __init__(self, width: int, apart: int):
+        super().__init__()
+        self.norm, self.mix = nn.LayerNorm(width), nn.Conv1d(width, width, 5, padding=2 * apart, dilation=apart)
+
+    def forward(self, h: Tensor) -> Tensor:  # (b, l, width)
+        return h + F.gelu(self.mix(self.norm(h).mT).mT)
+
 # %% ../nbs/65_discrete.ipynb #net
 @register
 class TextDenoiser(nn.Module):
-    "Guess every letter from those that are seen: a transformer that looks both ways and is not told the time."
+    "Guess every letter from those that are seen, on both sides: convolutions of growing reach (Kalchbrenner et al. 2016), not told the time."
 
     def __init__(
         self,
         tokens: int,  # that there are; the mask is one more
         length: int,  # of a text
-        width: int = 96, layers: int = 3, heads: int = 4,  # of the transformer
+        width: int = 96,
         classes: int = 0,  # length of the vector that a condition holds
     ):
         super().__init__()
-        self.mask = tokens
-        self.embed = TextEmbeddings(tokens + 1, length, width)
+        self.mask, self.embed = tokens, TextEmbeddings(tokens + 1, length, width)
         self.told = nn.Linear(classes, width, bias=False) if classes else None
-        self.body = Transformer(width, layers, heads, None, gelu, 1e-5, causal=False)
+        self.body = nn.Sequential(*(Neighbours(width, apart) for apart in (1, 2, 4, 8, 16, 1, 2, 4)))
         self.norm, self.out = nn.LayerNorm(width), nn.Linear(width, tokens)  # no answer for the mask: it is never the truth
 
     def forward(self, x: Tensor, t: Time | None = None, cond: Cond | None = None) -> Tensor:  # (b, l) -> (b, l, tokens)
         h = self.embed(x)
         if self.told is not None and cond is not None:
             h = h + self.told(cond.vec.to(h))[:, None]
-        return torch.log_softmax(self.out(self.norm(self.body(h)[-1])), -1)
+        return torch.log_softmax(self.out(self.norm(self.body(h))), -1)

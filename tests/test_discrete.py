@@ -284,7 +284,7 @@ def test_captions_are_those_of_the_world():
 
 def small():
     torch.manual_seed(0)
-    return TextDenoiser(5, 7, 16, 2, 2, classes=3)
+    return TextDenoiser(5, 7, 16, classes=3)
 
 
 def test_the_network_looks_both_ways_and_at_no_clock():

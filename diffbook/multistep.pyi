@@ -8,7 +8,7 @@ from .samplers import Solver
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['NODES', 'SHARES', 'DATA', 'NOISE', 'RATIO', 'EVEN', 'FLOW', 'dpmpp_2m', 'integrals', 'Form', 'multistep', 'dpm_solver', 'deis', 'adams_bashforth', 'ipndm', 'unipc', 'dpmpp_3m', 'dpmpp_sde']
+__all__ = ['NODES', 'SHARES', 'DATA', 'NOISE', 'RATIO', 'EVEN', 'FLOW', 'dpmpp_2m', 'integrals', 'Form', 'multistep', 'dpm_solver', 'deis', 'adams_bashforth', 'ipndm', 'unipc', 'dpmpp_3m', 'dpmpp_sde', 'rms', 'adaptive']
 
 def dpmpp_2m(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, past: Sequence[tuple[Tensor, Data]]=...) -> Data:
     """Take a DDIM step with the estimate foreseen for its middle in log SNR (DPM-Solver++(2M); Lu et al. 2022, algorithm 2; eq-multistep-2m).
@@ -108,5 +108,22 @@ def dpmpp_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Ten
     noise: where it comes from
     past: times and estimates of the steps before, newest last; a list gets this step's
     returns: x_s
+    """
+    ...
+
+def rms(error: Data) -> Tensor:
+    """The root mean square of each example.
+
+    returns: (b,)
+    """
+    ...
+
+def adaptive(denoise: DenoiseFn, schedule: Schedule, x: Data, t: Tensor | float, s: Tensor | float, cond: Cond | None=None, *, rtol: float=0.01, atol: float=0.002, norm: Callable[[Data], Tensor]=...) -> tuple[Data, Tensor]:
+    """Let each example take steps in lambda that are as long as orders one and two agree (DPM-Solver-12; Lu et al. 2022).
+
+    rtol: error allowed in a step, as a share of the state
+    atol: and beside it
+    norm: of the error: one number an example
+    returns: x_s, and how often each example asked
     """
     ...

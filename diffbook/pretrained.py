@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
 from .core import whole
-from .losses import Denoiser, table_index
+from .losses import Denoiser
 from .nets.clip import CLIP, ImageTower, TextTower
 from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
@@ -146,7 +146,9 @@ class NoisePlan:
     levels: str | None = None  # a rule that places the levels between the first and the last
     variance: str = 'fixed_small'  # of DDPM's step; a learned one is the second half of what the network says
     scheduler: str | None = None  # the class that says so, which names a step rule too
-    rule: str | None = None  # a step rule that its settings name: 'dpmpp_2m'
+    rule: str | None = None  # a step rule that its settings name, such as 'dpmpp_2m'
+    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row' or 'row below'
+    unmatched: str = ''  # settings for which the book has no step rule, in words
 
     def __post_init__(self) -> None:
         scheduler.check_plan(self)
@@ -155,7 +157,7 @@ class NoisePlan:
 @patch
 def denoiser(self: NoisePlan, net: nn.Module) -> Denoiser:
     "Turn a published network into a denoiser: it was told t - 1."
-    return Denoiser(net, self.schedule, self.prediction, noise_input=table_index, variance=scheduler.VARIANCES[self.variance])
+    return Denoiser(net, self.schedule, self.prediction, noise_input=scheduler.TOLD[self.told], variance=scheduler.VARIANCES[self.variance])
 
 # %% ../nbs/53_pretrained.ipynb #plan-rule
 @patch(as_prop=True)

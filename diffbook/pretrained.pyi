@@ -113,7 +113,9 @@ class NoisePlan:
     levels: a rule that places the levels between the first and the last
     variance: of DDPM's step; a learned one is the second half of what the network says
     scheduler: the class that says so, which names a step rule too
-    rule: a step rule that its settings name: 'dpmpp_2m'
+    rule: a step rule that its settings name, such as 'dpmpp_2m'
+    told: what the network is told of a time between rows: 'time', 'nearest row' or 'row below'
+    unmatched: settings for which the book has no step rule, in words
     """
     schedule: DiscreteSchedule
     prediction: Prediction = ...
@@ -128,6 +130,8 @@ class NoisePlan:
     variance: str = 'fixed_small'
     scheduler: str | None = None
     rule: str | None = None
+    told: str = 'time'
+    unmatched: str = ''
     def __post_init__(self) -> None: ...
     def denoiser(self, net: nn.Module) -> Denoiser:
         """Turn a published network into a denoiser: it was told t - 1."""

@@ -331,6 +331,52 @@ MUTANTS = {
         'torch.where(schedule.sigma(s) > 0, h / 2, 0.0)', 'h / 2',
         'test_multistep.py::test_the_first_step_and_the_last_are_ddim',
     ),
+    'half of the second derivative': (
+        'dpm-solver, and all who copied its third order: diffusers, k-diffusion', 'multistep.py',
+        'curve: float = 1.0,', 'curve: float = 0.5,',
+        'test_multistep.py::test_3m_is_the_published_formula_with_and_without_its_two[9-1.0]',
+    ),
+    'a corrector without its last row': (
+        'UniPC, vary_coeff: the new value gets no weight', 'multistep.py',
+        'more[:-1] - known), more[-1])', 'more[:-1] - known), 0 * more[-1])',
+        'test_multistep.py::test_unipc_is_the_published_algorithm[2]',
+    ),
+    'a corrector with the weights of the predictor': (
+        'UniPC, vary_coeff', 'multistep.py',
+        '(*(more[:-1] - known), more[-1])', '(*(0 * known), more[-1])',
+        'test_multistep.py::test_unipc_is_the_published_algorithm[2]',
+    ),
+    'the weight outside of the integral': (
+        'a bracket that closes late: ipndm_v', 'multistep.py',
+        'torch.stack([(shares * ((at[:, None] - rest) / (c - rest)).prod(1)).sum(0) for',
+        'torch.stack([shares.sum(0) * ((at[:, None] - rest) / (c - rest)).prod(1).mean(0) for',
+        'test_multistep.py::test_weights_integrate_powers_on_uneven_places[3]',
+    ),
+    'constants of even steps on an uneven grid': (
+        'PLMS and iPNDM, taken for Adams-Bashforth', 'multistep.py',
+        '    if form.even:', '    if True:',
+        'test_multistep.py::test_3m_is_the_published_formula_with_and_without_its_two[9-1.0]',
+    ),
+    'a point infinitely far away': (
+        'lower_order_nums counted from the wrong step: nan from pure noise', 'multistep.py',
+        'torch.stack(points).clamp(-1e30, 1e30)', 'torch.stack(points)',
+        'test_multistep.py::test_walks_of_the_family_are_finite_and_begin_with_order_one[3M]',
+    ),
+    'the weight of the noise turned round': (
+        'dpm-solver: e^lambda for e^-lambda', 'multistep.py',
+        'torch.exp(_half_log_snr(schedule, s) - c), _mix)', 'torch.exp(c - _half_log_snr(schedule, s)), _mix)',
+        'test_multistep.py::test_dpm_solver_two_is_the_published_formula',
+    ),
+    'an estimate that gets no more weight for fresh noise': (
+        'SDE-DPM-Solver++: (1 + eta) in the exponent only', 'multistep.py',
+        'return (1 + eta) * schedule.alpha(s)', 'return schedule.alpha(s)',
+        'test_multistep.py::test_sde_is_ancestral_at_order_one_and_of_weak_order_two',
+    ),
+    'one error for a whole batch': (
+        'k-diffusion, adaptive steps: a sample depends on its neighbours', 'multistep.py',
+        'return error.square().flatten(1).mean(1).sqrt()', 'return error.square().mean().sqrt().expand(len(error))',
+        'test_multistep.py::test_adaptive_steps_are_each_example_own',
+    ),
     'all steps of one length': (
         'LMS weights 3/2 and -1/2 on an uneven grid', 'multistep.py',
         'match_dims(ahead / (clock(t) - clock(u)), x)', 'match_dims(ahead / h, x)',
@@ -697,8 +743,83 @@ MUTANTS = {
     ),
 
     # score
+    'shaking by the length of a step': (
+        'google-research/ibc#6; Bayesian-Neural-Networks#17: noise times the step, not its root', 'score.py',
+        'match_dims(torch.sqrt(2 * size), x)', 'match_dims(size, x)',
+        'test_score.py::test_the_variance_at_rest_on_a_gaussian',
+    ),
+    'two conventions of a step': (
+        'NCSN has eps / 2 and the root of eps in its paper, eps and the root of 2 eps in its code; mixed, the law is too narrow', 'score.py',
+        'match_dims(torch.sqrt(2 * size), x)', 'match_dims(torch.sqrt(size), x)',
+        'test_score.py::test_the_variance_at_rest_on_a_gaussian',
+    ),
+    'all of the Jacobian for its trace': (
+        'the gradient of s.sum() taken for the divergence', 'score.py',
+        'create_graph=True)[0][:, i]', 'create_graph=True)[0].sum(1)',
+        'test_score.py::test_the_divergence_is_the_trace_of_the_jacobian',
+    ),
+    'a square that is not halved': (
+        'sliced matching: |s|^2 beside a whole slope has its minimum at half the score', 'score.py',
+        's.square().sum(1) / 2 + (along * v).sum(1)', 's.square().sum(1) + (along * v).sum(1)',
+        'test_score.py::test_over_all_signs_the_sliced_loss_is_the_implicit_one',
+    ),
+    'steps in proportion to sigma': (
+        'Song and Ermon 2019, algorithm 1, without its square', 'score.py',
+        'size * schedule.sigma(level) ** 2', 'size * schedule.sigma(level)',
+        'test_score.py::test_the_published_chain_of_ten_levels',
+    ),
+    'one noise for all steps of a level': (
+        'a generator seeded anew inside the loop', 'score.py',
+        "noise.fork(f'{k:.0f}')(x, level)", 'noise(x, level)',
+        'test_score.py::test_walkers_of_every_level_have_the_variance_of_the_recursion',
+    ),
+    'the last noise left in': (
+        'Jolicoeur-Martineau et al. 2021: NCSN drew without a last denoising', 'score.py',
+        'torch.where(match_dims(done, x).bool(), denoise(x, level, cond), y)', 'torch.where(match_dims(done, x).bool(), x, y)',
+        'test_score.py::test_where_no_noise_is_left_it_denoises_once_more',
+    ),
+    'the gap of a walk that leaves to one side': (
+        'a walk on a grid whose points are left to the right alone', 'score.py',
+        'pad(rise.exp(), (0, 1)) + pad((-rise).exp(), (1, 0))', '2 * pad(rise.exp(), (0, 1))',
+        'test_score.py::test_the_gap_of_a_gaussian_is_the_inverse_of_its_variance',
+    ),
 
     # sde
+    'sub-VP with the root': (
+        'a reading of Song et al. 2021: sub-VP has the noise scale 1 - alpha^2 itself', 'sde.py',
+        'return self.base.sigma(t) ** 2', 'return self.base.sigma(t)',
+        'test_sde.py::test_sub_vp_has_the_published_diffusion_and_is_saved',
+    ),
+    'a noise for the stage and another for the step': (
+        'diffusers, single-step sde-dpmsolver++ 2 and 3 (PR 8269)', 'sde.py',
+        'return step(step(x, better, t, half, z), better, half, s, noise(x, s))', 'return step(x, better, t, s, noise(x, s))',
+        'test_sde.py::test_second_order_on_one_path_of_noise[1.0]',
+    ),
+    'fresh noise as long as the step': (
+        'lecture notes: g dt z for g dw', 'sde.py',
+        'diffusion(t) * torch.sqrt(t - s)', 'diffusion(t) * (t - s)',
+        'test_sde.py::test_euler_maruyama_is_the_published_predictor',
+    ),
+    'a pull that does not balance the noise': (
+        'RectifiedFlow sampling.py: noise "while perserving the marginal probability" with another drift', 'sde.py',
+        'pull = diffusion(t) ** 2 / (2 * schedule.sigma(t))', 'pull = diffusion(t) ** 2 / 2',
+        'test_sde.py::test_every_member_keeps_mean_and_variance[linear-beta-1.0]',
+    ),
+    'a score without the half for the flow': (
+        'score_sde users: the reverse drift used for the probability flow', 'sde.py',
+        'return (2 - scale) * x + (1 + noise_level**2) / 2 * std**2 * score', 'return (2 - scale) * x + std**2 * score',
+        'test_sde.py::test_the_weak_order_is_as_claimed[reverse_diffusion, 0-CosineSchedule]',
+    ),
+    "a corrector with Langevin's plain noise": (
+        'score_sde_pytorch, LangevinCorrector: too wide by 1 / (1 - q^2)', 'sde.py',
+        'torch.sqrt(1 - kept**2)', 'torch.sqrt(2 * (1 - kept))',
+        'test_sde.py::test_two_steps_with_one_estimate_are_one[1.0]',
+    ),
+    'a noise level that is not squared': (
+        'eta for eta^2 in the decay of the old noise', 'sde.py',
+        "** number('noise_level', noise_level, 0) ** 2", "** number('noise_level', noise_level, 0)",
+        'test_sde.py::test_two_steps_with_one_estimate_are_one[2.0]',
+    ),
 
     # likelihood
     'what neighbours gain is taken for lost': (

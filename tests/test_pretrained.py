@@ -30,6 +30,7 @@ from diffbook.pretrained import (
 )
 from diffbook.published import unet
 from diffbook.published.folders import KINDS
+from diffbook.samplers import ddim
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, linear_betas, scaled_linear_betas
 from diffbook.text import Tokenizer
 
@@ -214,13 +215,15 @@ def test_times_of_other_plans(case):
     assert NoisePlan(DiscreteSchedule(linear_betas()), **said).times(n).tolist() == want
 
 
-@pytest.mark.parametrize('levels, curve', (('use_karras_sigmas', lambda r: r ** (1 / 7)), ('use_exponential_sigmas', math.log)))
+@pytest.mark.parametrize('levels, curve', (('use_karras_sigmas', lambda r: r ** (1 / 7)), ('use_exponential_sigmas', math.log), ('use_beta_sigmas', None)))
 def test_levels_of_a_plan_are_even_on_their_curve(levels, curve):
     plan = NoisePlan(DiscreteSchedule(scaled_linear_betas()), spacing='trailing', levels=levels)
     times = plan.times(7)
+    r = lambda t: float(plan.schedule.sigma(t) / plan.schedule.alpha(t))  # noqa: E731
+    curve = curve or (lambda level: pytest.importorskip('scipy').stats.beta.cdf((level - r(143)) / (r(1000) - r(143)), 0.6, 0.6))
     heights = [curve(float(plan.schedule.sigma(t) / plan.schedule.alpha(t))) for t in times[:-1]]
     assert times[0] == 1000 and times[-2] == 143 and len(times) == 8  # the ends are those of trailing spacing
-    torch.testing.assert_close(torch.tensor(heights).diff(), torch.full((6,), (heights[-1] - heights[0]) / 6))
+    torch.testing.assert_close(torch.tensor(heights, dtype=torch.float64).diff(), torch.full((6,), (heights[-1] - heights[0]) / 6, dtype=torch.float64))
 
 
 @pytest.mark.parametrize('spacing, n, first', (('leading', 1, 2), ('leading', 2, 502), ('linspace', 1, 1)))
@@ -250,6 +253,22 @@ def test_the_denoiser_of_a_plan_tells_the_published_time():
     plan = NoisePlan(DiscreteSchedule(linear_betas()), predict_v)
     plan.denoiser(module)(torch.ones(2, 1, 1, 1), torch.tensor(1000.0, dtype=torch.float64))
     assert told[0].tolist() == [999.0, 999.0]
+
+
+@pytest.mark.parametrize('said, want', (('time', [998.25, 3.5]), ('nearest row', [998.0, 4.0]), ('row below', [998.0, 3.0])))
+def test_what_a_network_is_told_between_rows(said, want):
+    told = []
+    module = nn.Module()
+    module.forward = lambda x, level, cond: told.append(level) or x
+    plan = NoisePlan(DiscreteSchedule(linear_betas()), told=said)
+    plan.denoiser(module)(torch.ones(2, 1, 1, 1), torch.tensor([999.25, 4.5], dtype=torch.float64))
+    assert told[0].tolist() == want
+
+
+def test_a_rule_that_is_not_in_the_book_is_said_by_its_settings(tmp_path):
+    (tmp_path / 'scheduler_config.json').write_text(json.dumps({'_class_name': 'UniPCMultistepScheduler', 'solver_order': 3, 'solver_type': 'bh1'}))
+    with pytest.warns(UserWarning, match="UniPCMultistepScheduler, which has solver_order 3, solver_type 'bh1', is not in this book; DDIM .* or give a solver"):
+        assert load_schedule(tmp_path).step_rule is ddim
 
 
 def test_nothing_but_data_is_read(saved):
@@ -491,6 +510,7 @@ CALLS = {  # a call, words of the message
     'no room for the halves': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), halves=3).times(3), 'n is 3, expected more than 3 and at most 1000 steps'),
     'a step from the end to the end': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), last=1.0).times(1), 'the only step begins where sampling ends: take more steps'),
     'levels without a rule': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), levels='some'), "levels is 'some', expected one of None, use_karras_sigmas"),
+    'a told time without a rule': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), told='some'), "told is 'some', expected one of time, nearest row, row below"),
     'a variance without a rule': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), variance='some'), "variance is 'some', expected one of fixed_small"),
     'a plan that no class means': (lambda f: save_published(f, NoisePlan(DiscreteSchedule(linear_betas()), clip=1.0, spare=1)), 'no scheduler of diffusers means'),
     'steps beyond the table': (lambda f: NoisePlan(DiscreteSchedule(linear_betas()), offset=1).times(1000), 'with offset 1 the first time is 1001, beyond the table of 1000'),
@@ -521,9 +541,10 @@ SCHEDULES = {  # the class, what it is told, words of the refusal
     'a prediction its class has not': ('PNDM', {'prediction_type': 'sample'}, "prediction_type is 'sample'; supported here: epsilon, v_prediction"),
     'another spacing': ('DDIM', {'timestep_spacing': 'random'}, "spacing is 'random'.*expected one of leading"),
     'thresholding': ('DDIM', {'thresholding': True}, 'thresholding is True, expected False'),
-    'other levels': ('DPMSolverMultistep', {'use_karras_sigmas': True}, 'use_karras_sigmas is True, expected False'),
+    'other levels': ('KDPM2Discrete', {'use_karras_sigmas': True}, 'use_karras_sigmas is True, expected False'),
+    'levels even in a lambda': ('DPMSolverMultistep', {'use_lu_lambdas': True}, 'use_lu_lambdas is True, expected False'),
     'two kinds of levels': ('EulerDiscrete', {'use_karras_sigmas': True, 'use_exponential_sigmas': True}, 'use_karras_sigmas and use_exponential_sigmas are both true'),
-    'levels of a beta law': ('EulerDiscrete', {'use_beta_sigmas': True}, 'use_beta_sigmas is True, expected False'),
+    'levels of a beta law': ('KDPM2Discrete', {'use_beta_sigmas': True}, 'use_beta_sigmas is True, expected False'),
     'levels beyond the table': ('EulerDiscrete', {'sigma_max': 700.0}, 'sigma_max is 700.0, expected None'),
     'times that are levels': ('EulerDiscrete', {'timestep_type': 'continuous'}, "timestep_type is 'continuous', expected 'discrete'"),
     'another end': ('EulerDiscrete', {'final_sigmas_type': 'one'}, "final_sigmas_type is 'one'; supported here: zero, sigma_min"),

@@ -78,7 +78,7 @@ def read(folder, name, said):
 
 def facts(plan):
     "All that a plan says, to compare; a number of steps that is fit for every table here shows the times."
-    return {k: v for k, v in vars(plan).items() if k not in ('schedule', 'scheduler')} | {
+    return {k: v for k, v in vars(plan).items() if k not in ('schedule', 'scheduler', 'unmatched')} | {
         'kind': type(plan.schedule),
         'betas': plan.schedule.betas.tolist(),
         'times': plan.times(20).tolist(),

@@ -93,3 +93,31 @@ add(
         ),
     },
 )
+
+
+def bracket(h, h1, h2, t=lambda a, b: (1 - a) * b / 2, r=lambda h, h1: h / (2 * h1)):
+    third = t(h / (3 * (h + h1)), h * (h + h1) / (h1 * (h1 + h2)))
+    return torch.stack([1 + r(h, h1) + third, -r(h, h1) - (1 + h1 / h2) * third, third * h1 / h2])
+
+
+add(
+    '38-6',
+    'Give the weights of Adams and Bashforth on three uneven steps, newest first.',
+    cases=lambda g: (u(g, 0.3, 1.0), u(g, 1.1, 2.0), u(g, 2.1, 3.0)),
+    truth=bracket,
+    mistakes={
+        'Those are the weights for even steps, 23/12, -16/12, 5/12: these steps are not even.': lambda h, h1, h2: torch.stack(
+            [23 / 12 + 0 * h, -16 / 12 + 0 * h, 5 / 12 + 0 * h]
+        ),
+        'The bracket closes too late: (1 - ab) / 2 where (1 - a) b / 2 belongs. Your weights are right on even steps only.': lambda h, h1, h2: bracket(
+            h, h1, h2, t=lambda a, b: (1 - a * b) / 2
+        ),
+        'That is order two: exact for lines, and the third value is not used.': lambda h, h1, h2: bracket(h, h1, h2, t=lambda a, b: 0 * a),
+        'You multiplied by h: the weights are asked for in units of h, so their sum is one.': lambda h, h1, h2: h * bracket(h, h1, h2),
+        'The oldest comes first in your answer; the newest is asked for first.': lambda h, h1, h2: bracket(h, h1, h2).flip(0),
+        'The two steps behind are exchanged: h1 is the one that ended now.': lambda h, h1, h2: bracket(h, h2, h1),
+        'The ratio of steps in the slope is upside down: the step ahead over the one behind.': lambda h, h1, h2: bracket(
+            h, h1, h2, r=lambda h, h1: h1 / (2 * h)
+        ),
+    },
+)

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from ..core import register
 from ..elbo import learned, learned_range
+from ..grids import beta_quantile
+from ..losses import table_index
 from ..predictions import predict_eps, predict_v, predict_x0
 from ..schedules import DiscreteSchedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
 from .settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
@@ -76,6 +78,20 @@ class LogRatioTable(RatioTable):
         return torch.where(low > 0, curved, straight), torch.where(low > 0, curved * speed, slope)
 
 
+@register
+def nearest_row(schedule: DiscreteSchedule, t: Tensor) -> Tensor:
+    "Tell a network the row that is nearest to a time, counted from 0."
+    return torch.round(table_index(schedule, t))
+
+
+@register
+def row_below(schedule: DiscreteSchedule, t: Tensor) -> Tensor:
+    "Tell a network the row at or below a time, counted from 0, as whole numbers are made of others."
+    return torch.floor(table_index(schedule, t))
+
+
+TOLD = {'time': table_index, 'nearest row': nearest_row, 'row below': row_below}  # what the network is told of a time between rows
+
 # Classes
 
 VARIANCES = dict.fromkeys(('fixed_small', 'fixed_small_log', 'fixed_large')) | {'learned': learned, 'learned_range': learned_range}  # of DDPM's step -> who reads it
@@ -83,6 +99,7 @@ RHO = 7.0
 LEVELS = {  # setting -> noise-to-signal levels between two
     'use_karras_sigmas': lambda top, low, u: torch.lerp(top ** (1 / RHO), low ** (1 / RHO), u) ** RHO,
     'use_exponential_sigmas': lambda top, low, u: torch.exp(torch.lerp(torch.log(top), torch.log(low), u)),
+    'use_beta_sigmas': lambda top, low, u: torch.lerp(low, top, beta_quantile(1 - u, 0.6, 0.6)),
 }
 BASE = {'num_train_timesteps': 1000, 'beta_start': 1e-4, 'beta_end': 0.02, 'beta_schedule': 'linear', 'trained_betas': None,
         'prediction_type': 'epsilon', 'timestep_spacing': 'linspace', 'steps_offset': 0}  # fmt: skip
@@ -191,17 +208,33 @@ def variance(said: str | None) -> str:
     return said or 'fixed_small'
 
 
-RULES: dict[str, tuple[dict[str, Any], str]] = {  # class -> the settings under which its step is a rule of the book, and which; how it ends matters only where noise is left
-    'DPMSolverMultistepScheduler': ({'algorithm_type': 'dpmsolver++', 'solver_type': 'midpoint', 'solver_order': 2, 'final_sigmas_type': 'zero'}, 'dpmpp_2m'),
+PLAIN = {'algorithm_type': 'dpmsolver++', 'solver_order': 2, 'final_sigmas_type': 'zero'}
+RULES: dict[str, list[tuple[dict[str, Any], str]]] = {  # class -> the settings under which its step is a rule of the book, and which; how it ends matters only where noise is left
+    'DPMSolverMultistepScheduler': [(PLAIN | {'solver_type': 'midpoint'}, 'dpmpp_2m'), (PLAIN | {'solver_type': 'heun'}, 'dpmpp_2m, exact weight')],
+    'UniPCMultistepScheduler': [({'solver_order': 2, 'solver_type': 'bh2', 'predict_x0': True, 'disable_corrector': [], 'solver_p': None, 'final_sigmas_type': 'zero'}, 'unipc_2')],
+    'LMSDiscreteScheduler': [({}, 'lms')],
+    'PNDMScheduler': [({'skip_prk_steps': True, 'prediction_type': 'epsilon'}, 'plms')],
 }
+RULE_NAMES = (None, *(found for rules in RULES.values() for _, found in rules))
 
 
 def rule(name: str, c: Mapping[str, Any]) -> str | None:
     "The step rule that all settings of a class name, if the book has it."
-    if name not in RULES:
-        return None
-    wanted, found = RULES[name]
-    return found if all(c[key] == value for key, value in wanted.items()) else None
+    return next((found for wanted, found in RULES.get(name, ()) if all(c[key] == value for key, value in wanted.items())), None)
+
+
+def unmatched(name: str, c: Mapping[str, Any]) -> str:
+    "The settings for which the book has no step rule, in words."
+    asked = [key for wanted, _ in RULES.get(name, ()) for key, value in wanted.items() if c[key] != value]
+    return ', '.join(f'{key} {c[key]!r}' for key in dict.fromkeys(asked))
+
+
+def told(name: str, c: Mapping[str, Any], levels: str | None, family: Family) -> str:
+    "What a class tells its network of a time between rows."
+    if levels is None or not family.spare:
+        return 'time'
+    rounds = levels == 'use_karras_sigmas' and not (name == 'DPMSolverMultistepScheduler' and c['beta_schedule'] == 'squaredcos_cap_v2')
+    return 'nearest row' if rounds else 'row below'
 
 
 def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,6 +252,7 @@ def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
         'spacing': c['timestep_spacing'], 'offset': c['steps_offset'], 'whole': family.whole, 'spare': family.spare,
         'halves': 3 if c.get('skip_prk_steps') is False else 0, 'levels': levels[0] if levels else None, 'clip': c['clip_sample_range'] if c.get('clip_sample') else None,
         'variance': variance(c.get('variance_type')), 'scheduler': config.get('_class_name'), 'rule': rule(name, c),
+        'told': told(name, c, levels[0] if levels else None, family), 'unmatched': '' if rule(name, c) else unmatched(name, c),
     }  # fmt: skip
     plan['last'] = one_of(c, 'final_sigmas_type', last) if 'final_sigmas_type' in c else float(not c['set_alpha_to_one']) if 'set_alpha_to_one' in c else family.last
     least = float(plan['schedule'].log_snr(plan['schedule'].t_max)) / 2
@@ -235,7 +269,7 @@ def check_plan(plan: Any) -> None:
     if plan.spacing not in SPACINGS or not counts or plan.last not in (0, 1) or not (plan.clip is None or plan.clip > 0):
         said = f'spacing is {plan.spacing!r}, offset {plan.offset!r}, last {plan.last!r}, clip {plan.clip!r}, spare {plan.spare!r}, halves {plan.halves!r}'
         raise ValueError(f'{said}; expected one of {", ".join(SPACINGS)}, a whole number from 0, 0 or 1, a positive number or None, whole numbers from 0')
-    for name, value, known in (('levels', plan.levels, (None, *LEVELS)), ('variance', plan.variance, VARIANCES), ('rule', plan.rule, (None, 'dpmpp_2m'))):
+    for name, value, known in (('levels', plan.levels, (None, *LEVELS)), ('variance', plan.variance, VARIANCES), ('rule', plan.rule, RULE_NAMES), ('told', plan.told, TOLD)):
         if value not in known:
             raise ValueError(f'{name} is {value!r}, expected one of {", ".join(map(str, known))}')
 
@@ -244,6 +278,8 @@ def placed(plan: Any, t: Tensor) -> Tensor:
     "Move the inner times to levels that are placed by another rule; the ends stay."
     if plan.levels is None or len(t) < 2:
         return t
+    if plan.told != 'time':  # the whole table, wherever the spacing begins
+        t = torch.linspace(plan.schedule.t_max, 1, len(t), dtype=torch.float64)
     top, low = (torch.exp(-plan.schedule.log_snr(end) / 2) for end in (t[0].clamp(max=plan.schedule.t_max), t[-1]))
     levels = LEVELS[plan.levels](top, low, torch.linspace(0, 1, len(t), dtype=torch.float64))
     return torch.cat([t[:1], plan.schedule.time_at(-2 * torch.log(levels[1:-1])), t[-1:]])
@@ -266,7 +302,7 @@ def check_start(plan: Any, t: Tensor, n: int) -> None:
             "take more steps, or trailing spacing (config={'timestep_spacing': 'trailing'})", stacklevel=4)
 
 
-WRITTEN = ('DDIMScheduler', 'DDPMScheduler', 'PNDMScheduler', 'EulerDiscreteScheduler', 'HeunDiscreteScheduler', 'DPMSolverMultistepScheduler', 'DEISMultistepScheduler')
+WRITTEN = ('DDIMScheduler', 'DDPMScheduler', 'PNDMScheduler', 'EulerDiscreteScheduler', 'HeunDiscreteScheduler', 'LMSDiscreteScheduler', 'DPMSolverMultistepScheduler', 'UniPCMultistepScheduler', 'DEISMultistepScheduler')
 
 
 def plan_settings(plan: Mapping[str, object]) -> dict[str, object]:
@@ -278,15 +314,16 @@ def plan_settings(plan: Mapping[str, object]) -> dict[str, object]:
         'prediction_type': next(name for name, f in PREDICTIONS.items() if f is plan['prediction']), 'clip_sample': clip is not None,
         'clip_sample_range': clip or 1.0, 'set_alpha_to_one': last == 0, 'final_sigmas_type': 'sigma_min' if last else 'zero',
         'skip_prk_steps': plan['halves'] == 0, 'solver_order': 2 if plan['rule'] else 1,  # of order one it is DDIM
+        'solver_type': {'dpmpp_2m, exact weight': 'heun', 'unipc_2': 'bh2'}.get(plan['rule'], 'midpoint'),
     } | dict.fromkeys(filter(None, [levels]), True) | ({} if plan['variance'] == 'fixed_small' else {'variance_type': plan['variance']})  # fmt: skip
     for name in WRITTEN:
         c = {'_class_name': name} | {key: value for key, value in said.items() if key in FAMILIES[name].silent}
         try:
-            if all(value == plan[key] for key, value in plan_arguments(c).items() if key not in ('schedule', 'scheduler')):
+            if all(value == plan[key] for key, value in plan_arguments(c).items() if key not in ('schedule', 'scheduler', 'unmatched')):
                 return c
         except ValueError:
             continue
-    wanted = ', '.join(f'{key} {value!r}' for key, value in plan.items() if key not in ('schedule', 'prediction', 'scheduler'))
+    wanted = ', '.join(f'{key} {value!r}' for key, value in plan.items() if key not in ('schedule', 'prediction', 'scheduler', 'unmatched'))
     raise ValueError(f'no scheduler of diffusers means {wanted}; expected a plan as load_schedule reads it')
 
 

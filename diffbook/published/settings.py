@@ -23,14 +23,14 @@ TABLE = dict.fromkeys(
 )
 THRESHOLD = {'thresholding': ESTIMATE, 'dynamic_thresholding_ratio': ONLY_THEN, 'sample_max_value': ONLY_THEN}
 CLIP = dict.fromkeys(('clip_sample', 'clip_sample_range'), FOLLOWED)
-KARRAS = {'use_karras_sigmas': FOLLOWED, 'use_exponential_sigmas': FOLLOWED, 'use_beta_sigmas': LEVELS}
+KARRAS = dict.fromkeys(('use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'), FOLLOWED)
 OFF_THE_ROWS = 'refused: levels between the rows, of which the network is told the nearest row'
 NO_KARRAS = {'use_karras_sigmas': OFF_THE_ROWS, 'use_exponential_sigmas': OFF_THE_ROWS, 'use_beta_sigmas': LEVELS}
 FLOWS = {'use_flow_sigmas': FLOW, 'flow_shift': ONLY_THEN, 'use_dynamic_shifting': FLOW, 'time_shift_type': ONLY_THEN}
 ZERO_SNR = {'rescale_betas_zero_snr': FOLLOWED}
 DDIM = TABLE | THRESHOLD | CLIP | ZERO_SNR | {'set_alpha_to_one': FOLLOWED}
 DDPM = TABLE | THRESHOLD | CLIP | ZERO_SNR | {'variance_type': FOLLOWED}
-SOLVER = TABLE | THRESHOLD | NO_KARRAS | FLOWS | {'solver_order': RULE, 'solver_type': RULE, 'lower_order_final': RULE}
+SOLVER = TABLE | THRESHOLD | KARRAS | FLOWS | {'solver_order': RULE, 'solver_type': RULE, 'lower_order_final': RULE}
 
 SCHEDULERS: dict[str, Mapping[str, str]] = {
     'DDIMScheduler': DDIM,
@@ -49,7 +49,7 @@ SCHEDULERS: dict[str, Mapping[str, str]] = {
         'use_lu_lambdas': LEVELS, 'algorithm_type': FOLLOWED, 'solver_order': FOLLOWED, 'solver_type': FOLLOWED, 'lower_order_final': ENDS, 'euler_at_final': ENDS, 'final_sigmas_type': FOLLOWED, 'lambda_min_clipped': FOLLOWED,
         'variance_type': 'refused: a variance that the network says, for a step rule that has none'},
     'UniPCMultistepScheduler': SOLVER | ZERO_SNR | {
-        'predict_x0': RULE, 'disable_corrector': RULE, 'solver_p': RULE, 'final_sigmas_type': FOLLOWED, 'sigma_min': ONLY_THEN, 'sigma_max': ONLY_THEN,
+        **dict.fromkeys(('predict_x0', 'disable_corrector', 'solver_p', 'solver_order', 'solver_type', 'final_sigmas_type'), FOLLOWED), 'lower_order_final': ENDS, 'sigma_min': ONLY_THEN, 'sigma_max': ONLY_THEN,
         'shift_terminal': FLOW},
     'DEISMultistepScheduler': SOLVER | {'algorithm_type': RULE},
 }  # fmt: skip

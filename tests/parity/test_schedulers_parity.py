@@ -17,13 +17,16 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
+from benchmarks.orders import ROWS
 from diffbook.core import noise
 from diffbook.elbo import learned, learned_range
 from diffbook.exact import reference_mixture
+from diffbook.ledger import read_measured
 from diffbook.losses import Denoiser
 from diffbook.multistep import dpmpp_2m
 from diffbook.pretrained import load_schedule
-from diffbook.published.scheduler import FAMILIES
+from diffbook.published.scheduler import FAMILIES, TOLD
+from diffbook.published.steps import STEPS as KNOWN
 from diffbook.samplers import ancestral, clip_x0, ddim, equip, euler, heun, karras_times, sample, trailing_times
 from diffbook.schedules import DiscreteSchedule, KarrasSchedule, linear_betas
 from diffbook.stable_diffusion import published_plan
@@ -157,6 +160,20 @@ def test_dpmpp_2m(n, spacing, double):
         assert_close(x, y, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    'name', ('DPM-Solver++ 3 multistep', 'UniPC 2, bh2', 'DEIS 3', 'Heun', 'FlowMatchEuler', 'DDIM, trailing', 'DPM-Solver++ 2 single-step')
+)
+def test_measured_orders_are_of_the_installed_release(name):
+    "The first error of rows of `benchmarks.orders` is what stands in the file that the chapter reads, if it was made with this release."
+    import diffusers
+
+    found = read_measured('orders')
+    if found['diffusers'] != diffusers.__version__:
+        pytest.skip(f'measured with diffusers {found["diffusers"]}')
+    row = found['rows']['diffusers'][name]
+    assert ROWS['diffusers'][name](row['steps'][0], diffusers) == pytest.approx(row['errors'][0], rel=2e-3)
+
+
 # Published schedulers, by class
 
 SD = {'beta_schedule': 'scaled_linear', 'beta_start': 0.00085, 'beta_end': 0.012}
@@ -201,7 +218,29 @@ CONFIGS = SPACED | {f'{name} silent': (name, {}) for name in FAMILIES} | {
     'dpm of x0, offset': ('DPMSolverMultistepScheduler', SD | {'prediction_type': 'sample', 'steps_offset': 1, 'timestep_spacing': 'leading', 'euler_at_final': True}),
     'unipc, offset': ('UniPCMultistepScheduler', SD | {'steps_offset': 1, 'timestep_spacing': 'leading'}),
 }  # fmt: skip
-OWN_RULE = ('PNDMScheduler', 'LMSDiscreteScheduler', 'KDPM2DiscreteScheduler', 'UniPCMultistepScheduler')  # a rule that is not in the book
+OWN_RULE = ('KDPM2DiscreteScheduler', 'DEISMultistepScheduler')  # a rule that is not in the book
+LEVELED = (
+    'EulerDiscreteScheduler',
+    'HeunDiscreteScheduler',
+    'LMSDiscreteScheduler',
+    'DPMSolverMultistepScheduler',
+    'UniPCMultistepScheduler',
+    'DEISMultistepScheduler',
+)
+PLACED = {
+    f'{name} {key}{more}': (name, SD | {f'use_{key}_sigmas': True} | said)
+    for name in LEVELED
+    for key in ('karras', 'exponential', 'beta')
+    for more, said in (('', {}), (', trailing', {'timestep_spacing': 'trailing', 'prediction_type': 'v_prediction'}))
+}
+CONFIGS |= PLACED | {
+    'dpm, heun': ('DPMSolverMultistepScheduler', SD | {'solver_type': 'heun', 'final_sigmas_type': 'zero'}),
+    'dpm, cosine, Karras': ('DPMSolverMultistepScheduler', {'beta_schedule': 'squaredcos_cap_v2', 'use_karras_sigmas': True}),
+    'unipc of x0': ('UniPCMultistepScheduler', SD | {'prediction_type': 'sample', 'timestep_spacing': 'trailing'}),
+    'pndm, offset, trailing': ('PNDMScheduler', SD | {'skip_prk_steps': True, 'timestep_spacing': 'trailing'}),
+    'pndm, to no noise': ('PNDMScheduler', SD | {'skip_prk_steps': True, 'set_alpha_to_one': True, 'steps_offset': 1}),
+    'pndm, no offset': ('PNDMScheduler', SD | {'skip_prk_steps': True}),
+}  # fmt: skip
 
 
 class Wavy(nn.Module):
@@ -232,7 +271,7 @@ def theirs_in_double(case):
     "A scheduler of diffusers with its table in double precision, and its settings."
     name, said = CONFIGS[case]
     try:
-        first = name == 'DEISMultistepScheduler' or name == 'DPMSolverMultistepScheduler' and 'final_sigmas_type' in said
+        first = name == 'DEISMultistepScheduler' or name == 'DPMSolverMultistepScheduler' and said.get('final_sigmas_type') == 'sigma_min'
         theirs = getattr(schedulers, name).from_config(said | ({'solver_order': 1} if first else {}))  # DDIM's step, which we take there
     except NotImplementedError as error:
         pytest.skip(f'the installed diffusers: {error}')
@@ -271,16 +310,21 @@ def levels_in_double(theirs, c, n):
     end = theirs.sigmas[-1:].double() if theirs.sigmas[-1] == 0 else torch.from_numpy(table[:1])
     times = theirs.timesteps.double().numpy()
     twice = c['_class_name'] in ('HeunDiscreteScheduler', 'KDPM2DiscreteScheduler')
-    kind = next((key for key in ('use_karras_sigmas', 'use_exponential_sigmas') if c.get(key)), None)
+    kind = next((key for key in ('use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas') if c.get(key)), None)
     if kind:
         rows = numpy.linspace(0, len(table) - 1, n)[::-1] if c['timestep_spacing'] == 'linspace' else None
         rows = (numpy.arange(n) * (len(table) // n))[::-1] + c['steps_offset'] if c['timestep_spacing'] == 'leading' else rows
         rows = numpy.round(numpy.arange(len(table), 0, -len(table) / n)) - 1 if rows is None else rows
-        place = theirs._convert_to_karras if kind == 'use_karras_sigmas' else theirs._convert_to_exponential
-        more = {} if c['_class_name'] == 'LMSDiscreteScheduler' else {'num_inference_steps': n}
+        rows = numpy.array([len(table) - 1, 0]) if 'solver_order' in c else rows  # these place levels over the whole table
+        place = getattr(theirs, f'_convert_to_{kind.split("_")[1]}')
+        more = {} if c['_class_name'] == 'LMSDiscreteScheduler' and kind == 'use_karras_sigmas' else {'num_inference_steps': n}
         levels = place(in_sigmas=numpy.interp(rows, numpy.arange(len(table)), table), **more)
         assert_close(torch.from_numpy(levels), (theirs.sigmas[:-1][::2] if twice else theirs.sigmas[:-1]).double(), rtol=1e-5, atol=0)
         told = numpy.array([theirs._sigma_to_t(level, numpy.log(table)) for level in levels])
+        if 'solver_order' in c:
+            whole = theirs.timesteps.double().numpy()  # as it says itself, from levels in float32
+            assert (abs(whole - told) < 1 + 1e-3).all()
+            told = numpy.array([ROUNDS[theirs_told(c, kind)](t) for t in told])
         theirs.timesteps = torch.from_numpy(told if not twice else numpy.repeat(told, 2)[1:])
     else:
         levels = numpy.interp(times[::2] if twice else times, numpy.arange(len(table)), table)
@@ -288,12 +332,21 @@ def levels_in_double(theirs, c, n):
     theirs.sigmas = torch.cat([levels[:1], levels[1:-1].repeat_interleave(2), levels[-1:]]) if twice else levels
 
 
+ROUNDS = {'nearest': numpy.round, 'below': lambda t: numpy.floor(t + 1e-9)}  # a level on a row is told as that row
+
+
+def theirs_told(c, kind):
+    "Karras' are rounded, but for DPM-Solver on the cosine table; the others are cut off where they are made whole."
+    cut = c['_class_name'] == 'DPMSolverMultistepScheduler' and c['beta_schedule'] == 'squaredcos_cap_v2'
+    return 'nearest' if kind == 'use_karras_sigmas' and not cut else 'below'
+
+
 @pytest.fixture
 def double(monkeypatch):
     "Let the modules of diffusers that cast to float32 cast to float64."
     shim = SimpleNamespace(**{name: getattr(torch, name) for name in dir(torch) if not name.startswith('__')})
     shim.float32 = F64
-    for name in ('euler_discrete', 'euler_ancestral_discrete', 'dpmsolver_multistep'):
+    for name in ('euler_discrete', 'euler_ancestral_discrete', 'dpmsolver_multistep', 'unipc_multistep', 'lms_discrete', 'pndm'):
         monkeypatch.setattr(f'diffusers.schedulers.scheduling_{name}.torch', shim)
 
 
@@ -309,8 +362,7 @@ def ours_for(folder, name, said, n):
             return plan, None, told
 
 
-@pytest.mark.parametrize('n', STEPS)
-@pytest.mark.parametrize('case', CONFIGS)
+@pytest.mark.parametrize(('case', 'n'), [(case, n) for case in CONFIGS for n in (STEPS if case not in PLACED else (2, 10))])
 def test_times_levels_and_walks_of_every_class(case, n, tmp_path, double, monkeypatch):
     """The rows that the network is told, in their order; the level at each; and, where the rule is in the book, the walk.
 
@@ -330,7 +382,7 @@ def test_times_levels_and_walks_of_every_class(case, n, tmp_path, double, monkey
     same_levels(plan, times, theirs, name)
     early = plan.schedule.alpha(times[0]) ** 2 - plan.schedule.alpha(plan.schedule.t_max) ** 2 > 0.05
     assert bool(told) == bool(early) and all('take more steps, or trailing spacing' in str(w.message) for w in told)
-    if name not in OWN_RULE:
+    if name not in OWN_RULE and (plan.rule or plan.scheduler in KNOWN or theirs.config.get('solver_order') == 1):
         same_walk(plan, times, theirs, name, n, monkeypatch)
 
 
@@ -338,6 +390,10 @@ def same_times(plan, times, theirs, name):
     asked = theirs.timesteps.double()
     asked = asked[::2] if name == 'KDPM2DiscreteScheduler' else asked  # without those half way
     asked = torch.tensor(sorted(set(asked.tolist()), reverse=True), dtype=F64) + 1
+    if plan.told != 'time':  # levels stand between rows, and one row may be told twice
+        said = TOLD[plan.told](plan.schedule, times[:-1]) + 1
+        assert_close(torch.tensor(sorted(set(said.tolist()), reverse=True), dtype=F64), asked[: len(set(said.tolist()))], rtol=0, atol=1e-9)
+        return
     assert_close(times[:-1], asked[asked > plan.last], rtol=0, atol=1e-9)
 
 
@@ -359,6 +415,10 @@ def walk_of_theirs(theirs, x, fresh, monkeypatch):
     for t, s in zip(theirs.timesteps, [*theirs.timesteps[1:].tolist(), -1]):
         if isinstance(theirs, schedulers.DDIMScheduler | schedulers.DDIMParallelScheduler):
             theirs.num_inference_steps = Gap(int(t) - s)
+        if isinstance(theirs, schedulers.PNDMScheduler):  # the first step is made twice, and the second time it is the one before
+            steps = sorted(set(theirs.timesteps.tolist()), reverse=True)
+            after = [*steps[1:], -1][steps.index(int(t)) - (theirs.counter == 1)]
+            theirs.num_inference_steps = Gap(steps[steps.index(int(t)) - (theirs.counter == 1)] - after)
         scaled = theirs.scale_model_input(x, t)
         x = theirs.step(net(scaled, t.float().expand(len(x))), t, x).prev_sample
     return x
@@ -377,7 +437,7 @@ def same_walk(plan, times, theirs, name, n, monkeypatch):
     solver = equip(recipe.solver, noise=lambda x, s: next(queue), variance=denoise.step_variance if denoise.variance else None)
     denoise = denoise if clips or recipe.clip is None else clip_x0(denoise, -recipe.clip, recipe.clip)
     *_, got = sample(denoise, plan.schedule, x * (1.0 if recipe.unit else plan.schedule.sigma(times[0])), times, solver)
-    got = got / plan.schedule.alpha(times[-1]) if name.startswith(('Euler', 'Heun')) else got  # these keep x / alpha
+    got = got / plan.schedule.alpha(times[-1]) if name.startswith(('Euler', 'Heun', 'LMS')) else got  # these keep x / alpha
     assert_close(got, want, rtol=1e-8, atol=1e-9 * max(1.0, want.abs().max().item()))
 
 

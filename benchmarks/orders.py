@@ -6,7 +6,8 @@ Each walks 64, 128 and 256 steps of the seventh-root grid between sigma / alpha 
 three, against the exact flow: 50 starts, drawn from seed 0. Methods with memory take their first four steps from exact
 states, so that it is exact. The levels are given to diffusers in float64, and its modules are told that float32 means
 float64, but where a row says otherwise. What keeps a grid of its own, walks that. `order` is the base-two logarithm of
-the ratio of the last two errors. About a minute on one core.
+the ratio of the last two errors. `halvings` are the last three orders of ours on even steps of the log signal-to-noise
+ratio, on three schedules and three laws. About three minutes on one core.
 """
 
 import argparse
@@ -26,12 +27,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffbook.conform import flow_error
+from diffbook.conform import BETWEEN, flow_error
 from diffbook.core import make_generator
-from diffbook.exact import reference_mixture
+from diffbook.exact import random_mixture, reference_mixture
 from diffbook.multistep import DATA, adams_bashforth, deis, dpm_solver, dpmpp_2m, dpmpp_3m, ipndm, multistep, unipc
 from diffbook.samplers import ddim, euler, heun
-from diffbook.schedules import CosineSchedule, DiscreteSchedule, KarrasSchedule, RectifiedFlowSchedule, linear_betas
+from diffbook.schedules import CosineSchedule, DiscreteSchedule, KarrasSchedule, LinearBetaSchedule, RectifiedFlowSchedule, linear_betas
 
 STEPS, KNOWN, HIGH, LOW = (64, 128, 256), 4, 20.0, 0.02
 LAW, RATIO = reference_mixture(), KarrasSchedule(1e3)  # all is computed in x0 + r eps
@@ -270,6 +271,32 @@ LEFT_OUT = {
 }
 
 
+HALVED = {
+    'dpmpp_2m': (dpmpp_2m, 2),
+    'dpmpp_3m': (dpmpp_3m, 3),
+    **{f'dpm_solver({p})': (dpm_solver(p), p) for p in (1, 2, 3)},
+    **{f'deis({p})': (deis(p), p) for p in (2, 3)},
+    **{f'adams_bashforth({p})': (adams_bashforth(p), p) for p in (2, 3)},
+    **{f'unipc({p})': (unipc(p), p + 1) for p in (1, 2, 3)},
+}
+PLACES = {
+    'cosine, mixture': (CosineSchedule(), LAW),
+    'variance preserving, random mixture 1': (LinearBetaSchedule(), random_mixture(1)),
+    'straight path, random mixture 2': (RectifiedFlowSchedule(), random_mixture(2)),
+}
+
+
+def halvings(name: str) -> dict:
+    "The last three orders of a solver of ours, from exact histories."
+    solver, order = HALVED[name]
+    steps = [n * 2 ** max(0, order - 3) for n in (128, 256, 512, 1024)]
+    found = {}
+    for place, (schedule, law) in PLACES.items():
+        errors = [flow_error(solver, law, schedule, BETWEEN(schedule, n), known=KNOWN) for n in steps]
+        found[place] = [round(math.log2(a / b), 3) for a, b in zip(errors, errors[1:])]
+    return {'claimed': order, 'steps': steps, 'orders': found}
+
+
 def measure(error: Callable, diffusers) -> dict:
     steps = getattr(error, 'steps', STEPS)
     with warnings.catch_warnings():
@@ -295,6 +322,11 @@ def main() -> None:
         found[who][name] = measure(ROWS[who][name], diffusers)
         if args.only:
             print(f'{who}: {name}: {found[who][name]}', file=sys.stderr)
+    halved = {}
+    for name in tqdm([name for name in HALVED if args.only in f'halvings: {name}'], disable=None):
+        halved[name] = halvings(name)
+        if args.only:
+            print(f'halvings: {name}: {halved[name]}', file=sys.stderr)
     if args.only:
         return
     about = {
@@ -307,7 +339,7 @@ def main() -> None:
         'levels': [HIGH, LOW],
         'known': KNOWN,
     }
-    args.out.write_text(json.dumps(about | {'rows': found, 'left out': LEFT_OUT}, indent=1) + '\n')
+    args.out.write_text(json.dumps(about | {'rows': found, 'halvings': halved, 'left out': LEFT_OUT}, indent=1) + '\n')
 
 
 if __name__ == '__main__':

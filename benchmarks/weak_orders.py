@@ -25,9 +25,10 @@ from tqdm.auto import tqdm
 from benchmarks.measure import release
 from diffbook.conform import Told, moments
 from diffbook.exact import GaussianMixture
+from diffbook.multistep import dpmpp_sde
 from diffbook.samplers import ancestral, churn, ddim, equip, heun
 from diffbook.schedules import KarrasSchedule
-from diffbook.sde import corrected, ddim_sde, dpmpp_sde, euler_maruyama, renew, reverse_diffusion
+from diffbook.sde import corrected, ddim_sde, euler_maruyama, midpoint_sde, renew, reverse_diffusion
 
 MEAN, VAR, TOP, LAST = 0.7, 0.36, 20.0, 0.02
 F64 = torch.float64
@@ -48,7 +49,7 @@ def relative(mean: torch.Tensor, var: torch.Tensor, last: torch.Tensor) -> tuple
 
 
 def two_noises(schedule, denoise, x, t, s, cond=None, *, noise):
-    "dpmpp_sde with a noise for the stage and another for the step."
+    "midpoint_sde with a noise for the stage and another for the step."
     half = schedule.time_at((schedule.log_snr(t) + schedule.log_snr(s)) / 2)
     x0 = denoise(x, t, cond)
     better = denoise(renew(schedule, x0, schedule.eps(x, x0, t), t, half, 1.0, noise(x, half)), half, cond)
@@ -274,9 +275,10 @@ OUR_ROWS = {
     'ddim, eta 0.5': partial(ddim, eta=0.5),
     'ddim_sde, noise level 0.5': partial(ddim_sde, noise_level=0.5),
     'ddim, corrected': corrected(ddim),
-    'dpmpp_sde': dpmpp_sde,
-    'dpmpp_sde, noise level 0.5': partial(dpmpp_sde, noise_level=0.5),
-    'dpmpp_sde, two noises': two_noises,
+    'midpoint_sde': midpoint_sde,
+    'midpoint_sde, noise level 0.5': partial(midpoint_sde, noise_level=0.5),
+    'midpoint_sde, two noises': two_noises,
+    'dpmpp_sde, multistep of order 2': dpmpp_sde,
     'heun, churn 40': churned,
 }
 

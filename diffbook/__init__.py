@@ -25,7 +25,7 @@ FACE = {  # module -> the names that others rely on
     'training': 'EMA Trainer load save',
     'samplers': 'Solver Step ancestral churn ddim equip euler heun karras_times sample snr_times trailing_times uniform_times',
     'likelihood': 'log_likelihood',
-    'sde': 'SubVPSchedule corrected ddim_sde dpmpp_sde euler_maruyama reverse reverse_diffusion',
+    'sde': 'SubVPSchedule corrected ddim_sde euler_maruyama midpoint_sde reverse reverse_diffusion',
     'multistep': 'adams_bashforth deis dpm_solver dpmpp_2m dpmpp_3m unipc',
     'conform': 'check_denoiser check_prediction check_schedule check_solver',
     'stages': 'Stage cascade',

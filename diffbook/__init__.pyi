@@ -55,8 +55,8 @@ from diffbook.likelihood import log_likelihood as log_likelihood
 from diffbook.sde import SubVPSchedule as SubVPSchedule
 from diffbook.sde import corrected as corrected
 from diffbook.sde import ddim_sde as ddim_sde
-from diffbook.sde import dpmpp_sde as dpmpp_sde
 from diffbook.sde import euler_maruyama as euler_maruyama
+from diffbook.sde import midpoint_sde as midpoint_sde
 from diffbook.sde import reverse as reverse
 from diffbook.sde import reverse_diffusion as reverse_diffusion
 from diffbook.multistep import adams_bashforth as adams_bashforth

@@ -6,10 +6,10 @@
 __all__ = ['Trace', 'exact_trace', 'probe_trace', 'draw_signs', 'log_likelihood', 'dequantise', 'bits_per_dim']
 
 # %% ../nbs/36_likelihood.ipynb #imports
+import math
 from collections.abc import Callable
 from functools import partial
 
-import math
 import torch
 from torch import Tensor
 
@@ -84,7 +84,7 @@ def travel(rate: Callable[[Tensor, Tensor], Tensor], y: Tensor, rtol: float) -> 
 # %% ../nbs/36_likelihood.ipynb #carry
 def carry(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None, trace: Trace, rtol: float, start: float) -> tuple[Tensor, Tensor]:
     "Carry `x` (b, ...) at time `start` to t_max, in float64; give where it ends, and the divergence on the way, (b,)."
-    y = torch.cat([x.double().flatten(1), x.new_zeros(len(x), 1).double()], 1)
+    y = torch.cat([x.detach().double().flatten(1), x.new_zeros(len(x), 1).double()], 1)
     y = travel(flow_rate(denoise, schedule, x, cond, trace, start), y, rtol)
     return y[:, :-1].reshape(x.shape), y[:, -1]
 
@@ -94,7 +94,7 @@ def probe_trace(v: Data, x: Data, probe: Data) -> Tensor:  # (b,)
     return (torch.autograd.grad(v, x, probe)[0] * probe).flatten(1).sum(1)
 
 
-def draw_signs(n: int, like: Data, generator: torch.Generator | Rows) -> Data:
+def draw_signs(n: int, like: Tensor, generator: torch.Generator | Rows) -> Tensor:
     "A direction of random signs for each example, in float64."
     draw = lambda n, g: torch.randint(0, 2, (n, *like.shape[1:]), generator=g, device=g.device)
     return draw_rows(draw, n, generator).to(like.device).double() * 2 - 1

@@ -50,7 +50,7 @@ def probe_trace(v: Data, x: Data, probe: Data) -> Tensor:
     """
     ...
 
-def draw_signs(n: int, like: Data, generator: torch.Generator | Rows) -> Data:
+def draw_signs(n: int, like: Tensor, generator: torch.Generator | Rows) -> Tensor:
     """A direction of random signs for each example, in float64."""
     ...
 

@@ -161,7 +161,7 @@ def dpmpp_3m(
     curve: float = 1.0,  # share of the second derivative: 1 is of order three, 1/2 what the released codes take
     past: Sequence[tuple[Tensor, Data]] = (),  # times and estimates of the steps before, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022)."
+    "Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022; eq-multistep-curve)."
     y = multistep(schedule, denoise, x, t, s, cond, form=DATA, order=3, past=(told := list(past)))
     if curve != 1 and len(past) > 1:
         (_, e), (_, f), (_, g) = *past[-2:], told[-1]
@@ -182,7 +182,7 @@ def dpmpp_sde(
     noise: NoiseFn = seeded_noise(0),  # where it comes from
     past: Sequence[tuple[Tensor, Data]] = (),  # times and estimates of the steps before, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022)."
+    "Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022; eq-multistep-sde)."
     positive('eta', eta)
 
     def weight(schedule: Schedule, c: Tensor, s: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def unipc(order: int=2) -> Solver:
     ...
 
 def dpmpp_3m(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, curve: float=1.0, past: Sequence[tuple[Tensor, Data]]=...) -> Data:
-    """Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022).
+    """Run a parabola through the last three estimates of the data in lambda (DPM-Solver++(3M); Lu et al. 2022; eq-multistep-curve).
 
     curve: share of the second derivative: 1 is of order three, 1/2 what the released codes take
     past: times and estimates of the steps before, newest last; a list gets this step's
@@ -101,7 +101,7 @@ def dpmpp_3m(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tens
     ...
 
 def dpmpp_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, order: int=2, eta: float=1.0, noise: NoiseFn=..., past: Sequence[tuple[Tensor, Data]]=...) -> Data:
-    """Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022).
+    """Carry the estimate of the data along on a path with fresh noise (SDE-DPM-Solver++; Lu et al. 2022; eq-multistep-sde).
 
     order: values that the polynomial runs through
     eta: amount of fresh noise

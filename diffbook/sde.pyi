@@ -7,7 +7,7 @@ from .samplers import Solver
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['SubVPSchedule', 'reverse', 'euler_maruyama', 'reverse_diffusion', 'renew', 'ddim_sde', 'dpmpp_sde', 'corrected']
+__all__ = ['SubVPSchedule', 'reverse', 'euler_maruyama', 'reverse_diffusion', 'renew', 'ddim_sde', 'midpoint_sde', 'corrected']
 
 class SubVPSchedule(Schedule):
     """Square the noise scale of a schedule with alpha**2 + sigma**2 = 1 (Song et al. 2021, sub-VP; eq-sde-sub-vp)."""
@@ -21,7 +21,7 @@ class SubVPSchedule(Schedule):
     def sigma_dot(self, t: Tensor | float) -> Tensor: ...
 
 def reverse(schedule: Schedule, noise_level: float=1.0) -> tuple[Callable, Callable]:
-    """Give drift and diffusion of the walk back to the data with any amount of noise and the same densities (Song et al. 2021, appendix D; eq-sde-reverse).
+    """Give drift and diffusion of the walk back to the data with any amount of noise and the same densities (Zhang and Chen 2023; eq-sde-reverse).
 
     schedule: alpha and sigma
     noise_level: l: 0 is the probability flow, 1 the reverse of the chain that adds noise
@@ -60,8 +60,8 @@ def ddim_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tens
     """
     ...
 
-def dpmpp_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise_level: float=1.0, noise: NoiseFn=...) -> Data:
-    """Hold the estimate of the middle, on one path of noise: order two (DPM-Solver++ SDE, after Crowson's k-diffusion; eq-sde-path).
+def midpoint_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise_level: float=1.0, noise: NoiseFn=...) -> Data:
+    """Hold the estimate of the middle, on one path of noise: order two (DPM++ SDE of Crowson's k-diffusion; eq-sde-path).
 
     noise_level: l: 0 is a midpoint rule for the flow
     noise: where fresh noise comes from
@@ -70,7 +70,7 @@ def dpmpp_sde(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Ten
     ...
 
 def corrected(solver: Solver, noise_level: float=1.0) -> Solver:
-    """Ask once more at the new time and renew a share of the noise there (predictor-corrector; Song et al. 2021, algorithm 1; eq-sde-hold).
+    """Ask once more at the new time and renew a share of the noise there (predictor-corrector; Song et al. 2021, appendix G; eq-sde-hold).
 
     solver: predicts x_s
     noise_level: l: how much of the noise is renewed at s; with a predictor of the flow, that of the whole

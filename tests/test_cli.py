@@ -26,7 +26,7 @@ from helpers import patch_cli
 from PIL import Image
 from test_pretrained import filled, parts
 
-from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, stages
+from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, sde, stages
 from diffbook.cli.models import GRIDS, SOLVERS
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
@@ -1129,6 +1129,7 @@ def test_switches_of_train_reach_what_they_switch(watched, tmp_path, monkeypatch
 
 BY_HAND = {
     'dpmpp_2m': multistep.dpmpp_2m, 'dpmpp_3m': multistep.dpmpp_3m, 'dpmpp_sde': multistep.dpmpp_sde,
+    'euler_maruyama': sde.euler_maruyama, 'midpoint_sde': sde.midpoint_sde,
     'unipc_2': partial(multistep.multistep, form=multistep.DATA, order=2, correct=True), 'unipc_3': partial(multistep.multistep, form=multistep.DATA, order=3, correct=True),
     'dpm_solver_2': partial(multistep.multistep, form=multistep.NOISE, order=2), 'dpm_solver_3': partial(multistep.multistep, form=multistep.NOISE, order=3),
     'deis_2': partial(multistep.multistep, form=multistep.RATIO, order=2), 'deis_3': partial(multistep.multistep, form=multistep.RATIO, order=3),

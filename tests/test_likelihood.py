@@ -6,15 +6,17 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import SCHEDULES, refuses
+from helpers import SCHEDULES, needs_data, refuses
 from torch.testing import assert_close
 
 from diffbook.core import Cond, Rows, make_generator, match_dims, noise
-from diffbook.data import from_model, to_model
+from diffbook.data import from_model, load_data, to_model
 from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.gaussian import gaussian_log_prob
+from diffbook.ledger import read_measured
 from diffbook.likelihood import bits_per_dim, carry, dequantise, draw_signs, exact_trace, log_likelihood, probe_trace
 from diffbook.schedules import CosineSchedule, DiscreteSchedule, ExponentialSchedule, KarrasSchedule, LinearBetaSchedule, RectifiedFlowSchedule
+from diffbook.training import load
 
 COSINE, LINE = CosineSchedule(), reference_mixture()
 TILTED = GaussianMixture([0.4, 0.6], [[-1.0, 0.5], [0.8, -0.2]], [[[0.3, 0.1], [0.1, 0.2]], [[0.4, -0.25], [-0.25, 0.5]]])
@@ -191,6 +193,18 @@ def test_who_knows_nothing_needs_eight_bits(span, width):
 
 def test_the_default_width_is_that_of_our_levels():
     assert float(bits_per_dim(torch.zeros(1).double(), 7)) == pytest.approx(math.log2(127.5), rel=1e-12)
+
+
+def test_the_measured_garments_are_those_of_the_command():
+    "Two pictures anew, alone, with the draws that they had among 32."
+    folder, report = needs_data('FashionMNIST'), read_measured('likelihood')
+    model, images = load('fashion-mnist').requires_grad_(False), load_data('fashion-mnist', 'test', folder.parent).images
+    images = images[torch.randperm(len(images), generator=make_generator(0, 'likelihood'))[:2]]
+    part = lambda purpose: Rows(make_generator(0, purpose), 0, 32)
+    x = dequantise(images, part('dequantise'))
+    got = bits_per_dim(log_likelihood(model, model.schedule, x, rtol=1e-3, divergence='hutchinson', generator=part('likelihood')), 784)
+    assert_close(got, torch.tensor(report['bits']['flow, ten times the tolerance'][:2]).double(), rtol=0, atol=2e-3)
+    assert report['n'] == len(report['labels']) == len(report['bits']['flow']) and len(report['shown']['pixels']) == 10
 
 
 def without_gradient(x, t, cond):

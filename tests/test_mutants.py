@@ -865,6 +865,57 @@ MUTANTS = {
     ),
 
     # edm
+    'the exponent of the last average for all': (
+        'ema-pytorch#22: a loop variable overwrites gamma', 'edm.py',
+        'gamma, wanted = torch.tensor([power_gamma(w) for w in widths.tolist()])', 'gamma, wanted = torch.tensor([power_gamma(widths[-1].item()) for w in widths])',
+        'test_edm.py::test_profiles_are_rebuilt_within_known_errors_and_shares_add_up[16-0.15-0.9]',
+    ),
+    'the variance of a profile for its width': (
+        'a relative width is a standard deviation', 'edm.py',
+        '(gamma + 1) ** 0.5 / ((gamma + 2) * (gamma + 3) ** 0.5)', '(gamma + 1) / ((gamma + 2) ** 2 * (gamma + 3))',
+        'test_edm.py::test_the_published_exponents',
+    ),
+    'a power law one exponent too low': (
+        'beta = (1 - 1/t)^gamma, an off-by-one of the retention', 'edm.py',
+        'warm=power_gamma(width) + 2', 'warm=power_gamma(width) + 1',
+        'test_edm.py::test_averages_side_by_side_have_each_its_own_length',
+    ),
+    'profiles that go on after they were stored': (
+        'the integral runs to the later time', 'edm.py',
+        'first, last = torch.minimum(t, s), torch.maximum(t, s)', 'first, last = torch.maximum(t, s), torch.maximum(t, s)',
+        'test_edm.py::test_products_of_profiles_are_their_integrals',
+    ),
+    'shares that need not add up': (
+        'the published least squares: a weight that never moves comes back changed', 'edm.py',
+        'system[:k, :k], system[k, k] = profile_product(t[:, None], gamma[:, None], t, gamma), 0.0',
+        'system[:k, :k], system[k], system[:, k] = profile_product(t[:, None], gamma[:, None], t, gamma), 0.0, 0.0; system[k, k] = 1.0',
+        'test_edm.py::test_a_weight_that_never_moves_comes_back_and_an_earlier_average_can_be_asked_for',
+    ),
+    'averages that begin anew when a run goes on': (
+        'trainers that resume weights and not their averages', 'edm.py',
+        'if not begun and step.step > 1:', 'if False:',
+        'test_edm.py::test_a_run_that_goes_on_keeps_the_averages_of_a_run_that_was_whole',
+    ),
+    'a loss of x0 read as the loss of F': (
+        'edm#21: curves by noise level without 1 / c_out^2', 'edm.py',
+        '1 - (1 + r[..., 0] ** 2 / v.mean()) * (v / (v + r**2)).mean(-1)', '1 - r[..., 0] ** 2 * (v / (v + r**2)).mean(-1) / v.mean()',
+        'test_edm.py::test_of_a_gaussian_the_linear_share_is_the_whole[karras]',
+    ),
+    'the mean of the levels for that of their logarithms': (
+        'P_mean given in sigma', 'edm.py',
+        'mean = torch.trapezoid(share * log, log) / area', 'mean = torch.log(torch.trapezoid(share * log.exp(), log) / area)',
+        'test_edm.py::test_the_fit_finds_a_normal_law_on_an_uneven_grid',
+    ),
+    'S_noise on the variance': (
+        'a factor on the noise, entered under the root', 'samplers.py',
+        'x = scale * x + s_noise * std * forked(', 'x = scale * x + s_noise**0.5 * std * forked(',
+        'test_samplers.py::test_s_noise_scales_the_fresh_noise_alone',
+    ),
+    'one half for any data': (
+        'edm#24, k-diffusion: sigma_data left at its default', 'recipes.py',
+        'round(to_model(found.images[:4096]).square().mean().sqrt().item(), 3)', '0.5',
+        'test_recipes.py::test_the_method_edm_asks_for_the_target_of_the_paper[plain]',
+    ),
 
     # grids and the command line of samplers
     'a shift that is applied twice': (
@@ -906,6 +957,21 @@ MUTANTS = {
     ),
 
     # flow matching and rectified flow
+    'reflow that joins strangers': (
+        'fresh noise in the place of that of the pair', 'reflow.py',
+        't.to(x0.device), eps, cond)', 't.to(x0.device), torch.randn(x0.shape, generator=generator), cond)',
+        'test_reflow.py::test_the_loss_is_that_of_its_own_pairs[uniform_draw]',
+    ),
+    'every step counts alike': (
+        'a mean over the steps of an uneven grid', 'reflow.py',
+        'share = steps / (times[-1] - times[0])', 'share = torch.ones_like(steps) / len(steps)',
+        'test_reflow.py::test_a_straight_path_has_none_on_any_grid_and_a_stop_on_the_way_has_some[2]',
+    ),
+    'a teacher that starts from unit noise': (
+        'starting noise not scaled, as in init_noise_sigma forgotten', 'reflow.py',
+        'match_dims(schedule.sigma(times[0]), eps) * eps, times, solver, cond)', 'eps, times, solver, cond)',
+        'test_reflow.py::test_pairs_are_the_ends_of_the_walk_and_the_noise_that_came[euler-karras]',
+    ),
     'a coupling that ignores the labels': (
         'torchcfm#117, #120, #132', 'flows.py',
         'for kind in [None] if labels is None else labels.unique():', 'for kind in [None]:',

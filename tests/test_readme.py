@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from diffbook.ledger import read_measured, student
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -47,6 +49,9 @@ def test_the_results_of_the_readme_are_those_of_the_result_files():
     judged = [last[k] for k in ('precision', 'recall', 'precision_floor', 'recall_floor')]
     assert '| {:.2f}, {:.2f} | {:.2f}, {:.2f} |'.format(*judged) in text
     assert f'| {100 * last["copies"]:.2f} % |' in text
+    bits = torch.tensor((seen := read_measured('likelihood'))['bits']['flow'])
+    reach = student(len(bits) - 1) * bits.std() / len(bits) ** 0.5
+    assert f'{bits.mean():.2f} bits per dimension (95 % interval {bits.mean() - reach:.2f} to {bits.mean() + reach:.2f}, n = {seen["n"]};' in text
     for row in json.loads((ROOT / 'diffbook/zoo/shapes/report.json').read_text(encoding='utf-8'))['rows']:
         shares = f'{row["all"]:.1%} ({row["low"]:.1%} to {row["high"]:.1%}) | {row["bag"]:.0%} | {row["without_text"]:.1%} | {row["real"]:.0%}'
         assert f'| {row["set"]} | {row["n"]} | {shares} |' in text

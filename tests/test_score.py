@@ -10,7 +10,7 @@ from helpers import SCHEDULES, inner_times, refuses
 from torch.testing import assert_close
 
 from diffbook.conform import PLANE, Told, moments, row_moments
-from diffbook.core import Noise, noise, seeded_noise
+from diffbook.core import Cond, Noise, noise, seeded_noise
 from diffbook.exact import GaussianMixture, reference_mixture
 from diffbook.guidance import langevin as corrected
 from diffbook.losses import Denoiser, diffusion_loss
@@ -234,12 +234,12 @@ def test_one_step_at_one_level_is_that_of_the_corrector():
 
 
 def test_cond_reaches_the_denoiser():
-    seen = []
+    seen, told = [], Cond()
     listen = lambda x, t, cond=None: seen.append(cond) or 0 * x
     x = noise(0, 'x', 0, range(2), (2,))
     for s in (0.2, 0.0):
-        annealed_langevin(PLAIN, listen, x, torch.tensor(0.5).double(), torch.tensor(s).double(), 'told', steps=2)
-    assert seen == ['told'] * 3
+        annealed_langevin(PLAIN, listen, x, torch.tensor(0.5).double(), torch.tensor(s).double(), told, steps=2)
+    assert len(seen) == 3 and all(cond is told for cond in seen)
 
 
 @pytest.mark.parametrize('variance', (0.1, 1.0, 7.0))

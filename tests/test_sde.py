@@ -21,12 +21,12 @@ from diffbook.schedules import (
     ShiftedSchedule,
     linear_betas,
 )
-from diffbook.sde import SubVPSchedule, corrected, ddim_sde, dpmpp_sde, euler_maruyama, renew, reverse, reverse_diffusion
+from diffbook.sde import SubVPSchedule, corrected, ddim_sde, euler_maruyama, midpoint_sde, renew, reverse, reverse_diffusion
 
 F64 = torch.float64
 LAW, VP, COSINE = reference_mixture(), LinearBetaSchedule(), CosineSchedule()
 BELL = GaussianMixture([1.0], [[0.7]], [[[0.36]]])
-STEPS = {'euler_maruyama': euler_maruyama, 'reverse_diffusion': reverse_diffusion, 'ddim_sde': ddim_sde, 'dpmpp_sde': dpmpp_sde}
+STEPS = {'euler_maruyama': euler_maruyama, 'reverse_diffusion': reverse_diffusion, 'ddim_sde': ddim_sde, 'midpoint_sde': midpoint_sde}
 MADE = {'sub-vp': SubVPSchedule, 'sub-vp-table': lambda: SubVPSchedule(DiscreteSchedule(linear_betas()))}  # when a test asks
 each = pytest.mark.parametrize('name', STEPS)
 
@@ -84,7 +84,7 @@ def test_without_noise_it_is_the_flow():
 
 
 def test_euler_maruyama_is_the_published_predictor():
-    "Song et al. 2021, algorithm of appendix G, in their letters: x + (f - g^2 score) dt + g sqrt(-dt) z."
+    "Song et al. 2021, in their letters: x + (f - g^2 score) dt + g sqrt(-dt) z."
     t, s = torch.tensor([0.63, 0.6], dtype=F64)
     x = LAW.at(VP, t).sample(9, torch.Generator().manual_seed(0))
     z, beta, dt = seeded_noise(5)(x, s), 0.1 + 19.9 * t, s - t
@@ -93,7 +93,7 @@ def test_euler_maruyama_is_the_published_predictor():
 
 
 def test_reverse_diffusion_is_the_published_step_of_a_table():
-    "(2 - sqrt(1 - beta)) x + beta score + sqrt(beta) z (Song et al. 2021, equation 46)."
+    "(2 - sqrt(1 - beta)) x + beta score + sqrt(beta) z (Song et al. 2021, appendix E)."
     betas = linear_betas()
     table, i = DiscreteSchedule(betas), 417
     t, s, beta = torch.tensor(i + 1.0).double(), torch.tensor(float(i)).double(), betas[i]
@@ -157,7 +157,7 @@ def test_the_weak_order_is_as_claimed(name, kind):
 
 @pytest.mark.parametrize('level', (0.5, 1.0))
 def test_second_order_on_one_path_of_noise(level):
-    coarse, fine = errors_of(partial(dpmpp_sde, noise_level=level), COSINE, BELL, (24, 48))
+    coarse, fine = errors_of(partial(midpoint_sde, noise_level=level), COSINE, BELL, (24, 48))
     assert math.log2(coarse / fine) == pytest.approx(2, abs=0.1)
 
 
@@ -173,8 +173,8 @@ def test_rules_that_are_exact_for_one_point_pass_the_suite(solver):
     check_solver(solver, 1, stochastic=True)
 
 
-def test_dpmpp_sde_passes_the_suite_with_order_two():
-    check_solver(dpmpp_sde, 2, stochastic=True, times=BETWEEN)
+def test_midpoint_sde_passes_the_suite_with_order_two():
+    check_solver(midpoint_sde, 2, stochastic=True, times=BETWEEN)
 
 
 # Ends, batches, words
@@ -214,10 +214,10 @@ def test_calls_of_the_network():
     assert seen == [0.5, 0.4]
     seen.clear()
     corrected(ddim)(COSINE, denoise, x, t, end)
-    dpmpp_sde(COSINE, denoise, x, t, end)
+    midpoint_sde(COSINE, denoise, x, t, end)
     assert seen == [0.5, 0.5]
     seen.clear()
-    dpmpp_sde(COSINE, denoise, x, t, s)
+    midpoint_sde(COSINE, denoise, x, t, s)
     assert seen[0] == 0.5 and COSINE.log_snr(seen[1]) == pytest.approx(float(COSINE.log_snr(t) + COSINE.log_snr(s)) / 2, rel=1e-9)
 
 

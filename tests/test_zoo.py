@@ -17,6 +17,7 @@ from diffbook.metrics import load_classifier, zoo_entry
 from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.shapes import draw_split
 from diffbook.training import load, read_model
+from tools.measure_zoo import walk_named
 
 ZOO, MEASURED = (importlib.resources.files('diffbook') / name for name in ('zoo', 'measured'))
 GARMENTS = ZOO / 'fashion-mnist'
@@ -153,3 +154,10 @@ def test_models_are_stored_in_half_precision_but_the_judge():
         assert kinds == {torch.float16}, path
     judge = load_file(ZOO / 'classifier.safetensors')
     assert {v.dtype for v in judge.values() if v.is_floating_point()} == {torch.float32}
+
+
+def test_a_walk_to_measure_is_named_by_solver_steps_and_grid():
+    assert [walk_named(word) for word in ('heun:12', 'dpmpp_2m:10:snr')] == [('heun', 12, None), ('dpmpp_2m', 10, 'snr')]
+    for word in ('magic:3', 'ddim', 'ddim:x', 'ddim:3:magic', 'ddim:3:snr:4'):
+        with pytest.raises(ValueError, match=f'{word} is no walk, expected SOLVER:STEPS'):
+            walk_named(word)

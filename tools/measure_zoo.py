@@ -1,6 +1,10 @@
-"""Sample the book's Fashion-MNIST model and measure it against real garments.
+"""Sample a model of the book's garments and measure it against real ones.
 
     python tools/measure_zoo.py --model fashion-mnist --workers 2
+    python tools/measure_zoo.py --model fashion-mnist-flow --compare euler:23 ddim:50 dpmpp_2m:10:snr
+
+A model is a name in the zoo or a folder; each draws from the same noise, image by image. Others to compare are a solver,
+a number of steps, and a grid by name where it is not the model's own: all that `diffbook sample` knows.
 
 Writes report.json and gallery.safetensors beside the model: the metrics with their floors, and the pictures that the
 chapter on DDPM shows although it ships no data: samples with their nearest training images, real garments, failures.
@@ -14,7 +18,7 @@ import torch
 import torch.multiprocessing as mp
 from safetensors.torch import save_file
 
-from diffbook import samplers
+from diffbook.cli.models import GRIDS, SOLVERS, grid_named, solver_named
 from diffbook.core import generator
 from diffbook.data import from_model, load_data, to_model
 from diffbook.metrics import compare, features, frechet_distance, load_classifier, nearest, zoo_entry
@@ -25,22 +29,31 @@ from diffbook.training import find_model, load
 
 def draw(job):
     "Sample images first to last of a seed; each is the same whatever is drawn beside it."
-    name, first, last, steps, solver, seed = job
+    name, first, last, steps, solver, grid, seed = job
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     model = load(name)
-    stage = Stage(model, model.schedule, (1, 28, 28), solver=getattr(samplers, solver))
+    times = {'times': grid_named(grid)} if grid else {}
+    stage = Stage(model, model.schedule, (1, 28, 28), solver=solver_named(solver), **times)
     return from_model(stage.draw(last - first, seed=seed, first=first, steps=steps, batch=last - first))
 
 
-def draw_all(pool, name, n, steps, solver, seed, batch=100):
-    jobs = [(name, k, min(k + batch, n), steps, solver, seed) for k in range(0, n, batch)]
+def draw_all(pool, name, n, steps, solver, grid, seed, batch=100):
+    jobs = [(name, k, min(k + batch, n), steps, solver, grid, seed) for k in range(0, n, batch)]
     return torch.cat(pool.map(draw, jobs, chunksize=1) if pool else [draw(job) for job in jobs])
 
 
 def calls(solver, steps):
     "How often a walk asks the network: Heun twice a step, but for the last."
     return 2 * steps - 1 if solver == 'heun' else steps
+
+
+def walk_named(word):
+    "Solver, steps and grid of 'heun:12' or 'dpmpp_2m:10:snr'; no grid: the model's own."
+    solver, steps, grid, *rest = (*word.split(':'), '', '')[: max(3, word.count(':') + 1)]
+    if solver not in SOLVERS or not steps.isdigit() or rest or (grid and grid not in GRIDS):
+        raise ValueError(f'{word} is no walk, expected SOLVER:STEPS or SOLVER:STEPS:GRID with one of {", ".join(SOLVERS)} and one of {", ".join(GRIDS)}')
+    return solver, int(steps), grid or None
 
 
 def rows_of(fake, train, test, sizes):
@@ -62,26 +75,27 @@ def main():
     parser.add_argument('--data-root')
     parser.add_argument('--sizes', type=int, nargs='+', default=[2048, 10000])
     parser.add_argument('--steps', type=int, default=12)
-    parser.add_argument('--solver', default='heun')
-    parser.add_argument('--compare', nargs='*', default=['ddim:23'], help='other solvers and steps, measured at the first size')
+    parser.add_argument('--solver', default='heun', choices=SOLVERS)
+    parser.add_argument('--grid', choices=GRIDS, help="the model's own, if not said")
+    parser.add_argument('--compare', nargs='*', default=['ddim:23'], help='other walks, SOLVER:STEPS or SOLVER:STEPS:GRID, measured at the first size')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--dry', action='store_true', help='print, write nothing')
     a = parser.parse_args()
+    walks = [walk_named(word) for word in a.compare]
     torch.set_num_threads(1)
     train, test = (load_data('fashion-mnist', split, a.data_root) for split in ('train', 'test'))
     order, new = (torch.randperm(len(d), generator=generator(a.seed, 'evaluate')) for d in (train, test))
     train, test = train.images[order], test.images[new]
     with mp.get_context('spawn').Pool(a.workers) as pool:
         begun = time.time()
-        fake = draw_all(pool, a.model, max(a.sizes), a.steps, a.solver, a.seed)
+        fake = draw_all(pool, a.model, max(a.sizes), a.steps, a.solver, a.grid, a.seed)
         seconds = time.time() - begun
         others = []
-        for word in a.compare:
-            solver, steps = word.split(':')
-            few = draw_all(pool, a.model, a.sizes[0], int(steps), solver, a.seed)
+        for solver, steps, grid in walks:
+            few = draw_all(pool, a.model, a.sizes[0], steps, solver, grid, a.seed)
             row = compare(few, train[: a.sizes[0]], test[: a.sizes[0]])
-            others.append({'solver': solver, 'steps': int(steps), 'calls': calls(solver, int(steps))} | row)
+            others.append({'solver': solver, 'steps': steps, 'calls': calls(solver, steps)} | ({'grid': grid} if grid else {}) | row)
             print(others[-1], flush=True)
     judge = load_classifier()
     with torch.no_grad():
@@ -91,8 +105,8 @@ def main():
     shown = fake[:16]
     distance, twin = nearest(to_model(shown), to_model(train))
     result = {
-        'command': 'python tools/measure_zoo.py', 'judge': zoo_entry('classifier')['sha256'], 'seed': a.seed,
-        'solver': a.solver, 'steps': a.steps, 'calls': calls(a.solver, a.steps), 'seconds': round(seconds), 'workers': a.workers,
+        'command': 'python tools/measure_zoo.py' + (f' --model {find_model(a.model).name}' if a.model != 'fashion-mnist' else ''), 'judge': zoo_entry('classifier')['sha256'], 'seed': a.seed,
+        'solver': a.solver, 'steps': a.steps, 'grid': a.grid, 'calls': calls(a.solver, a.steps), 'seconds': round(seconds), 'workers': a.workers,
         'rows': rows, 'solvers': others, 'classes': torch.bincount(named, minlength=10).tolist(), 'surety': surety.mean().item(),
         'nearest': distance.tolist(), 'nearest_of_test': nearest(to_model(test[:1000]), to_model(train))[0].mean().item(),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`diffbook evaluate`: compare samples with real images, or with their captions."""
+"""`diffbook evaluate`: compare samples with real images, or with their captions; or say how probable real images are."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SOLVERS: dict[str, tuple[str, str, tuple[int, ...]]] = {  # name of a step rule -> its module, its function, and the order that the function makes it from
     **{name: ('samplers', name, ()) for name in ('ddim', 'ancestral', 'euler', 'heun')}, 'dpmpp_2m': ('multistep', 'dpmpp_2m', ()),
-    'dpmpp_3m': ('multistep', 'dpmpp_3m', ()), 'dpmpp_sde': ('multistep', 'dpmpp_sde', ()), **{f'{name}_{order}': ('multistep', function, (order,)) for name, function in (
+    'dpmpp_3m': ('multistep', 'dpmpp_3m', ()), 'dpmpp_sde': ('multistep', 'dpmpp_sde', ()), **{name: ('sde', name, ()) for name in ('euler_maruyama', 'midpoint_sde')}, **{f'{name}_{order}': ('multistep', function, (order,)) for name, function in (
         ('unipc', 'unipc'), ('dpm_solver', 'dpm_solver'), ('deis', 'deis'), ('ab', 'adams_bashforth'), ('ipndm', 'ipndm')) for order in (2, 3)},
 }  # fmt: skip
 PICTURES = {'least': 0.02, 'most': 80.0}  # levels of noise to signal beyond which a picture in [-1, 1] hardly changes: a step leads there, and one on from there

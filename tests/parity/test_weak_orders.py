@@ -25,6 +25,6 @@ def test_the_same_method_has_the_same_errors_in_both_libraries():
 def test_the_file_holds_what_the_command_measures():
     found = read_measured('weak-orders')['rows']
     assert found['ours'].keys() == OUR_ROWS.keys() | {'heun, churn 40, S_noise 1.003'} and found['diffusers'].keys() == their_rows().keys()
-    n = min(map(int, found['ours']['dpmpp_sde']['errors']))
-    mean, variance = ours(OUR_ROWS['dpmpp_sde'], n)
-    assert found['ours']['dpmpp_sde']['errors'][str(n)]['variance'] == pytest.approx(variance, rel=1e-3) and abs(mean) < 1e-9
+    n = min(map(int, found['ours']['midpoint_sde']['errors']))
+    mean, variance = ours(OUR_ROWS['midpoint_sde'], n)
+    assert found['ours']['midpoint_sde']['errors'][str(n)]['variance'] == pytest.approx(variance, rel=1e-3) and abs(mean) < 1e-9

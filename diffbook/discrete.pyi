@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 from .core import Cond, NoiseFn, Rows, Time
-from .nets.clip import TextEmbeddings, Transformer
+from .nets.clip import TextEmbeddings
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'gumbel', 'unmask', 'Chains', 'subset_bound', 'masked_loss', 'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens', 'captions', 'TextDenoiser']
+__all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'gumbel', 'unmask', 'Chains', 'subset_bound', 'masked_loss', 'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens', 'captions', 'Neighbours', 'TextDenoiser']
 
 LETTERS: str
 
@@ -140,15 +140,24 @@ def captions() -> dict[str, float]:
     """
     ...
 
+class Neighbours(nn.Module):
+    """Add to each letter what a look at five letters makes of it: itself and two on either side, `apart` places from each other."""
+    norm: nn.LayerNorm
+    mix: nn.Conv1d
+    def __init__(self, width: int, apart: int) -> None: ...
+    def forward(self, h: Tensor) -> Tensor:
+        """returns: (b, l, width)"""
+        ...
+
 class TextDenoiser(nn.Module):
-    """Guess every letter from those that are seen: a transformer that looks both ways and is not told the time."""
+    """Guess every letter from those that are seen, on both sides: convolutions of growing reach (Kalchbrenner et al. 2016), not told the time."""
     mask: int
     embed: TextEmbeddings
     told: Any
-    body: Transformer
+    body: nn.Sequential
     norm: nn.LayerNorm
     out: nn.Linear
-    def __init__(self, tokens: int, length: int, width: int=96, layers: int=3, heads: int=4, classes: int=0) -> None:
+    def __init__(self, tokens: int, length: int, width: int=96, classes: int=0) -> None:
         """tokens: that there are; the mask is one more
         length: of a text
         classes: length of the vector that a condition holds

@@ -30,6 +30,8 @@ FACE = {  # module -> the names that others rely on
     'conform': 'check_denoiser check_prediction check_schedule check_solver',
     'stages': 'Stage cascade',
     'flows': 'couple',
+    'consistency': 'consistency_loss renoise',
+    'flow_maps': 'FlowMap jump lagrangian_loss meanflow_loss shortcut_loss',
     'recipes': 'recipe',
     'nets.clip': 'CLIP',
     'conditioning': 'Conditioner Conditioners VectorConditioner conditional_loss drop',

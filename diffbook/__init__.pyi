@@ -72,6 +72,13 @@ from diffbook.conform import check_solver as check_solver
 from diffbook.stages import Stage as Stage
 from diffbook.stages import cascade as cascade
 from diffbook.flows import couple as couple
+from diffbook.consistency import consistency_loss as consistency_loss
+from diffbook.consistency import renoise as renoise
+from diffbook.flow_maps import FlowMap as FlowMap
+from diffbook.flow_maps import jump as jump
+from diffbook.flow_maps import lagrangian_loss as lagrangian_loss
+from diffbook.flow_maps import meanflow_loss as meanflow_loss
+from diffbook.flow_maps import shortcut_loss as shortcut_loss
 from diffbook.recipes import recipe as recipe
 from diffbook.nets.clip import CLIP as CLIP
 from diffbook.conditioning import Conditioner as Conditioner

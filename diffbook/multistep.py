@@ -102,7 +102,7 @@ def _weights(schedule: Schedule, form: Form, times: Sequence[Tensor], start: Ten
 
 # %% ../nbs/38_multistep.ipynb #corrected
 def _corrected(schedule: Schedule, form: Form, x: Data, t: Tensor, now: Data, past: Sequence[tuple[Tensor, Data]]) -> Data:
-    "Add to `x` what the step that led here would have added if it had known `now` (UniC; Zhao et al. 2023; eq-multistep-correct)."
+    "Add to `x` what the step that led here would have added if it had known `now` (UniC; Zhao et al. 2023)."
     times, (u, was) = [v for v, _ in past], past[-1]
     known, more = _weights(schedule, form, times, u, t), _weights(schedule, form, [*times, t], u, t)
     for share, old in zip((*(more[:-1] - known), more[-1]), (*(value for _, value in past), now)):
@@ -117,7 +117,7 @@ def multistep(
     correct: bool = False,  # first mend the step before, by what is told now
     past: Sequence[tuple[Tensor, Data]] = (),  # times and what was told there, newest last; a list gets this step's
 ) -> Data:  # x_s
-    "Run a polynomial through what was told at the last times, and integrate it against its weight (eq-multistep-exact, eq-multistep-lagrange)."
+    "Run a polynomial through what was told at the last times, and integrate it against its weight (eq-multistep-exact, eq-multistep-lagrange, eq-multistep-correct)."
     x0 = denoise(x, t, cond)
     now = form.told(schedule, x, x0, t)
     if correct and past:

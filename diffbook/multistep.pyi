@@ -61,7 +61,7 @@ EVEN: Any
 FLOW: Form
 
 def multistep(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, form: Form=..., order: int=2, correct: bool=False, past: Sequence[tuple[Tensor, Data]]=...) -> Data:
-    """Run a polynomial through what was told at the last times, and integrate it against its weight (eq-multistep-exact, eq-multistep-lagrange).
+    """Run a polynomial through what was told at the last times, and integrate it against its weight (eq-multistep-exact, eq-multistep-lagrange, eq-multistep-correct).
 
     form: what is carried along, and how
     order: values that the polynomial runs through

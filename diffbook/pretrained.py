@@ -24,7 +24,7 @@ from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps
 from .samplers import Solver
-from .schedules import DiscreteSchedule
+from .schedules import DiscreteSchedule, Schedule
 from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
@@ -134,7 +134,7 @@ def load_tokenizer(
 class NoisePlan:
     "What a published scheduler says: the table, what the network predicts, and which times a sampler visits."
 
-    schedule: DiscreteSchedule
+    schedule: Schedule  # a table of betas; for flows the straight path
     prediction: Prediction = predict_eps
     spacing: str = 'leading'  # 'leading', 'trailing' or 'linspace'
     offset: int = 0  # added to the times of 'leading': 1 in Stable Diffusion
@@ -147,7 +147,8 @@ class NoisePlan:
     variance: str = 'fixed_small'  # of DDPM's step; a learned one is the second half of what the network says
     scheduler: str | None = None  # the class that says so, which names a step rule too
     rule: str | None = None  # a step rule that its settings name, such as 'dpmpp_2m'
-    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row' or 'row below'
+    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
+    flow: tuple[str, float] | None = None  # for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
     unmatched: str = ''  # settings for which the book has no step rule, in words
 
     def __post_init__(self) -> None:
@@ -181,6 +182,8 @@ def unit(self: NoisePlan) -> bool:
 @patch
 def times(self: NoisePlan, n: int) -> Tensor:  # (n + 1,) falling times
     "Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading)."
+    if self.flow is not None:
+        return scheduler.flow_times(self, whole('n', n))
     T = len(self.schedule.betas)
     if not self.halves < whole('n', n) <= T - self.spare:
         raise ValueError(f'n is {n}, expected {f"more than {self.halves} and " * (self.halves > 0)}at most {T - self.spare} steps')

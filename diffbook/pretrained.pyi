@@ -12,7 +12,7 @@ from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction
 from .samplers import Solver
-from .schedules import DiscreteSchedule
+from .schedules import Schedule
 from .text import Tokenizer
 from .published import clip, scheduler, unet, vae
 from .published.reading import Source
@@ -103,6 +103,7 @@ def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer:
 class NoisePlan:
     """What a published scheduler says: the table, what the network predicts, and which times a sampler visits.
 
+    schedule: a table of betas; for flows the straight path
     spacing: 'leading', 'trailing' or 'linspace'
     offset: added to the times of 'leading': 1 in Stable Diffusion
     last: where sampling ends; 1: a step early, as Stable Diffusion's `set_alpha_to_one: false`
@@ -114,10 +115,11 @@ class NoisePlan:
     variance: of DDPM's step; a learned one is the second half of what the network says
     scheduler: the class that says so, which names a step rule too
     rule: a step rule that its settings name, such as 'dpmpp_2m'
-    told: what the network is told of a time between rows: 'time', 'nearest row' or 'row below'
+    told: what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
+    flow: for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
     unmatched: settings for which the book has no step rule, in words
     """
-    schedule: DiscreteSchedule
+    schedule: Schedule
     prediction: Prediction = ...
     spacing: str = 'leading'
     offset: int = 0
@@ -131,6 +133,7 @@ class NoisePlan:
     scheduler: str | None = None
     rule: str | None = None
     told: str = 'time'
+    flow: tuple[str, float] | None = None
     unmatched: str = ''
     def __post_init__(self) -> None: ...
     def denoiser(self, net: nn.Module) -> Denoiser:

@@ -22,8 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
+from diffbook.consistency import consistency_loss, grid_pairs
 from diffbook.core import build
 from diffbook.data import Dataset, load_data, read_shards, to_model
+from diffbook.flow_maps import FlowMap, meanflow_loss, slow_time
 from diffbook.losses import (
     Denoiser,
     Weight,
@@ -40,12 +42,13 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.nets.vae import draw_latents
 from diffbook.predictions import Prediction, predict_edm, predict_v, predict_velocity, predict_x0
+from diffbook.samplers import uniform_times
 from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, Schedule, ShiftedSchedule
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, load, read_model
 
-Model = Denoiser | Conditional
+Model = Denoiser | Conditional | FlowMap
 Draw = Callable[[Schedule, int, torch.Generator], Tensor]  # of times
 
 
@@ -68,7 +71,7 @@ def latents(batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Recipe:
-    "All that makes one denoiser."
+    "All that makes one denoiser, or one flow map."
 
     net: Callable[..., nn.Module]  # (shape of a sample, **sizes of the condition) -> network
     schedule: Schedule = field(default_factory=CosineSchedule)
@@ -81,6 +84,8 @@ class Recipe:
     shards: str | None = None  # a folder with the laws of the latents of the pictures; None: pixels are learned
     draw: Draw = stratified_draw  # of the times
     weight: Weight | None = None
+    objective: Callable[..., Tensor] | None = None  # (model, x0, generator) -> (b,), the loss; None: that of a denoiser, with `draw` and `weight`
+    waves: int = 0  # in how many sines and cosines a flow map is told its second time; 0: a denoiser is made
     steps: int = 3000
     batch: int = 64
     lr: float = 1e-3
@@ -102,6 +107,8 @@ class Recipe:
         shape = tuple(found.images.shape[1:]) if self.shape is None else self.shape
         with torch.random.fork_rng([]):  # initialisers take no generator: seed the global one, and give it back
             torch.default_generator.manual_seed(seed)
+            if self.waves:
+                return FlowMap(self.net(shape, cond_dim=self.waves), self.schedule, self.waves, noise_input=self.noise_input)
             reader = self.reader and self.reader(found)
             sizes = {} if reader is None else {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
             denoiser = Denoiser(self.net(shape, **sizes), self.schedule, self.prediction, noise_input=self.noise_input, input_scale=self.input_scale)
@@ -116,6 +123,8 @@ class Recipe:
     def loss(self, model: Model, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:  # (b,)
         "The loss of a batch of examples."
         x0 = (latents if self.shards else pixels)(batch, generator)
+        if self.objective is not None:
+            return self.objective(model, x0, generator)
         options: dict[str, Any] = {'draw': self.draw, 'weight': self.weight}
         if isinstance(model, Conditional):
             return conditional_loss(model, (x0, batch[-1]), generator, **options)
@@ -246,9 +255,33 @@ def as_edm(made: Recipe) -> Recipe:
     return replace(made, schedule=KarrasSchedule(), prediction=predict_edm(), noise_input=quarter_log_noise, draw=log_normal_draw, weight=None, fit=to_spread)
 
 
+def silent(made: Recipe, name: str) -> Recipe:
+    "The recipe on straight paths, if it reads no captions."
+    if made.reader is not None:
+        raise ValueError(f'--method is {name}, which has no way to drop captions, and the recipe reads them; expected flow or edm')
+    return as_flow(made)
+
+
+def even_pairs(schedule: Schedule, b: int, generator: torch.Generator, n: int = 40) -> tuple[Tensor, Tensor]:
+    "Draw neighbours of n even steps."
+    return grid_pairs(uniform_times(schedule, n))(schedule, b, generator)
+
+
+def as_consistency(made: Recipe) -> Recipe:
+    "Learn the end of the path instead, each of forty steps from the one below (Song et al. 2023)."
+    return replace(silent(made, 'consistency'), objective=partial(consistency_loss, pairs=even_pairs), draw=stratified_draw)
+
+
+def as_meanflow(made: Recipe) -> Recipe:
+    "Learn the average velocity between any two times instead (Geng et al. 2025, with the tangent of the model itself)."
+    return replace(silent(made, 'meanflow'), objective=meanflow_loss, waves=64, noise_input=slow_time, draw=stratified_draw)
+
+
 METHODS: dict[str, Callable[[Recipe], Recipe]] = {  # name, as in `diffbook train --method` -> how a recipe changes
     'flow': as_flow,
     'edm': as_edm,
+    'consistency': as_consistency,
+    'meanflow': as_meanflow,
 }
 
 

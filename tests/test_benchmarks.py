@@ -9,7 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks import __main__ as command
-from benchmarks import changes, gpu, host, measure, mutants, peers, rows, speed
+from benchmarks import changes, gpu, host, measure, mutants, peers, rows, speed, students
 
 
 def test_runs_take_turns_and_the_first_call_stands_apart(monkeypatch):
@@ -247,3 +247,26 @@ def test_the_results_are_of_changes_with_verdicts_and_reasons():
         verdicts = {(m['verdict'], m['by'] is None) for m in part['mutants']}
         assert verdicts and verdicts <= {('killed', False), ('hung', False), ('survived', True)}, module
     assert all(why.strip() for why in mutants.reasons().values())
+
+
+def test_students_side_by_side_share_nothing():
+    "Each row is answered by the network of its own seed, as if it stood alone."
+    from diffbook.consistency import Perceptron
+    from diffbook.core import Cond
+
+    net, x, level, told = (
+        students.SideBySide((3, 4), cond_dim=1),
+        torch.randn(6, 1, generator=torch.Generator().manual_seed(0)),
+        torch.arange(6.0),
+        torch.ones(6, 1),
+    )
+    for k, weight in enumerate(net.weights):
+        weight.data += 0.01 * k  # the last layer is zero at the start
+    alone = []
+    for k in range(2):
+        one = Perceptron(cond_dim=1)
+        for layer, weight, bias in zip((part for part in one.layers if hasattr(part, 'weight')), net.weights, net.biases, strict=True):
+            layer.weight.data, layer.bias.data = weight.data[k].mT, bias.data[k, 0]
+        alone.append(one(x[3 * k : 3 * k + 3], level[3 * k : 3 * k + 3], Cond(vec=told[:3])))
+    torch.testing.assert_close(net(x, level, Cond(vec=told)), torch.cat(alone))
+    assert not torch.equal(net.weights[0][0], net.weights[0][1])

@@ -933,7 +933,7 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
         want = (model(['ab', 'ab'], **common, **given) * 255).round().byte().permute(0, 2, 3, 1)
         assert (got[:16, :16].int() - want[0].int()).abs().max() <= 1 and (got[:16, 18:34].int() - want[1].int()).abs().max() <= 1
-    model.plan = replace(model.plan, times=lambda s, n: angle_times(s, n, 0.5), solver=samplers.churn(model.plan.solver, 0.2))
+    model.plan = replace(model.plan, times=lambda s, n: angle_times(s, n, 3.0), solver=samplers.churn(model.plan.solver, 0.2))
     run('sample', tmp_path / 'sd', '--prompt', 'ab', *options, '--grid', 'angle', '--churn', 0.2, '--out', tmp_path / 'g.png')
     got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'g.png').convert('RGB')))
     want = (model(['ab'], **common, height=16, width=16) * 255).round().byte().permute(0, 2, 3, 1)[0]
@@ -1163,12 +1163,12 @@ def test_steps_and_solver_are_those_of_the_library(trained, solver):
 WALKS = {  # options -> the grid by hand, and by what share the noise is raised
     'karras': (('--grid', 'karras'), lambda s, n: samplers.karras_times(s, n, least=0.02, most=80.0), 0.0),
     'snr': (('--grid', 'snr'), lambda s, n: samplers.snr_times(s, n, least=0.02, most=80.0), 0.0),
-    'angle': (('--grid', 'angle'), lambda s, n: angle_times(s, n, 0.5), 0.0),
+    'angle': (('--grid', 'angle'), lambda s, n: angle_times(s, n, 3.0), 0.0),
     'beta': (('--grid', 'beta'), beta_times, 0.0),
     'shifted': (('--grid', 'shifted'), shifted_times, 0.0),
     'uniform': (('--grid', 'uniform'), samplers.uniform_times, 0.0),
     'fresh noise': (('--churn', 0.3), samplers.uniform_times, 0.3),
-    'both': (('--grid', 'angle', '--churn', 0.1), lambda s, n: angle_times(s, n, 0.5), 0.1),
+    'both': (('--grid', 'angle', '--churn', 0.1), lambda s, n: angle_times(s, n, 3.0), 0.1),
 }  # fmt: skip
 
 
@@ -1218,7 +1218,7 @@ def test_options_of_evaluate_reach_the_drawing(reader, monkeypatch):
     run('evaluate', reader, '--data', 'shapes', '--n', 11, '--steps', 3, '--solver', 'heun', '--guidance', 5, '--seed', 9)
     assert calls == [(10, 20, 'ddim', 2.0, 0), (11, 3, 'heun', 5.0, 9)]
     run('evaluate', reader, '--data', 'shapes', '--n', 10, '--solver', 'dpmpp_2m', '--grid', 'angle', '--churn', 0.25)
-    assert calls[2][2] == 'dpmpp_2m' and torch.equal(walks[2].times(CosineSchedule(), 5), angle_times(CosineSchedule(), 5, 0.5))
+    assert calls[2][2] == 'dpmpp_2m' and torch.equal(walks[2].times(CosineSchedule(), 5), angle_times(CosineSchedule(), 5, 3.0))
     assert walks[2].solver.__wrapped__ is multistep.dpmpp_2m and walks[0].solver is samplers.ddim
     assert torch.equal(walks[0].times(CosineSchedule(), 5), samplers.uniform_times(CosineSchedule(), 5))
 

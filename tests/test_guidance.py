@@ -13,7 +13,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.special import ndtri
 from torch.testing import assert_close
 
-from diffbook.conform import check_denoiser
+from diffbook.conform import check_denoiser, moments
 from diffbook.core import Cond, Noise, noise
 from diffbook.exact import GaussianMixture
 from diffbook.guidance import (
@@ -37,7 +37,7 @@ from diffbook.guidance import (
     within,
 )
 from diffbook.predictions import predict_v, skip_out, solve_x0, target
-from diffbook.samplers import ancestral, ddim, equip, euler, heun, karras_times, sample, uniform_times
+from diffbook.samplers import ancestral, ddim, equip, euler, heun, karras_times, sample, snr_times, uniform_times
 from diffbook.schedules import CosineSchedule, KarrasSchedule, LinearBetaSchedule
 
 VP, COSINE = LinearBetaSchedule(), CosineSchedule()
@@ -630,3 +630,16 @@ def test_karras_times_walk_at_zero_noise_is_finite():
         assert torch.isfinite(x).all()
     *_, (x, log_weight) = feynman_kac(net, NULL, 3.0, plain, 80 * X, karras_times(plain, 5), C)
     assert torch.isfinite(x).all() and torch.isfinite(log_weight).all()
+
+
+@pytest.mark.parametrize('name', ['cosine', 'karras', 'rectified-flow', 'ddpm'])
+@pytest.mark.parametrize('w', [0.5, 1.307, 3.0])
+def test_autoguidance_extrapolates_the_logarithm_of_the_deviation(name, w):
+    "In the ratio r = sigma / alpha the flow of a Gaussian of deviation s is in proportion to sqrt(s^2 + r^2); guidance mixes the logarithms."
+    schedule, models = SCHEDULES[name], [GaussianMixture([1.0], [[0.0]], [[[s**2]]]) for s in (1.1, 1.5)]
+    times = snr_times(schedule, 60, (-3.0, 5.0))
+    guided = autoguide(*(m.denoise(schedule) for m in models), w)
+    got = moments(heun, guided, schedule, times, torch.zeros(1).double(), torch.ones(1, 1).double())[1].sqrt().item()
+    (a, b), (p, q) = ((schedule.alpha(t).item(), schedule.sigma(t).item()) for t in (times[0], times[-1]))
+    ratio = [math.sqrt((s**2 + (q / p) ** 2) / (s**2 + (b / a) ** 2)) for s in (1.1, 1.5)]
+    assert got == pytest.approx(p / a * ratio[0] ** w * ratio[1] ** (1 - w), rel=2e-3)

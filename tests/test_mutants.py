@@ -1031,8 +1031,101 @@ MUTANTS = {
     ),
 
     # consistency
+    'scalings that do not begin at t_min': (
+        'diffusers#6833, a training script: sigma for sigma - sigma_min', 'consistency.py',
+        'return sigma_data**2 / ((t - t_min) ** 2 + sigma_data**2), sigma_data * (t - t_min)',
+        'return sigma_data**2 / (t**2 + sigma_data**2), sigma_data * t',
+        'test_consistency.py::test_the_end_of_the_path_is_given_back',
+    ),
+    'an output that is too loud': (
+        'LCM#82, #104, diffusers#8547: c_out without sigma_data', 'consistency.py',
+        'sigma_data * (t - t_min) / torch.sqrt', '(t - t_min) / torch.sqrt',
+        'test_consistency.py::test_the_output_has_the_variance_of_the_data',
+    ),
+    'both sides learn': (
+        'toy repositories: no stop-gradient, and the answer is a constant', 'consistency.py',
+        'with torch.no_grad():\n        goal', 'with torch.enable_grad():\n        goal',
+        'test_consistency.py::test_the_gradient_reaches_the_noisier_side_alone',
+    ),
+    'the teacher asked at the time of the learner': (
+        'an index n for n + 1', 'consistency.py',
+        'solver(schedule, known, x, t, s, cond), s, cond)', 'solver(schedule, known, x, t, s, cond), t, cond)',
+        'test_consistency.py::test_a_pair_keeps_its_data_and_its_noise',
+    ),
+    'fresh noise for the second state of a pair': (
+        'toy repositories: randn twice', 'consistency.py',
+        'goal = denoiser(solver(schedule, known, x, t, s, cond), s, cond)',
+        'goal = denoiser(schedule.perturb(x0, eps.roll(1, 0), s), s, cond)',
+        'test_consistency.py::test_a_pair_keeps_its_data_and_its_noise',
+    ),
+    'a teacher that is not asked': (
+        'distillation by the example', 'consistency.py',
+        'teacher or (lambda *_: x0)', '(lambda *_: x0)',
+        'test_consistency.py::test_the_teacher_takes_the_step',
+    ),
+    'up again by the whole noise of the level': (
+        'sigma for sqrt(sigma^2 - sigma_min^2)', 'consistency.py',
+        'scale, std = (match_dims(c, x) for c in schedule.transition(schedule.t_min, s))',
+        'scale, std = (match_dims(c, x) for c in (schedule.alpha(s), schedule.sigma(s)))',
+        'test_consistency.py::test_fresh_noise_leads_to_the_level',
+    ),
+    'one doubling too few': (
+        'floor(log2 ...) without its one', 'consistency.py',
+        'parts = 1 + math.ceil', 'parts = math.ceil',
+        'test_consistency.py::test_the_number_of_steps_doubles_and_stays',
+    ),
 
     # flow maps
+    'the sign of MeanFlow': (
+        'reimplementations with time the other way round', 'flow_maps.py',
+        'u + match_dims(t - s, x) * change', 'u - match_dims(t - s, x) * change',
+        'test_flow_maps.py::test_meanflow_comes_to_its_floor[0.8-0.3-cosine]',
+    ),
+    'a tangent that stands still': (
+        'du/dt by the partial derivative in t', 'flow_maps.py',
+        '(x, t), (way, torch.ones_like(t)))', '(x, t), (0 * way, torch.ones_like(t)))',
+        'test_flow_maps.py::test_meanflow_comes_to_its_floor[0.8-0.3-cosine]',
+    ),
+    'a target that learns': (
+        'MeanFlow without stop-gradient: second derivatives, and another minimum', 'flow_maps.py',
+        'change.detach() - v', 'change - v',
+        'test_flow_maps.py::test_meanflow_regresses_on_the_identity',
+    ),
+    'a divisor that learns': (
+        'zhuyu-cs/MeanFlow#38 and others: the weight without stop-gradient', 'flow_maps.py',
+        'error / (error.detach() + floor)', 'error / (error + floor)',
+        'test_flow_maps.py::test_the_power_divides_each_error_by_itself',
+    ),
+    'the second time is the first': (
+        'lucidrains mean_flow, slow_sample: r = t, and the average velocity is unused', 'flow_maps.py',
+        'return go(x, t, s, cond)', 'return go(x, t, t, cond)',
+        'test_flow_maps.py::test_steps_do_not_matter_to_an_exact_map[4]',
+    ),
+    'the second half from where the first began': (
+        'shortcut models: x for the state in the middle', 'flow_maps.py',
+        'model.velocity(x + match_dims(middle - t, x) * first, middle, s, cond)', 'model.velocity(x, middle, s, cond)',
+        'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
+    ),
+    'both halves are one step of the whole length': (
+        'd for 2 d in the bootstrap', 'flow_maps.py',
+        'first = model.velocity(x, t, middle, cond)', 'first = model.velocity(x, t, s, cond)',
+        'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
+    ),
+    'the velocity of the start at the end of the jump': (
+        'Lagrangian loss: v(x_t, t) for v(X, s)', 'flow_maps.py',
+        'way = model.velocity(end, s, s, cond)', 'way = model.velocity(x, t, t, cond)',
+        'test_flow_maps.py::test_shortcut_and_lagrangian_losses_of_the_exact_map_are_zero[cosine]',
+    ),
+    'rows that never learn from two halves': (
+        'shortcut-models#10: the same rows for both parts', 'flow_maps.py',
+        'torch.where(w < equal, alone, t), torch.where(w < equal, alone, s)', 'torch.where(w < 1.0, alone, t), torch.where(w < 1.0, alone, s)',
+        'test_flow_maps.py::test_pairs_fall_and_a_share_is_one_time_twice',
+    ),
+    'a map that is no identity': (
+        'a network that answers with x_s', 'flow_maps.py',
+        'return x + match_dims(as_time(s) - as_time(t), x) * self.velocity(x, t, s, cond)', 'return x - self.velocity(x, t, s, cond)',
+        'test_flow_maps.py::test_where_no_time_passes_the_map_is_the_identity[cosine]',
+    ),
 
     # discrete
     'a weight left out of the masked loss': (
@@ -1077,6 +1170,36 @@ MUTANTS = {
     ),
 
     # why it works
+    'distances in a softmax without the two': (
+        'a kernel exp(-d^2 / sigma^2) for a Gaussian', 'exact.py',
+        'weight = (closeness / (sigma**2).clamp_min(1e-200)).softmax(-1)', 'weight = (2 * closeness / (sigma**2).clamp_min(1e-200)).softmax(-1)',
+        'test_exact.py::test_finite_data_is_a_mixture_of_points',
+    ),
+    'shares that sum to one over the batch': (
+        'a softmax over the questions, not over the data', 'exact.py',
+        'weight = (closeness / (sigma**2).clamp_min(1e-200)).softmax(-1)', 'weight = (closeness / (sigma**2).clamp_min(1e-200)).softmax(0)',
+        'test_exact.py::test_finite_data_is_a_mixture_of_points',
+    ),
+    'the bad model guided away from the good one': (
+        'autoguidance with the roles exchanged', 'guidance.py',
+        'moved = rule(x0, left, scale.to(x)', 'moved = rule(left, x0, scale.to(x)',
+        'test_guidance.py::test_autoguidance_extrapolates_the_logarithm_of_the_deviation',
+    ),
+    'a scale that counts from zero': (
+        'autoguidance as D1 + w (D1 - D0)', 'guidance.py',
+        'return away + match_dims(scale, x0) * (x0 - away)', 'return x0 + match_dims(scale, x0) * (x0 - away)',
+        'test_guidance.py::test_autoguidance_extrapolates_the_logarithm_of_the_deviation',
+    ),
+    'how near is too near, judged on training data': (
+        'each training image is at distance zero from itself', 'metrics.py',
+        'limit = torch.quantile(nearest(held_out, train)[0], share)', 'limit = torch.quantile(nearest(train, train)[0], share)',
+        'test_metrics.py::test_copy_rate_of_real_images_is_the_share_and_of_copies_is_one',
+    ),
+    'a point that is its own neighbour': (
+        'precision and recall with k - 1 neighbours', 'metrics.py',
+        '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
+        'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
+    ),
 }  # fmt: skip
 
 

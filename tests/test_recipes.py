@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diffbook.cli.models import open_model
 from diffbook.cli.train import METHOD_NAMES, RECIPE_NAMES
 from diffbook.conditioning import Conditional
 from diffbook.core import describe, generator
@@ -15,7 +16,7 @@ from diffbook.losses import Denoiser
 from diffbook.predictions import predict_velocity
 from diffbook.recipes import METHODS, RECIPES, by_method, captioned, middling, plain, recipe, single_shapes
 from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, ShiftedSchedule
-from diffbook.training import load, read_model
+from diffbook.training import load, read_model, save
 
 LIKE = {  # recipe -> model of the zoo, and pictures that stand for its data: what is made depends on their shape alone
     'fashion-mnist': ('fashion-mnist', (1, 28, 28)),
@@ -129,6 +130,28 @@ def test_the_method_flow_keeps_a_shift():
     assert torch.allclose(made.schedule.log_snr(t), line.log_snr(line.time_at(line.log_snr(t) - 2 * math.log(made.schedule.shift))))
 
 
+@pytest.mark.parametrize(('method', 'kind', 'solver'), [('consistency', 'Denoiser', 'renoise'), ('meanflow', 'FlowMap', 'jump')])
+def test_models_of_few_steps_train_are_saved_and_draw_in_one_and_four(method, kind, solver, tmp_path):
+    found, made = pictures((1, 8, 8)), by_method(method, plain(8))
+    model = made.model(found)
+    trainer = made.trainer(model, device='cpu', bf16=False)
+    losses = [step.loss.item() for step in trainer.fit(made.examples(found, model) for _ in range(3))]
+    assert type(model).__name__ == kind and all(math.isfinite(v) and v > 0 for v in losses)
+    save(tmp_path / 'model', trainer.ema.model, about={'shape': [1, 8, 8]})
+    opened = open_model(str(tmp_path / 'model'), 'cpu', solver=solver)
+    drawn = [opened.stage.draw(3, steps=n, seed=1) for n in (1, 4)]
+    assert all(x.shape == (3, 1, 8, 8) and torch.isfinite(x).all() for x in drawn) and not torch.equal(*drawn)
+    if kind == 'FlowMap':
+        with pytest.raises(ValueError, match='--solver is ddim, and .* holds a FlowMap; jump'):
+            open_model(str(tmp_path / 'model'), 'cpu')
+
+
+def test_models_of_few_steps_read_no_captions():
+    for method in ('consistency', 'meanflow'):
+        with pytest.raises(ValueError, match='has no way to drop captions'):
+            by_method(method, captioned(8))
+
+
 def test_the_demo_says_what_its_recipe_does():
     assert (STEPS, BATCH) == (recipe('demo').steps, recipe('demo').batch)
 
@@ -157,7 +180,7 @@ def test_single_shapes_are_windows_around_their_object():
     (lambda: recipe('nobody'), "recipe is 'nobody', expected one of fashion-mnist"),
     (lambda: recipe('shapes', rate=1), 'a recipe has no rate; its fields are net, schedule'),
     (lambda: plain(12), '--width is 12, expected a multiple of 8'),
-    (lambda: by_method('magic', plain(8)), '--method is magic, expected one of flow, edm'),
+    (lambda: by_method('magic', plain(8)), '--method is magic, expected one of flow, edm, consistency, meanflow'),
 ])  # fmt: skip
 def test_a_recipe_that_cannot_be(call, words):
     with pytest.raises(ValueError, match=words):

@@ -24,12 +24,13 @@ SOLVERS: dict[str, tuple[str, str, tuple[int, ...]]] = {  # name of a step rule 
     'dpmpp_3m': ('multistep', 'dpmpp_3m', ()), 'dpmpp_sde': ('multistep', 'dpmpp_sde', ()), **{name: ('sde', name, ()) for name in ('euler_maruyama', 'midpoint_sde')}, **{f'{name}_{order}': ('multistep', function, (order,)) for name, function in (
         ('unipc', 'unipc'), ('dpm_solver', 'dpm_solver'), ('deis', 'deis'), ('ab', 'adams_bashforth'), ('ipndm', 'ipndm')) for order in (2, 3)},
 }  # fmt: skip
+FEW = {'renoise': ('consistency', 'renoise', ()), 'jump': ('flow_maps', 'jump', ())}  # those of models that answer with the end of a path, or with any point of it
 PICTURES = {'least': 0.02, 'most': 80.0}  # levels of noise to signal beyond which a picture in [-1, 1] hardly changes: a step leads there, and one on from there
 GRIDS: dict[str, tuple[str, str, dict[str, float]]] = {  # name of a grid -> its module, its function, what it is told
     'uniform': ('samplers', 'uniform_times', {}), 'snr': ('samplers', 'snr_times', PICTURES), 'karras': ('samplers', 'karras_times', PICTURES),
-    'angle': ('grids', 'angle_times', {'spread': 0.5}), 'beta': ('grids', 'beta_times', {}), 'shifted': ('grids', 'shifted_times', {}),
+    'angle': ('grids', 'angle_times', {'spread': 3.0}), 'beta': ('grids', 'beta_times', {}), 'shifted': ('grids', 'shifted_times', {}),
 }  # fmt: skip
-SOLVER_HELP = f'Step rule, one of {", ".join(SOLVERS)}'
+SOLVER_HELP = f'Step rule, one of {", ".join(SOLVERS)}; renoise for a consistency model, jump for a flow map'
 GRID_HELP = f'Where the steps are, one of {", ".join(GRIDS)}; the own grid of the model if not said.'
 CHURN_HELP = 'By what share the noise is raised again before each step: 0 is not at all, 0.1 to 0.4 are usual.'
 
@@ -47,7 +48,7 @@ class Opened(NamedTuple):
 
 def check_walk(solver: str | None, grid: str | None, churn: float) -> None:
     "Refuse what is no name of a step rule or grid, and an amount of fresh noise that is none."
-    for option, value, known in (('--solver', solver, SOLVERS), ('--grid', grid, GRIDS)):
+    for option, value, known in (('--solver', solver, SOLVERS | FEW), ('--grid', grid, GRIDS)):
         if value is not None and value not in known:
             near = get_close_matches(value, known, 1)
             raise ValueError(f'{option} is {value!r}, expected one of {", ".join(known)}' + (f'; did you mean {near[0]}?' if near else ''))
@@ -58,8 +59,8 @@ def check_walk(solver: str | None, grid: str | None, churn: float) -> None:
 
 
 def solver_named(name: str, churn: float = 0.0) -> 'Solver':
-    "Give the step rule of a name in SOLVERS, with fresh noise before each step if churn is more than 0."
-    module, function, order = SOLVERS[name]
+    "Give the step rule of a name in SOLVERS or FEW, with fresh noise before each step if churn is more than 0."
+    module, function, order = (SOLVERS | FEW)[name]
     made = getattr(importlib.import_module(f'diffbook.{module}'), function)
     return churned(made(*order) if order else made, churn)
 
@@ -80,14 +81,17 @@ def grid_named(name: str) -> 'Grid':
 def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim', grid: str | None = None, churn: float = 0.0) -> Opened:
     "Load what draws, by folder or name."
     from diffbook.conditioning import Conditional
+    from diffbook.flow_maps import FlowMap
     from diffbook.losses import Denoiser
     from diffbook.stages import Stage
     from diffbook.training import load, pick_device
 
     place = pick_device(device)
     model = load(name)
-    if not isinstance(model, (Denoiser, Conditional)):
-        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser or a Conditional, which draw images')
+    if not isinstance(model, (Denoiser, Conditional, FlowMap)):
+        raise ValueError(f'{name} holds a {type(model).__name__}, expected a Denoiser, a Conditional or a FlowMap, which draw images')
+    if isinstance(model, FlowMap) != (solver == 'jump'):
+        raise ValueError(f'--solver is {solver}, and {name} holds a {type(model).__name__}; jump, and no other, is for flow maps')
     if not isinstance(about := model.about, dict):
         raise ValueError(f'about in config.json of {name} is {repr(about)[:100]}, expected an object')
     codec = open_codec(about, name, place)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from diffbook.recipes import Recipe
 
 RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
-METHOD_NAMES = ('flow', 'edm')
+METHOD_NAMES = ('flow', 'edm', 'consistency', 'meanflow')
+DRAWN_BY = {'consistency': ' --solver renoise', 'meanflow': ' --solver jump'}  # what to type besides, to draw from the model of a method
 
 
 @app.command()
@@ -29,7 +30,7 @@ def train(
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
     data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
     recipe: Annotated[str | None, typer.Option(help=f'A recipe of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
-    method: Annotated[str | None, typer.Option(help=f'Another way to learn the same pictures, one of {", ".join(METHOD_NAMES)}: flow is the velocity of straight paths, edm the preconditioned target of EDM. Default: v on the cosine schedule, with --text x0, or as the recipe says.')] = None,
+    method: Annotated[str | None, typer.Option(help=f'Another way to learn the same pictures, one of {", ".join(METHOD_NAMES)}: flow is the velocity of straight paths, edm the preconditioned target of EDM, consistency the end of each path (draw with --solver renoise), meanflow a flow map (draw with --solver jump). Default: v on the cosine schedule, with --text x0, or as the recipe says.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
     minutes: Annotated[float | None, typer.Option(help='Train for so long instead, at a constant rate.')] = None,
     resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has.')] = False,
@@ -61,6 +62,8 @@ def train(
     By a recipe of the zoo: `diffbook train --recipe fashion-mnist --out runs/garments`
 
     By flow matching: `diffbook train --data fashion-mnist --method flow --out runs/flow --minutes 20`
+
+    To draw in one to four steps: `... --method meanflow --out runs/map`, then `diffbook sample runs/map --solver jump --steps 2 --out out.png`
 
     To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
 
@@ -157,7 +160,7 @@ def train(
     publish()
     tell_user(f'Done after step {trainer.step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n'
         f'  {folder}    checkpoints\nNext: diffbook sample {quote(out)} --out {quote(out / "samples.png")}'
-        + (f' --prompt {quote(found.captions[0])}' if text else ''))  # fmt: skip
+        + DRAWN_BY.get(run.options['method'], '') + (f' --prompt {quote(found.captions[0])}' if text else ''))  # fmt: skip
 
 
 def of_recipe(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:

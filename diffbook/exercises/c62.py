@@ -6,7 +6,7 @@ from diffbook.exercise import add
 
 
 def numbers(g, *shape):
-    return torch.rand(*shape, generator=g, dtype=torch.float64)
+    return torch.rand(shape, generator=g, dtype=torch.float64)
 
 
 def a_step(g):

@@ -18,8 +18,8 @@ from ..core import register
 from ..elbo import learned, learned_range
 from ..grids import beta_quantile
 from ..losses import table_index
-from ..predictions import predict_eps, predict_v, predict_x0
-from ..schedules import DiscreteSchedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
+from ..predictions import predict_eps, predict_v, predict_velocity, predict_x0
+from ..schedules import DiscreteSchedule, RectifiedFlowSchedule, Schedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
 from .settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
 
 # Tables of betas
@@ -90,7 +90,13 @@ def row_below(schedule: DiscreteSchedule, t: Tensor) -> Tensor:
     return torch.floor(table_index(schedule, t))
 
 
-TOLD = {'time': table_index, 'nearest row': nearest_row, 'row below': row_below}  # what the network is told of a time between rows
+@register
+def thousandth_below(schedule: Schedule, t: Tensor) -> Tensor:
+    "Tell a network the time of a straight path in whole thousandths, cut off."
+    return torch.floor(1000 * schedule.time(t))
+
+
+TOLD = {'time': table_index, 'nearest row': nearest_row, 'row below': row_below, 'thousandth below': thousandth_below}  # what the network is told of a time between rows
 
 # Classes
 
@@ -237,9 +243,36 @@ def told(name: str, c: Mapping[str, Any], levels: str | None, family: Family) ->
     return 'nearest row' if rounds else 'row below'
 
 
+def flow_arguments(c: Mapping[str, Any], name: str) -> dict[str, Any]:
+    "What `NoisePlan` is made of for a straight path, where sigma is the time: no table of betas is read."
+    wanted = {'num_train_timesteps': 1000, 'final_sigmas_type': 'zero', **dict.fromkeys(LEVELS, False)}
+    for key, value in wanted.items():
+        if c.get(key, value) != value:
+            raise ValueError(f'{key} is {c[key]!r} and use_flow_sigmas is true, expected {value!r}')
+    if not 0 < c['flow_shift'] < math.inf:
+        raise ValueError(f'flow_shift is {c["flow_shift"]!r}, expected a positive number')
+    first = 'UniPC' if name.startswith('UniPC') else 'DPM'
+    return {
+        'schedule': RectifiedFlowSchedule(), 'prediction': one_of(c, 'prediction_type', PREDICTIONS | {'flow_prediction': predict_velocity}), 'scheduler': name, 'rule': rule(name, c), 'told': 'thousandth below',
+        'unmatched': '' if rule(name, c) else unmatched(name, c), 'flow': (first, float(c['flow_shift'])), 'spare': 1,
+    }  # fmt: skip
+
+
+def flow_times(plan: Any, n: int) -> Tensor:
+    "Times of a straight path as published: even ones, shifted, down to no noise (eq-grids-shift)."
+    first, shift = plan.flow
+    even = torch.linspace(1, 0.001, n + 1, dtype=torch.float64)
+    even = even[:-1] if first == 'UniPC' else (1 - even).flip(0)[:-1]
+    t = shift * even / (1 + (shift - 1) * even)
+    t[0] -= 1e-6 * (abs(t[0] - 1) < 1e-6)  # whose logarithm of alpha would be infinite
+    return torch.cat([t, torch.zeros(1, dtype=torch.float64)])
+
+
 def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     "What `NoisePlan` is made of, from the settings of a published scheduler."
     c, name = judged(config), config.get('_class_name', 'DDIMScheduler')
+    if c.get('use_flow_sigmas'):
+        return flow_arguments(c, name)
     family = FAMILIES[name]
     last = {'zero': 0.0, 'sigma_min': 1.0}
     levels = [key for key in LEVELS if c.get(key)]
@@ -265,6 +298,7 @@ SPACINGS = ('leading', 'trailing', 'linspace')
 
 
 def check_plan(plan: Any) -> None:
+    "Refuse a plan of which a part is not what stands in its place."
     counts = all(type(v) is int and v >= 0 for v in (plan.offset, plan.spare, plan.halves))
     if plan.spacing not in SPACINGS or not counts or plan.last not in (0, 1) or not (plan.clip is None or plan.clip > 0):
         said = f'spacing is {plan.spacing!r}, offset {plan.offset!r}, last {plan.last!r}, clip {plan.clip!r}, spare {plan.spare!r}, halves {plan.halves!r}'

@@ -26,6 +26,7 @@ CLIP = dict.fromkeys(('clip_sample', 'clip_sample_range'), FOLLOWED)
 KARRAS = dict.fromkeys(('use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'), FOLLOWED)
 OFF_THE_ROWS = 'refused: levels between the rows, of which the network is told the nearest row'
 NO_KARRAS = {'use_karras_sigmas': OFF_THE_ROWS, 'use_exponential_sigmas': OFF_THE_ROWS, 'use_beta_sigmas': LEVELS}
+STRAIGHT = {'use_flow_sigmas': FOLLOWED, 'flow_shift': FOLLOWED}
 FLOWS = {'use_flow_sigmas': FLOW, 'flow_shift': ONLY_THEN, 'use_dynamic_shifting': FLOW, 'time_shift_type': ONLY_THEN}
 ZERO_SNR = {'rescale_betas_zero_snr': FOLLOWED}
 DDIM = TABLE | THRESHOLD | CLIP | ZERO_SNR | {'set_alpha_to_one': FOLLOWED}
@@ -45,10 +46,10 @@ SCHEDULERS: dict[str, Mapping[str, str]] = {
     'HeunDiscreteScheduler': TABLE | CLIP | KARRAS,
     'KDPM2DiscreteScheduler': TABLE | NO_KARRAS,
     'LMSDiscreteScheduler': TABLE | KARRAS,
-    'DPMSolverMultistepScheduler': SOLVER | ZERO_SNR | {
+    'DPMSolverMultistepScheduler': SOLVER | STRAIGHT | ZERO_SNR | {
         'use_lu_lambdas': LEVELS, 'algorithm_type': FOLLOWED, 'solver_order': FOLLOWED, 'solver_type': FOLLOWED, 'lower_order_final': ENDS, 'euler_at_final': ENDS, 'final_sigmas_type': FOLLOWED, 'lambda_min_clipped': FOLLOWED,
         'variance_type': 'refused: a variance that the network says, for a step rule that has none'},
-    'UniPCMultistepScheduler': SOLVER | ZERO_SNR | {
+    'UniPCMultistepScheduler': SOLVER | STRAIGHT | ZERO_SNR | {
         **dict.fromkeys(('predict_x0', 'disable_corrector', 'solver_p', 'solver_order', 'solver_type', 'final_sigmas_type'), FOLLOWED), 'lower_order_final': ENDS, 'sigma_min': ONLY_THEN, 'sigma_max': ONLY_THEN,
         'shift_terminal': FLOW},
     'DEISMultistepScheduler': SOLVER | {'algorithm_type': RULE},

@@ -259,7 +259,7 @@ def flow_arguments(c: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def flow_times(plan: Any, n: int) -> Tensor:
-    "Times of a straight path as published: even ones, shifted, down to no noise (eq-grids-shift)."
+    "Times of a straight path as published: even ones, shifted, down to no noise."
     first, shift = plan.flow
     even = torch.linspace(1, 0.001, n + 1, dtype=torch.float64)
     even = even[:-1] if first == 'UniPC' else (1 - even).flip(0)[:-1]

@@ -918,6 +918,11 @@ MUTANTS = {
     ),
 
     # grids and the command line of samplers
+    'a fraction told where a row is meant': (
+        'published solvers round the times of Karras levels, a port that does not tells the network other times', 'published/scheduler.py',
+        'return torch.round(table_index(schedule, t))', 'return table_index(schedule, t)',
+        'test_pretrained.py::test_what_a_network_is_told_between_rows',
+    ),
     'a shift that is applied twice': (
         'diffusers#13243: the least level is shifted, then the whole grid', 'grids.py',
         'return ShiftedSchedule(schedule, shift).clock(uniform_times(schedule, n))[0]',

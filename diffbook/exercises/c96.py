@@ -93,7 +93,7 @@ def data_first(r, k, D, alpha, sigma):
 def sizes(g):
     D = whole(g, 20, 64)
     k = whole(g, 3, D // 2)
-    return whole(g, k, D), k, D, u(g, 0.3, 1.0), u(g, 0.3, 1.0)
+    return whole(g, 1, D), k, D, u(g, 0.3, 1.0), u(g, 0.3, 1.0)
 
 
 add(

@@ -90,29 +90,12 @@ def growing(first, last, **options):
     return loss
 
 
-def known_map(rows=3000, each=32):
-    "Regress the oracle's own map: what this network can do at best."
-    generator, draw = make_generator(0, 'known map'), uniform_pairs(0.0)
-    pairs = torch.stack(draw(SCHEDULE, rows, generator), 1)
-    states = [LAW.at(SCHEDULE, t).sample(each, generator) for t, _ in pairs]
-    ends = [LAW.flow(SCHEDULE, x, t, s) for x, (t, s) in zip(states, pairs)]
-    x, end, (t, s) = torch.cat(states).float(), torch.cat(ends).float(), pairs.repeat_interleave(each, 0).unbind(1)
-
-    def loss(model, x0, generator, step):
-        k = torch.randint(len(x), (len(x0),), generator=generator)
-        u = (x[k] - end[k]).double() / (t[k] - s[k])[:, None]
-        return (model.velocity(x[k], t[k], s[k]) - u.float()).square().mean(1)
-
-    return loss
-
-
 def plain(loss, **options):
     "A loss that does not look at the number of the update."
     return lambda model, x0, generator, step: loss(model, x0, generator, **options)
 
 
 METHODS = {  # name -> how the model is made, how its loss is made
-    'known map': (flow_map, known_map),
     'consistency distillation, Heun, 20 steps': (denoiser, lambda: on_grid(20, teacher=EXACT, solver=heun)),
     'consistency distillation, Heun, 10 to 160': (denoiser, lambda: growing(10, 160, teacher=EXACT, solver=heun)),
     'consistency distillation, Euler, 10 to 160': (denoiser, lambda: growing(10, 160, teacher=EXACT, solver=euler)),

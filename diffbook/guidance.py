@@ -70,8 +70,8 @@ def guide_away(
         if (scale == 1).all():
             return denoise(x, t, cond)
         left, x0 = away(x, t, cond), denoise(x, t, cond)
-        moved = rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))
-        return torch.where(match_dims(scale == 1, x).bool(), x0, moved)
+        moved = rule(x0, left, scale.to(x0), torch.as_tensor(t, device=x.device))  # of x0: a state may be of whole numbers
+        return torch.where(match_dims(scale.to(x0) == 1, x0).bool(), x0, moved)
 
     return guided if interval is None else within(*interval, guided, denoise)
 
@@ -85,7 +85,8 @@ def within(low: float, high: float, guided: DenoiseFn, otherwise: DenoiseFn) -> 
         inside = (torch.as_tensor(t) >= low) & (torch.as_tensor(t) <= high)
         if inside.all() or not inside.any():
             return (guided if inside.all() else otherwise)(x, t, cond)
-        return torch.where(match_dims(inside, x).bool(), guided(x, t, cond), otherwise(x, t, cond))
+        yes, no = guided(x, t, cond), otherwise(x, t, cond)
+        return torch.where(match_dims(inside, yes).bool(), yes, no)
 
     return chosen
 

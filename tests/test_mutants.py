@@ -487,8 +487,8 @@ MUTANTS = {
     ),
     'three of four channels guided': (
         'DiT, models.py', 'guidance.py',
-        'moved = rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))',
-        'moved = torch.cat([rule(x0, left, scale.to(x), torch.as_tensor(t, device=x.device))[:, :3], x0[:, 3:]], 1)',
+        'moved = rule(x0, left, scale.to(x0), torch.as_tensor(t, device=x.device))',
+        'moved = torch.cat([rule(x0, left, scale.to(x0), torch.as_tensor(t, device=x.device))[:, :3], x0[:, 3:]], 1)',
         'test_guidance.py::test_guidance_is_the_same_in_every_prediction',
     ),
     'gradient of the classifier at the estimate': (
@@ -1133,6 +1133,46 @@ MUTANTS = {
     ),
 
     # discrete
+    'a weight left out of the masked loss': (
+        'LLaDA#4, a reported bound below the entropy', 'discrete.py',
+        'weight = -schedule.alpha_dot(t) / (1 - schedule.alpha(t))', 'weight = -schedule.alpha_dot(t)',
+        'test_discrete.py::test_the_loss_estimates_the_bound',
+    ),
+    'the loss of letters that are seen': (
+        'masked language models whose labels are not masked', 'discrete.py',
+        'return -weight.to(log_p) * (log_p * (x == mask)).sum(1)', 'return -weight.to(log_p) * log_p.sum(1)',
+        'test_discrete.py::test_the_loss_sees_hidden_letters_only',
+    ),
+    'Gumbel numbers in single precision': (
+        'Zheng et al. 2025: MDLM and SEDD', 'discrete.py',
+        'return -torch.log(-torch.special.log_ndtr(noise(like.double(), t)))', 'return -torch.log(-torch.log(torch.special.ndtr(noise(like.double(), t)).float().clamp(max=1 - 2**-24)))',
+        'test_discrete.py::test_gumbel_numbers_reach_as_far_as_single_precision_cannot',
+    ),
+    'one number for the token and for whether it shows': (
+        'shortcut-models#10: one key for two draws', 'discrete.py',
+        "torch.special.ndtr(forked(None, noise, 'shown')(x.double(), s))", 'torch.special.ndtr(noise(log_p, s)[..., 0])',
+        'test_discrete.py::test_a_step_back_is_bayes_rule',
+    ),
+    'shown among all, not among the hidden': (
+        'a step of MDLM by the share of all letters', 'discrete.py',
+        'share = (schedule.alpha(s) - schedule.alpha(t)) / (1 - schedule.alpha(t))', 'share = schedule.alpha(s) - schedule.alpha(t)',
+        'test_discrete.py::test_the_end_has_no_blanks_and_a_text_does_not_depend_on_its_batch',
+    ),
+    'a chance in whole numbers': (
+        'integer tensors: a share below one becomes none', 'discrete.py',
+        '(u < match_dims(share, u))', '(u < match_dims(share, x))',
+        'test_discrete.py::test_a_step_back_is_bayes_rule',
+    ),
+    'guidance in whole numbers': (
+        'the same, of the scale', 'guidance.py',
+        'moved = rule(x0, left, scale.to(x0), torch', 'moved = rule(x0, left, scale.to(x), torch',
+        'test_discrete.py::test_guidance_extrapolates_what_is_predicted_of_whole_numbers',
+    ),
+    'confidence of tokens, each by its place alone': (
+        'LLaDA: which of the kept tokens is the least sure', 'discrete.py',
+        'rank[:, places, tokens].amin(1, keepdim=True)', 'rank[:, places, tokens].amax(1, keepdim=True)',
+        'test_discrete.py::test_keeping_the_surest_tokens_by_drawing_them',
+    ),
 
     # why it works
     'distances in a softmax without the two': (

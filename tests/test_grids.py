@@ -87,7 +87,7 @@ def test_the_beta_grid_places_times_and_is_even_between_its_ends():
 @pytest.mark.parametrize('order', (1, 2, 3))
 def test_equal_errors_whatever_the_fine_grid_was(order):
     "The errors c h**(order + 1) of steps with c = t**-2 want the density t**(-2 / (order + 1)); its integral is known."
-    fine = torch.cat([torch.tensor([1.0]), 1 - uniform(0, 'fine', 0, range(20000), ()).sort().values * 0.9, torch.tensor([0.1])]).double()
+    fine = torch.cat([torch.ones(1), 1 - uniform(0, 'fine', 0, range(20000), ()).sort().values * 0.9, torch.full((1,), 0.1, dtype=torch.float64)])
     middle, power = (fine[1:] + fine[:-1]) / 2, 1 - 2 / (order + 1)
     found = even_errors(fine, middle**-2 * (-fine.diff()) ** (order + 1), 6, order)
     clock = found.log() if power == 0 else found**power / power

@@ -122,7 +122,8 @@ def tune_times(
     adam, best, least = torch.optim.Adam([free], rate), times, math.inf
     for _ in range(rounds):
         gone = torch.softmax(free, 0).cumsum(0)[:-1]
-        moved = torch.cat([times[:1], torch.exp(torch.lerp(way[0], way[-1], gone)), times[-1:]])
+        inner = torch.exp(torch.lerp(way[0], way[-1], gone)).clamp(times[-1].item(), times[0].item())  # rounding may lead out
+        moved = torch.cat([times[:1], inner, times[-1:]])
         value = loss(moved)
         if value.item() < least:
             best, least = moved.detach(), value.item()

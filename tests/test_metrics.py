@@ -392,6 +392,6 @@ BAD = [
     (lambda: compare(IMAGES, IMAGES[:3], IMAGES), '4 samples need as many real images twice, got 3 and 4'),
     (lambda: compare(DRAWN[:8], DRAWN[8:], DRAWN[8:]), 'the two real sets hold the same images'),
     (lambda: compare(DRAWN[:8], DRAWN[8:], DRAWN[8:].flip(0)), 'the two real sets hold the same images'),
-    (lambda: zoo_entry('resnet'), "model is 'resnet', expected one of classifier"),
+    (lambda: zoo_entry('resnet'), "model is 'resnet', expected one of captions, classifier"),
 ]  # fmt: skip
 test_bad_input_is_refused = helpers.refuses(BAD)

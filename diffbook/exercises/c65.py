@@ -78,7 +78,7 @@ add(
         'You forgot how many sets of k places there are: divide by their number.': lambda k, n: 1 / k,
         'You counted ordered choices. A set has no order: the number is length over k.': lambda k, n: 1 / (k * math.perm(n, k)),
         'All sets together have the weight of a probability in yours. Here those of each size k sum to 1 / k, one letter at a time.': lambda k, n: 1 / 2**n,
-        'k is the number of hidden letters, not of those seen.': lambda k, n: 1 / ((n - k + 1) * math.comb(n, k - 1)),
+        'Divide by the number of hidden letters, k, not by how many are seen once the next one is.': lambda k, n: 1 / ((n - k + 1) * math.comb(n, k)),
     },
 )
 

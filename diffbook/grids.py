@@ -62,7 +62,8 @@ def beta_quantile(p: Tensor, a: float, b: float) -> Tensor:
 def beta_times(schedule: Schedule, n: int, a: float = 0.6, b: float = 0.6) -> Tensor:
     "Place n steps at even quantiles of a beta distribution of time (Lee et al. 2024)."
     share = beta_quantile(torch.linspace(1, 0, whole('n', n) + 1, dtype=torch.float64), positive('a', a), positive('b', b))
-    return torch.cat([torch.tensor([schedule.t_max]), torch.lerp(*torch.tensor([schedule.t_min, schedule.t_max]).double(), share[1:-1]), torch.tensor([schedule.t_min])]).double()
+    first, last = torch.tensor([[schedule.t_max], [schedule.t_min]], dtype=torch.float64)
+    return torch.cat([first, torch.lerp(last, first, share[1:-1]), last])
 
 # %% ../nbs/39_grids.ipynb #even-errors
 def even_errors(

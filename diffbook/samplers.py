@@ -166,7 +166,8 @@ def _between(schedule: Schedule, n: int, least: float, most: float, measure: Cal
     inner = whole('n', n) - 1 if end < low else n
     levels = back(torch.lerp(measure(top.clamp(max=most)), measure(low), torch.linspace(0, 1, inner + 1, dtype=torch.float64)))
     times = schedule.time_at(-2 * torch.log(levels))[1:n].clamp(min=first)
-    return torch.cat([torch.tensor([schedule.t_max]), times, torch.tensor([schedule.t_min])]).double()
+    ends = torch.tensor([[schedule.t_max], [schedule.t_min]], dtype=torch.float64)
+    return torch.cat([ends[0], times, ends[1]])
 
 
 def karras_times(schedule: Schedule, n: int, rho: float = 7.0, least: float = 0.002, most: float = 1e3) -> Tensor:

@@ -159,3 +159,12 @@ def test_bad_arguments(case):
     call, words = BAD[case]
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize('times', (angle_times, beta_times, karras_times, snr_times, uniform_times), ids=lambda f: f.__name__)
+def test_a_grid_ends_where_the_schedule_does(times):
+    "Exactly, also where single precision cannot write the end: 0.01 rounded to it lies outside of the schedule."
+    band = KarrasSchedule(79.9, 0.01)
+    found = times(band, 7)
+    assert found.dtype == torch.float64 and (found[0], found[-1]) == (79.9, 0.01) and (found.diff() < 0).all()
+    band.alpha(found)

@@ -76,17 +76,23 @@ def test_a_trainer_follows_its_recipe_and_what_is_changed():
     assert made.trainer(made.model(pictures((1, 8, 8))), device='cpu', lr=1e-2).settings['lr'] == 1e-2
 
 
+def watched(made, found):
+    "A model of a recipe, its loss on all that was found, and what its network was given and answered."
+    model, seen = made.model(found), []
+    denoiser = getattr(model, 'denoiser', model)
+    denoiser.net.register_forward_pre_hook(lambda net, given: seen.append(given[:2]))
+    denoiser.net.register_forward_hook(lambda net, given, out: seen.append(out))
+    loss = made.loss(model, made.examples(found, model), generator(1, 'loss'))
+    return model, loss, seen
+
+
 @pytest.mark.parametrize('make', [plain, captioned])
 def test_the_method_flow_regresses_noise_minus_data_on_straight_paths(make):
     "By hand: mix along the line, ask for the difference, no weight; half of the times lie within one normal quartile of the middle."
     found, before = pictures((3, 8, 8)), make(8)
     made = by_method('flow', before)
     assert by_method(None, before) is before and replace(before, schedule=made.schedule, prediction=predict_velocity, draw=made.draw, weight=None) == made
-    model, seen = made.model(found), []
-    denoiser = getattr(model, 'denoiser', model)
-    denoiser.net.register_forward_pre_hook(lambda net, given: seen.append(given[:2]))
-    denoiser.net.register_forward_hook(lambda net, given, out: seen.append(out))
-    loss = made.loss(model, made.examples(found, model), generator(1, 'loss'))
+    model, loss, seen = watched(made, found)
     (x, level), y = seen[0], seen[1]
     x0, t = to_model(found.images), (level / 1000)[:, None, None, None]
     assert torch.allclose(loss, (y - (x - x0) / t).square().flatten(1).mean(1), rtol=1e-3)  # eps - x0 = (x_t - x0) / t
@@ -99,11 +105,7 @@ def test_the_method_edm_asks_for_the_target_of_the_paper(make):
     "By hand, in the letters of the paper: D = c_skip x + c_out F(c_in x; c_noise), weighted by lambda, at levels that are log-normal around the spread."
     found, before = pictures((3, 8, 8)), make(8)
     made = by_method('edm', before).fitted(found)
-    model, seen = made.model(found), []
-    denoiser = getattr(model, 'denoiser', model)
-    denoiser.net.register_forward_pre_hook(lambda net, given: seen.append(given[:2]))
-    denoiser.net.register_forward_hook(lambda net, given, out: seen.append(out))
-    loss = made.loss(model, made.examples(found, model), generator(1, 'loss'))
+    model, loss, seen = watched(made, found)
     (given, c_noise), F = seen[0], seen[1]
     x0 = to_model(found.images)
     sigma, spread = torch.exp(4 * c_noise)[:, None, None, None], x0.square().mean().sqrt()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ['add', 'grade', 'check']
+__all__ = ['Answer', 'QUESTIONS', 'add', 'Question', 'question', 'grade', 'check']
 
 @dataclass(frozen=True)
 class Verdict:
@@ -44,15 +44,39 @@ def add(id: str, ask: str, cases: Callable[[torch.Generator], tuple], truth: Cal
     """
     ...
 
+Answer = float | str | tuple[float, ...]
+
+@dataclass(frozen=True)
+class Question:
+    """Hold a question that is answered by a number, a few numbers or a letter, and the replies to wrong answers."""
+    id: str
+    ask: str
+    answer: Answer
+    replies: dict[Answer, str] = ...
+    rtol: float = 0.02
+
+QUESTIONS: dict[str, Question]
+
+def question(id: str, ask: str, answer: Answer, replies: dict[Answer, str] | None=None, rtol: float=0.02) -> Question:
+    """Add a question that stands at the end of a section.
+
+    id: chapter and letter, such as '10-a'
+    ask: the question in one sentence
+    answer: a number, a tuple of numbers, or the letter of a choice
+    replies: a likely wrong answer -> what its reader is told
+    rtol: allowed error of a number, relative to the answer
+    """
+    ...
+
 Parts = tuple[Tensor, ...]
 
 Run = tuple[tuple, Parts, Parts]
 
-def grade(id: str, f: Callable, cases: int=20) -> Verdict:
+def grade(id: str, f: Callable | Answer, cases: int=20) -> Verdict:
     """Run an answer against the truth and against known mistakes, and say what is wrong.
 
-    id: chapter and number, such as '10-1'
-    f: the reader's function
+    id: chapter and number, such as '10-1', or letter, such as '10-a'
+    f: the reader's function, or the answer to a question
     cases: random cases to try
     returns: true when right; prints as a sentence
     """

@@ -113,6 +113,12 @@ GOOD = f"""
 # Good
 
 > A page that keeps every rule
+=== markdown box
+> **You will be able to** keep rules.
+>
+> **Time:** 9 minutes for the first reading, 1 for the second; it runs at once.
+>
+> **You need** nothing. **You may skip** the rest.
 === code default-exp
 #| default_exp good
 === code imports
@@ -139,6 +145,16 @@ claim('claim-good-one', got=[0.9] * 3, better_than=1, seeds=range(3))
 #| fig-cap: "A caption that says what is seen"
 show(1)
 >>> PNG
+=== markdown turn
+By two. <!-- derived eq-good-one -->
+
+**Your turn (12-a).** One half? `grade("12-a", 0.5)`
+
+<details><summary>Solution 12-a</summary> Yes: grade("12-a", 0.5). </details>
+
+## Two (second reading)
+
+More.
 === markdown end
 ## Summary
 
@@ -146,7 +162,7 @@ It ends.
 
 ## Exercises
 
-**12-1.** a **12-2.** b **12-3.** c **12-4.** d
+**12-1.** a
 
 <details><summary>Solution 12-1</summary>
 
@@ -155,6 +171,9 @@ assert grade("12-1", f)
 ```
 
 </details>
+
+**12-2.** b
+
 <details><summary>Solution 12-2</summary>
 
 ```python
@@ -162,8 +181,26 @@ assert grade("12-2", f)
 ```
 
 </details>
-<details><summary>Solution 12-3</summary> c </details>
-<details><summary>Solution 12-4</summary> d </details>
+
+**12-3.** c
+
+<details><summary>Solution 12-3</summary>
+
+```python
+assert grade("12-3", f)
+```
+
+</details>
+
+**12-4.** d
+
+<details><summary>Solution 12-4</summary>
+
+```python
+assert grade("12-4", f)
+```
+
+</details>
 
 ## Sources
 
@@ -171,7 +208,7 @@ assert grade("12-2", f)
 """
 
 
-GRADERS = "add('12-1', 'a', 0, 0)\nadd('12-2', 'b', 0, 0)\n"
+GRADERS = "add('12-1', 'a', 0, 0)\nadd('12-2', 'b', 0, 0)\nadd('12-3', 'c', 0, 0)\nadd('12-4', 'd', 0, 0)\nquestion('12-a', 'e', 0.5)\n"
 
 
 def make_book(folder, *pages, graders=GRADERS, bib='@article{known2020paper,\n}\n'):
@@ -268,8 +305,20 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('cells_are_short', 'import math', '=== code a\n'.join(['x = 1\n' * 7] * 9), 'median'),
     ('chapter_is_whole', '## Sources', '## Other', 'no section "## Sources"'),
     ('chapter_is_whole', WORDS, 'few words', 'words of prose'),
+    ('opens_with_a_box', '=== markdown box', '=== markdown bag', 'no markdown cell with the id "box"'),
+    ('opens_with_a_box', '**You may skip**', 'You may skip', 'cell box: no "**You may skip**"'),
+    ('opens_with_a_box', '**Time:** 9 minutes', '**Time:** nine minutes', 'expected among the first cells'),
+    ('opens_with_a_box', '9 minutes', '14 minutes', 'says 14 minutes for the first reading, and 9 are counted'),
+    ('second_readings_come_last', '## Summary', '## Three\n\n## Summary', '"Three" stands after "Two (second reading)"'),
+    ('first_readings_are_derived', '<!-- derived eq-good-one -->', '', 'eq-good-one stands in the first reading without a derivation'),
+    ('first_readings_are_derived', 'derived eq-good-one', 'derived eq-good-one eq-good-two', 'eq-good-two is marked as derived and stands nowhere'),
+    ('sections_ask', '**Your turn (12-a).**', 'Your turn.', 'section "One" asks nothing'),
+    ('sections_ask', "question('12-a', 'e', 0.5)", '', 'question 12-a has no grader'),
+    ('sections_ask', 'Solution 12-a', 'Answer', 'below question 12-a stand no'),
+    ('sections_ask', "add('12-4', 'd', 0, 0)", '', '4 graded questions, expected five'),
+    ('solutions_stand_below', '**12-2.** b', '**12-2.** b\n\n**12-5.** e', 'the solution of 12-2 does not stand right below it'),
     ('exercises_answer', '**12-4.** d', '', 'expected four or more'),
-    ('exercises_answer', "add('12-2', 'b', 0, 0)", '', "graded exercises ['12-1']"),
+    ('exercises_answer', "add('12-2', 'b', 0, 0)\nadd('12-3', 'c', 0, 0)\nadd('12-4', 'd', 0, 0)", '', "graded exercises ['12-1']"),
     ('exercises_answer', "add('12-2'", "add('12-9'", 'exercise 12-9 is graded and not listed'),
     ('exercises_answer', 'Solution 12-2', 'Nothing', 'exercise 12-2 has no solution'),
     ('exercises_answer', 'grade("12-2", f)', 'f(1) == 2', 'solution of 12-2 does not call'),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffbook import exercise, ledger
-from diffbook.exercise import EXERCISES, add
+from diffbook.exercise import EXERCISES, QUESTIONS, add, question
 
 
 def test_check_prints_the_largest_error(capsys):
@@ -214,6 +214,45 @@ def test_every_grader_tells_its_mistakes_from_the_truth():
             verdict = exercise.grade(id, wrong)
             assert not verdict and verdict.message == message, (id, message, verdict)
 
+    assert set(QUESTIONS) >= {'04-a'}
+    for id, asked in QUESTIONS.items():
+        assert exercise.grade(id, asked.answer), id
+        for wrong, reply in asked.replies.items():
+            verdict = exercise.grade(id, wrong)
+            assert not verdict and verdict.message == reply, (id, wrong, verdict)
+
+
+@pytest.fixture
+def asked():
+    question('99-a', 'A half and a third?', (0.5, 1 / 3), {(1 / 3, 0.5): 'The other way round.'}, rtol=0.01)
+    question('99-b', 'Which?', 'b', {'a': 'That is the first.'})
+    yield
+    del QUESTIONS['99-a'], QUESTIONS['99-b']
+
+
+@pytest.mark.parametrize(('id', 'answer', 'right', 'words'), [
+    ('99-a', (0.5, 0.333), True, 'Right. 99-a.'), ('99-a', (0.5, 0.34), False, 'is not it'), ('99-a', torch.tensor([0.5, 1 / 3]).double(), True, 'Right'),
+    ('99-a', (1 / 3, 0.5), False, 'The other way round.'), ('99-b', ' B', True, 'Right'), ('99-b', 'a', False, 'That is the first.'), ('99-b', 'c', False, "'c' is not it"),
+])  # fmt: skip
+def test_a_question_is_answered_and_not_given_away(asked, id, answer, right, words):
+    verdict = exercise.grade(id, answer if not isinstance(answer, torch.Tensor) else tuple(answer.tolist()))
+    assert bool(verdict) is right and words in repr(verdict)
+    assert right or '0.333' not in repr(verdict)
+
+
+@pytest.mark.parametrize(
+    ('id', 'answer', 'words'), [('99-a', 'b', 'expected 2 numbers'), ('99-b', 1.0, 'expected a letter'), ('99-a', abs, 'expected 2 numbers')]
+)
+def test_a_question_wants_its_kind_of_answer(asked, id, answer, words):
+    with pytest.raises(ValueError, match=words):
+        exercise.grade(id, answer)
+
+
+@pytest.mark.parametrize('id', ['99-1', '9-a', '99-A', '99-aa', ''])
+def test_a_question_has_a_letter(id):
+    with pytest.raises(ValueError, match='and a small letter'):
+        question(id, 'x', 1.0)
+
 
 @pytest.mark.parametrize('answer', [3, None, 'f', 2.0])
 def test_an_answer_is_a_function(root, answer):
@@ -233,7 +272,7 @@ def test_an_argument_is_shown_as_long_as_it_is_short(value, shown):
 def test_an_unknown_exercise_is_told_of_all_chapters():
     with pytest.raises(ValueError, match='of chapters 03, 04, 05, 06, 10, 11'):
         exercise.grade('98-1', abs)
-    with pytest.raises(ValueError, match='graded are 04-1$'):
+    with pytest.raises(ValueError, match='graded are 04-1, 04-a$'):
         exercise.grade('04-9', abs)
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 add(
     '04-1',
@@ -13,4 +13,11 @@ add(
         'You added the standard deviations; it is the variances that add.': lambda a, b: a + b,
         'That is the variance; take its root.': lambda a, b: a**2 + b**2,
     },
+)
+
+question(
+    '04-a',
+    'Two independent noises have the standard deviations 3 and 4. Which one has their sum?',
+    5.0,
+    {7.0: 'Variances add, not standard deviations: 9 and 16.', 25.0: 'That is the variance; a root is missing.'},
 )

@@ -247,7 +247,7 @@ def test_a_good_page_passes(tmp_path, rule):
 
 # fmt: off
 BREAKS = [  # rule, what is replaced on the good page, by what, words of the message
-    ('cells_have_ids', '=== code checked', '=== code', 'cell 4: no id'),
+    ('cells_have_ids', '=== code checked', '=== code', 'cell 5: no id'),
     ('cells_have_ids', '=== code checked', '=== code imports', '2 cells have the id imports'),
     ('code_parses', 'show(1)', '%timeit f()', 'cell figure: invalid syntax'),
     ('title_cell', '> A page', 'Some text.\n\n> A page', 'cell title: expected only'),

@@ -21,6 +21,7 @@ from .schedules import Schedule
 
 # %% ../nbs/20_predictions.ipynb #moved
 from .moved import moved
+
 __getattr__ = moved(__name__, {'diffbook.conform': 'check_prediction'})
 
 # %% ../nbs/20_predictions.ipynb #prediction

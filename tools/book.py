@@ -604,7 +604,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '14_elbo.ipynb',
     '20_predictions.ipynb',
     '21_losses.ipynb',
-    '22_layers.ipynb',
     '23_unet.ipynb',
     '24_training.ipynb',
     '25_speed.ipynb',

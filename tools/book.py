@@ -616,8 +616,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '40_text.ipynb',
-    '42_conditioning.ipynb',
     '44_text_to_image.ipynb',
     '45_editing.ipynb',
     '46_inverse.ipynb',

@@ -354,7 +354,7 @@ SLIPS = [  # exercise, what readers handed in, words of the sentence that they s
 
 @pytest.mark.parametrize('id, answer, words', SLIPS, ids=[f'{id}-{k}' for k, (id, _, _) in enumerate(SLIPS)])
 def test_typical_slips_get_their_sentence(id, answer, words):
-    exercise._find(id)
+    exercise.find(id)
     verdict = exercise.grade(id, answer)
     assert not verdict and words in repr(verdict), verdict
 

@@ -24,7 +24,8 @@ test: $(VENV)/.ready-dev  ## run every notebook and every test (ARGS=... goes to
 nbtest: $(VENV)/.ready-dev  ## run every notebook the way nbdev does
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_test --n_workers 2
 
-export: $(VENV)/.ready-dev  ## write diffbook/*.py from the notebooks, then the stubs, the index of formulas and the glossary, and clean the notebooks
+export: $(VENV)/.ready-dev  ## number the notebooks, write diffbook/*.py from them, then the stubs, the index of formulas and the glossary, and clean the notebooks
+	$(BIN)/python -m tools.references
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_export
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_clean
 	$(BIN)/python tools/stubs.py
@@ -40,6 +41,7 @@ lint: $(VENV)/.ready-dev  ## check style and types, as the hooks of .pre-commit-
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python -m tools.formulas --check
 	$(BIN)/python -m tools.words --check
+	$(BIN)/python -m tools.references --check
 	$(BIN)/python -m mypy --follow-imports=silent --ignore-missing-imports tests/typed
 
 lock:  ## refresh requirements.lock: exact versions of everything (ARGS="'torch<2.16'" bounds one)

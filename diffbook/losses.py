@@ -74,8 +74,10 @@ def answer(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> tuple[
     y = self.net(scale * x, level, cond)
     want = x.shape if self.variance is None else (len(x), 2 * x.shape[1], *x.shape[2:])
     if y.shape != want:
-        raise ValueError(f'the network answered with shape {tuple(y.shape)}, expected {tuple(want)} for x of shape {tuple(x.shape)}; '
-                         'with variance=learned_range it has twice the channels of x, else as many')
+        raise ValueError(
+            f'the network answered with shape {tuple(y.shape)}, expected {tuple(want)} for x of shape {tuple(x.shape)}; '
+            'with variance=learned_range it has twice the channels of x, else as many'
+        )
     return (y, None) if self.variance is None else y.chunk(2, 1)
 
 

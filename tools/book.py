@@ -650,14 +650,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '10_gaussian.ipynb',
     '11_markov.ipynb',
     '14_elbo.ipynb',
-<<<<<<< HEAD
-    '22_layers.ipynb',
-||||||| d9d684f
-    '21_losses.ipynb',
-    '22_layers.ipynb',
-=======
-    '21_losses.ipynb',
->>>>>>> main
     '23_unet.ipynb',
     '24_training.ipynb',
     '25_speed.ipynb',

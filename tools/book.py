@@ -602,7 +602,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '13_exact.ipynb',
     '14_elbo.ipynb',
     '21_losses.ipynb',
-    '23_unet.ipynb',
     '24_training.ipynb',
     '25_speed.ipynb',
     '26_scale.ipynb',

@@ -798,7 +798,7 @@ def words_are_introduced(ch, book):
         return
     for c, text, term in unexplained(ch, book):
         used = term.form.search(text)[0].replace('\n', ' ')
-        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug})'
+        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug}), which python -m tools.words --link {ch.number} writes'
 
 
 FORBIDDEN_MODULES = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}

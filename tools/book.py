@@ -620,8 +620,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '45_editing.ipynb',
-    '46_inverse.ipynb',
     '50_vae.ipynb',
     '51_codebook.ipynb',
     '52_latent_diffusion.ipynb',

@@ -277,7 +277,8 @@ class Chapter:
             if c.id == 'box' or c.index == 0:
                 continue
             text = re.sub(r'^#+ (?!Sources).*$', ' ', SOLUTION.sub(' ', c.plain), flags=re.M)
-            text, _, sources = INLINE.sub(' x ', DISPLAY.sub(' ', text)).partition('## Sources')
+            text = re.sub(r'@(?:eq|fig|tbl)-[\w-]*\w', ' ', INLINE.sub(' x ', DISPLAY.sub(' ', text)))
+            text, _, sources = text.partition('## Sources')
             yield from ((c, part) for part in re.split(r'\n[ \t]*\n|\n(?=[-*|] ?|\d\. )', text) if part.strip())
             if sources:
                 return
@@ -331,9 +332,9 @@ class Book:
 
 
 def words_of(text):
-    "Words of prose: no code, formulas, tables, folds or sources."
+    "Words of prose: no code, formulas, tables, folds, addresses or sources."
     text = re.sub(r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M)
-    text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
+    text = re.sub(r'\]\([^)\s]*\)', ']', INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text))))
     return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
 
@@ -794,7 +795,7 @@ def words_are_introduced(ch, book):
         return
     for c, text, term in unexplained(ch, book):
         used = term.form.search(text)[0].replace('\n', ' ')
-        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug})'
+        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug}), which python -m tools.words --link {ch.number} writes'
 
 
 FORBIDDEN_MODULES = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}

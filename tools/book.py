@@ -782,9 +782,8 @@ def unexplained(ch, book):
             unseen.remove(term)
             bold = [m[1] for m in re.finditer(r'\*\*(.+?)\*\*', text, re.S) if len(m[1].split()) <= len(term.word.split()) + 2]
             links = [m for m in re.finditer(r'\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)', text)]
-            shown = any(term.form.search(words) for words in bold)
-            shown = shown or any(m[2] == f'91_words.qmd#{term.slug}' or (m[2].startswith('07_') and term.form.search(m[1])) for m in links)
-            if (owner := home.get(term.chapter)) and owner is not ch:  # a pointer to the chapter that explains it
+            shown = any(term.form.search(words) for words in [*bold, *(m[1] for m in links)])  # a link with its name leads to what explains it
+            if (owner := home.get(term.chapter)) and owner is not ch:  # and so does a pointer to its chapter
                 shown = shown or f'@sec-{owner.word}' in text or any(m[2].startswith(owner.name) for m in links)
             if not shown:
                 yield c, text, term
@@ -793,7 +792,7 @@ def unexplained(ch, book):
 def words_are_introduced(ch, book):
     """Up to the chapter that explains it, the first use of a glossary term explains it or leads there.
 
-    That is: it is bold, or linked to the glossary or the primer, or its paragraph names the chapter that explains it.
+    That is: it is bold, or a link to what explains it, or its paragraph names the chapter that does.
     """
     if ch.name in WAITING:
         return

@@ -34,6 +34,8 @@ COMPARES = re.compile(
 )
 MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)\*?\}')
 
+PRIMER = 7  # the chapter with which reading begins; those before it are tools
+
 
 @dataclass
 class Cell:
@@ -180,6 +182,11 @@ class Chapter:
     @property
     def markdown(self):
         return [c for c in self.cells if c.kind == 'markdown']
+
+    @property
+    def read(self):
+        "Chapters with a box and questions: the taught ones and those of the part Start here."
+        return PRIMER <= self.number < 90
 
     @property
     def modules(self):
@@ -662,8 +669,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '45_editing.ipynb',
-    '46_inverse.ipynb',
     '50_vae.ipynb',
     '51_codebook.ipynb',
     '52_latent_diffusion.ipynb',
@@ -679,8 +684,8 @@ WAITING = {  # chapters that are not yet in two readings, a line each
 
 
 def opens_with_a_box(ch, book):
-    "A taught chapter opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
-    if not ch.taught or ch.name in WAITING:
+    "A chapter that is read opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
+    if not ch.read or ch.name in WAITING:
         return
     if ch.box is None:
         yield f'{ch.name}: no markdown cell with the id "box"'
@@ -727,7 +732,7 @@ def second_readings_come_last(ch, book):
 
 def first_readings_are_derived(ch, book):
     "Each numbered equation of a first reading is named by a mark `<!-- derived eq-... -->` where its derivation ends, or `<!-- defined eq-... -->`."
-    if not ch.taught or ch.name in WAITING:
+    if not ch.read or ch.name in WAITING:
         return
     first = '\n'.join(c.source for _, cells in ch.readings[0] for c in cells if c.kind == 'markdown')
     shown = [m[3] for m in DISPLAY.finditer(FENCE.sub('', first)) if m[3]]
@@ -738,14 +743,14 @@ def first_readings_are_derived(ch, book):
 
 
 def sections_ask(ch, book):
-    "Each section of a first reading ends with a graded question; a taught chapter has five or more graded ones; solutions stand right below."
-    if not ch.taught or ch.name in WAITING:
+    "Each section of a first reading ends with a graded question; a chapter has five or more graded ones; solutions stand right below."
+    if not ch.read or ch.name in WAITING:
         return
     text = '\n\n'.join(c.source for c in ch.markdown)
     turns = TURN.findall(text)
     for heading, cells in ch.readings[0]:
         if heading and not any(TURN.search(c.source) for c in cells if c.kind == 'markdown'):
-            yield f'{ch.name}: section "{heading}" asks nothing (**Your turn ({ch.number}-a).**)'
+            yield f'{ch.name}: section "{heading}" asks nothing (**Your turn ({ch.number:02d}-a).**)'
     for id in sorted(set(turns) ^ set(ch.questions)):
         yield f'{ch.name}: question {id} ' + ('has no grader: question(...)' if id in turns else 'is graded and not asked')
     for id in turns:
@@ -765,12 +770,9 @@ def solutions_stand_below(ch, book):
             yield f'{ch.name}: the solution of {asked} does not stand right below it'
 
 
-PRIMER = 7  # the chapter with which reading begins; those before it are tools
-
-
 def unexplained(ch, book):
     "(cell, paragraph, term) of the first use of each glossary term that stands there unexplained; none for tools and appendices."
-    if not PRIMER <= ch.number < 90:
+    if not ch.read:
         return
     unseen = [term for term in book.terms if term.form and term.chapter >= ch.number]
     home = {other.number: other for other in book.chapters}
@@ -779,9 +781,8 @@ def unexplained(ch, book):
             unseen.remove(term)
             bold = [m[1] for m in re.finditer(r'\*\*(.+?)\*\*', text, re.S) if len(m[1].split()) <= len(term.word.split()) + 2]
             links = [m for m in re.finditer(r'\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)', text)]
-            shown = any(term.form.search(words) for words in bold)
-            shown = shown or any(m[2] == f'91_words.qmd#{term.slug}' or (m[2].startswith('07_') and term.form.search(m[1])) for m in links)
-            if (owner := home.get(term.chapter)) and owner is not ch:  # a pointer to the chapter that explains it
+            shown = any(term.form.search(words) for words in [*bold, *(m[1] for m in links)])  # a link with its name leads to what explains it
+            if (owner := home.get(term.chapter)) and owner is not ch:  # and so does a pointer to its chapter
                 shown = shown or f'@sec-{owner.word}' in text or any(m[2].startswith(owner.name) for m in links)
             if not shown:
                 yield c, text, term
@@ -790,7 +791,7 @@ def unexplained(ch, book):
 def words_are_introduced(ch, book):
     """Up to the chapter that explains it, the first use of a glossary term explains it or leads there.
 
-    That is: it is bold, or linked to the glossary or the primer, or its paragraph names the chapter that explains it.
+    That is: it is bold, or a link to what explains it, or its paragraph names the chapter that does.
     """
     if ch.name in WAITING:
         return

@@ -34,6 +34,8 @@ COMPARES = re.compile(
 )
 MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)\*?\}')
 
+PRIMER = 7  # the chapter with which reading begins; those before it are tools
+
 
 @dataclass
 class Cell:
@@ -182,6 +184,11 @@ class Chapter:
         return [c for c in self.cells if c.kind == 'markdown']
 
     @property
+    def read(self):
+        "Chapters with a box and questions: the taught ones and those of the part Start here."
+        return PRIMER <= self.number < 90
+
+    @property
     def modules(self):
         "Modules that this chapter writes, under diffbook."
         names = {d.split()[1] for c in self.code for d in c.directives if d.startswith('default_exp ')}
@@ -277,7 +284,8 @@ class Chapter:
             if c.id == 'box' or c.index == 0:
                 continue
             text = re.sub(r'^#+ (?!Sources).*$', ' ', SOLUTION.sub(' ', c.plain), flags=re.M)
-            text, _, sources = INLINE.sub(' x ', DISPLAY.sub(' ', text)).partition('## Sources')
+            text = re.sub(r'@(?:eq|fig|tbl)-[\w-]*\w', ' ', INLINE.sub(' x ', DISPLAY.sub(' ', text)))
+            text, _, sources = text.partition('## Sources')
             yield from ((c, part) for part in re.split(r'\n[ \t]*\n|\n(?=[-*|] ?|\d\. )', text) if part.strip())
             if sources:
                 return
@@ -331,9 +339,9 @@ class Book:
 
 
 def words_of(text):
-    "Words of prose: no code, formulas, tables, folds or sources."
+    "Words of prose: no code, formulas, tables, folds, addresses or sources."
     text = re.sub(r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M)
-    text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
+    text = re.sub(r'\]\([^)\s]*\)', ']', INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text))))
     return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
 
@@ -655,7 +663,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '10_gaussian.ipynb',
     '11_markov.ipynb',
     '14_elbo.ipynb',
-    '23_unet.ipynb',
     '24_training.ipynb',
     '25_speed.ipynb',
     '26_scale.ipynb',
@@ -667,8 +674,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '45_editing.ipynb',
-    '46_inverse.ipynb',
     '50_vae.ipynb',
     '51_codebook.ipynb',
     '52_latent_diffusion.ipynb',
@@ -684,8 +689,8 @@ WAITING = {  # chapters that are not yet in two readings, a line each
 
 
 def opens_with_a_box(ch, book):
-    "A taught chapter opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
-    if not ch.taught or ch.name in WAITING:
+    "A chapter that is read opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
+    if not ch.read or ch.name in WAITING:
         return
     if ch.box is None:
         yield f'{ch.name}: no markdown cell with the id "box"'
@@ -732,7 +737,7 @@ def second_readings_come_last(ch, book):
 
 def first_readings_are_derived(ch, book):
     "Each numbered equation of a first reading is named by a mark `<!-- derived eq-... -->` where its derivation ends, or `<!-- defined eq-... -->`."
-    if not ch.taught or ch.name in WAITING:
+    if not ch.read or ch.name in WAITING:
         return
     first = '\n'.join(c.source for _, cells in ch.readings[0] for c in cells if c.kind == 'markdown')
     shown = [m[3] for m in DISPLAY.finditer(FENCE.sub('', first)) if m[3]]
@@ -743,8 +748,8 @@ def first_readings_are_derived(ch, book):
 
 
 def sections_ask(ch, book):
-    "Each section of a first reading ends with a graded question; a taught chapter has five or more graded ones; solutions stand right below."
-    if not ch.taught or ch.name in WAITING:
+    "Each section of a first reading ends with a graded question; a chapter has five or more graded ones; solutions stand right below."
+    if not ch.read or ch.name in WAITING:
         return
     text = '\n\n'.join(c.source for c in ch.markdown)
     turns = TURN.findall(text)
@@ -770,12 +775,9 @@ def solutions_stand_below(ch, book):
             yield f'{ch.name}: the solution of {asked} does not stand right below it'
 
 
-PRIMER = 7  # the chapter with which reading begins; those before it are tools
-
-
 def unexplained(ch, book):
     "(cell, paragraph, term) of the first use of each glossary term that stands there unexplained; none for tools and appendices."
-    if not PRIMER <= ch.number < 90:
+    if not ch.read:
         return
     unseen = [term for term in book.terms if term.form and term.chapter >= ch.number]
     home = {other.number: other for other in book.chapters}
@@ -784,9 +786,8 @@ def unexplained(ch, book):
             unseen.remove(term)
             bold = [m[1] for m in re.finditer(r'\*\*(.+?)\*\*', text, re.S) if len(m[1].split()) <= len(term.word.split()) + 2]
             links = [m for m in re.finditer(r'\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)', text)]
-            shown = any(term.form.search(words) for words in bold)
-            shown = shown or any(m[2] == f'91_words.qmd#{term.slug}' or (m[2].startswith('07_') and term.form.search(m[1])) for m in links)
-            if (owner := home.get(term.chapter)) and owner is not ch:  # a pointer to the chapter that explains it
+            shown = any(term.form.search(words) for words in [*bold, *(m[1] for m in links)])  # a link with its name leads to what explains it
+            if (owner := home.get(term.chapter)) and owner is not ch:  # and so does a pointer to its chapter
                 shown = shown or f'@sec-{owner.word}' in text or any(m[2].startswith(owner.name) for m in links)
             if not shown:
                 yield c, text, term
@@ -795,13 +796,13 @@ def unexplained(ch, book):
 def words_are_introduced(ch, book):
     """Up to the chapter that explains it, the first use of a glossary term explains it or leads there.
 
-    That is: it is bold, or linked to the glossary or the primer, or its paragraph names the chapter that explains it.
+    That is: it is bold, or a link to what explains it, or its paragraph names the chapter that does.
     """
     if ch.name in WAITING:
         return
     for c, text, term in unexplained(ch, book):
         used = term.form.search(text)[0].replace('\n', ' ')
-        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug})'
+        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug}), which python -m tools.words --link {ch.number} writes'
 
 
 FORBIDDEN_MODULES = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}

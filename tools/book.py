@@ -655,7 +655,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '25_speed.ipynb',
     '26_scale.ipynb',
     '32_ddpm.ipynb',
-    '33_conform.ipynb',
     '34_score.ipynb',
     '35_sde.ipynb',
     '36_likelihood.ipynb',

@@ -127,7 +127,7 @@ import math
 === markdown text
 ## One
 
-{WORDS} $\\sqrt{{x}}$ [@known2020paper]. See @eq-good-one, @fig-one and @sec-good, and [there](12_good.ipynb#one).
+{WORDS} $\\sqrt{{x}}$ [@known2020paper]. See @eq-good-one, @fig-one and @sec-good, and [there](12_good.ipynb#one). A **gizmo** is no [widget](91_words.qmd#widget).
 
 $$
 x = \\frac{{1}}{{2}}
@@ -211,10 +211,15 @@ assert grade("12-4", f)
 GRADERS = "add('12-1', 'a', 0, 0)\nadd('12-2', 'b', 0, 0)\nadd('12-3', 'c', 0, 0)\nadd('12-4', 'd', 0, 0)\nquestion('12-a', 'e', 0.5)\n"
 
 
+GLOSSARY = [{'word': 'gizmo', 'chapter': 12, 'meaning': 'A thing.'}, {'word': 'widget', 'chapter': 13, 'meaning': 'Another.'}]
+
+
 def make_book(folder, *pages, graders=GRADERS, bib='@article{known2020paper,\n}\n'):
     "Write notebooks from text: cells are cut by `=== kind id`, what is printed follows `>>>`."
     folder.mkdir(exist_ok=True)
     (folder / 'references.bib').write_text(bib)
+    (folder / 'words.json').write_text(json.dumps({'words': GLOSSARY}))
+    (folder / '91_words.qmd').write_text('[gizmo]{#gizmo} [widget]{#widget}')
     (folder.parent / 'diffbook' / 'exercises').mkdir(parents=True, exist_ok=True)
     (folder.parent / 'diffbook' / 'exercises' / 'c12.py').write_text(graders)
     for name, text in pages:
@@ -273,6 +278,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('references_resolve', '[@known2020paper]. See', '[@known2020paper; @other2020x]. See', '@other2020x'),
     ('links_resolve', '12_good.ipynb#one', '13_gone.ipynb', 'there is no 13_gone.ipynb'),
     ('links_resolve', '12_good.ipynb#one', '12_good.ipynb#two', 'no anchor #two'),
+    ('links_resolve', '91_words.qmd#widget', '91_words.qmd#gadget', '91_words.qmd has no anchor #gadget'),
     ('links_resolve', '[there](12_good.ipynb#one)', '![a picture](images/gone.png)', 'there is no images/gone.png'),
     ('links_resolve', '[there](12_good.ipynb#one)', '<img src="images/gone.png">', 'there is no images/gone.png'),
     ('links_resolve', '[there](12_good.ipynb#one)', '[there](http://example.org)', 'only https'),
@@ -317,6 +323,9 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('sections_ask', 'Solution 12-a', 'Answer', 'below question 12-a stand no'),
     ('sections_ask', "add('12-4', 'd', 0, 0)", '', '4 graded questions, expected five'),
     ('solutions_stand_below', '**12-2.** b', '**12-2.** b\n\n**12-5.** e', 'the solution of 12-2 does not stand right below it'),
+    ('words_are_introduced', '**gizmo**', 'gizmo', 'cell text: "gizmo" is used before it is introduced: **bold** where chapter 12 explains it'),
+    ('words_are_introduced', '## One\n', '## One\n\nSome gizmos.\n', 'cell text: "gizmos" is used before'),
+    ('words_are_introduced', '[widget](91_words.qmd#widget)', 'widget', 'cell text: "widget" is used before it is introduced: **bold** where chapter 13'),
     ('exercises_answer', '**12-4.** d', '', 'expected four or more'),
     ('exercises_answer', "add('12-2', 'b', 0, 0)\nadd('12-3', 'c', 0, 0)\nadd('12-4', 'd', 0, 0)", '', "graded exercises ['12-1']"),
     ('exercises_answer', "add('12-2'", "add('12-9'", 'exercise 12-9 is graded and not listed'),

@@ -48,10 +48,12 @@ def check_straight(solver: Solver, schedules: Sequence[Schedule], times: Callabl
     "Raise if a solver without noise leaves the path alpha x0 + sigma eps when the data is one point x0."
     x0, eps = torch.tensor([[0.4, -1.3], [0.4, -1.3]]).double(), torch.tensor([[1.1, 0.2], [-0.5, 2.0]]).double()
     for schedule in schedules:
+
         def on_path(x, t):
             off = (x - schedule.perturb(x0, eps, t)).abs().max().item() / float(schedule.sigma(schedule.t_max))
             expect(off <= 1e-10, f'with one data point the solver is {off:.2g} off the straight path at t = {float(t):.4g}')
             return x0
+
         for n in (1, 2, 3, 7, 10, 13, 50):
             grid = times(schedule, n)
             *_, x = sample(lambda x, t, cond: on_path(x, t), schedule, schedule.perturb(x0, eps, grid[0]), grid, solver)
@@ -229,15 +231,18 @@ def check_spread(solver: Solver, schedules: Sequence[Schedule]) -> None:
     for schedule in schedules:
         times = uniform_times(schedule, 7)
         for t, s in zip(times[:-1], times[1:]):
+
             def right(mean, cov, u, what):
                 off = (mean - schedule.alpha(u) * x0).abs().max().item()
                 wide = (cov - schedule.sigma(u) ** 2 * one).abs().max().item() / float(schedule.sigma(t)) ** 2
                 expect(off <= 1e-10, f'with one data point the mean {what} t = {float(u):.4g} is off by {off:.2g}')
                 expect(wide <= 1e-10, f'with one data point the noise {what} t = {float(u):.4g} is off by {wide:.2g} in variance')
+
             def denoise(x, u, cond=None):
                 if len(x) > 1:
                     right(*row_moments(x), u, 'that it asks about at')
                 return x0.expand_as(x)
+
             start = schedule.alpha(t) * x0, schedule.sigma(t) ** 2 * one
             right(*moments(solver, denoise, schedule, torch.stack([t, s]), *start), s, 'at')
 
@@ -257,4 +262,7 @@ def check_law(
         mean, cov = moments(solver, law.denoise(schedule), schedule, grid, start.means[0], start.covs[0])
         errors.append(max((mean - end.means[0]).abs().max(), (cov - end.covs[0]).abs().max()).item())
     halved = errors[1] * 2.0 ** (0.1 - order)
-    expect(errors[2] <= max(halved, 1e-10), f'mean and covariance on Gaussian data are off by {errors[1]:.2g} in 64 steps and {errors[2]:.2g} in 128, expected {halved:.2g}')
+    expect(
+        errors[2] <= max(halved, 1e-10),
+        f'mean and covariance on Gaussian data are off by {errors[1]:.2g} in 64 steps and {errors[2]:.2g} in 128, expected {halved:.2g}',
+    )

@@ -34,6 +34,8 @@ COMPARES = re.compile(
 )
 MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)\*?\}')
 
+PRIMER = 7  # the chapter with which reading begins; those before it are tools
+
 
 @dataclass
 class Cell:
@@ -170,8 +172,8 @@ class Chapter:
 
     @property
     def taught(self):
-        "Chapters before 10 are tools, those from 90 on appendices."
-        return 10 <= self.number < 90
+        "Chapters before 08 are tools and the primer, those from 90 on appendices."
+        return 8 <= self.number < 90
 
     @property
     def code(self):
@@ -180,6 +182,11 @@ class Chapter:
     @property
     def markdown(self):
         return [c for c in self.cells if c.kind == 'markdown']
+
+    @property
+    def read(self):
+        "Chapters with a box and questions: the taught ones and those of the part Start here."
+        return PRIMER <= self.number < 90
 
     @property
     def modules(self):
@@ -237,7 +244,7 @@ class Chapter:
     def asked(self):
         "Ids of the exercises of this chapter."
         text = re.sub(r'<details>.*?</details>', ' ', self.section('Exercises') or '', flags=re.S)
-        return sorted(set(re.findall(rf'\b{self.number}-\d+\b', text)))
+        return sorted(set(re.findall(rf'\b{self.number:02d}-\d+\b', text)))
 
     @cached_property
     def solutions(self):
@@ -566,8 +573,11 @@ DOORS = {  # written by hand -> the modules that may enter
 }  # fmt: skip
 
 
+START = (8, 9)  # they show the finished book before it is explained, and may import all of it
+
+
 def imports_look_back(ch, book):
-    "A notebook imports only modules of notebooks that come before it; none imports nbdev; no star imports; matplotlib only in plots."
+    "A notebook imports only modules of notebooks that come before it, but for the two that start the book; none imports nbdev; no star imports; matplotlib only in plots."
     for c in ch.code:
         for node in ast.walk(c.tree):
             if isinstance(node, ast.ImportFrom) and any(a.name == '*' for a in node.names):
@@ -578,6 +588,8 @@ def imports_look_back(ch, book):
                     yield f'{c.where}: imports nbdev'
                 if top in ('matplotlib', 'mpl_toolkits', 'seaborn', 'plotly') and 'plots' not in ch.modules:
                     yield f'{c.where}: imports {top}; figures are drawn by diffbook.plots'
+                if ch.number in START:
+                    continue
                 if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
                     if module == 'moved' or set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
                         continue
@@ -634,7 +646,7 @@ def exercises_answer(ch, book):
     if not ch.taught:
         return
     if len(ch.asked) < 4:
-        yield f'{ch.name}: exercises {ch.asked}, expected four or more, named {ch.number}-1, {ch.number}-2, ...'
+        yield f'{ch.name}: exercises {ch.asked}, expected four or more, named {ch.number:02d}-1, {ch.number:02d}-2, ...'
     graded = [id for id in ch.graded if id in ch.asked]
     if len(graded) < 2:
         yield f'{ch.name}: graded exercises {graded}, expected two or more'
@@ -651,12 +663,9 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '10_gaussian.ipynb',
     '11_markov.ipynb',
     '14_elbo.ipynb',
-    '23_unet.ipynb',
     '24_training.ipynb',
     '25_speed.ipynb',
     '26_scale.ipynb',
-    '32_ddpm.ipynb',
-    '33_conform.ipynb',
     '34_score.ipynb',
     '35_sde.ipynb',
     '36_likelihood.ipynb',
@@ -678,8 +687,8 @@ WAITING = {  # chapters that are not yet in two readings, a line each
 
 
 def opens_with_a_box(ch, book):
-    "A taught chapter opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
-    if not ch.taught or ch.name in WAITING:
+    "A chapter that is read opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
+    if not ch.read or ch.name in WAITING:
         return
     if ch.box is None:
         yield f'{ch.name}: no markdown cell with the id "box"'
@@ -726,7 +735,7 @@ def second_readings_come_last(ch, book):
 
 def first_readings_are_derived(ch, book):
     "Each numbered equation of a first reading is named by a mark `<!-- derived eq-... -->` where its derivation ends, or `<!-- defined eq-... -->`."
-    if not ch.taught or ch.name in WAITING:
+    if not ch.read or ch.name in WAITING:
         return
     first = '\n'.join(c.source for _, cells in ch.readings[0] for c in cells if c.kind == 'markdown')
     shown = [m[3] for m in DISPLAY.finditer(FENCE.sub('', first)) if m[3]]
@@ -737,14 +746,14 @@ def first_readings_are_derived(ch, book):
 
 
 def sections_ask(ch, book):
-    "Each section of a first reading ends with a graded question; a taught chapter has five or more graded ones; solutions stand right below."
-    if not ch.taught or ch.name in WAITING:
+    "Each section of a first reading ends with a graded question; a chapter has five or more graded ones; solutions stand right below."
+    if not ch.read or ch.name in WAITING:
         return
     text = '\n\n'.join(c.source for c in ch.markdown)
     turns = TURN.findall(text)
     for heading, cells in ch.readings[0]:
         if heading and not any(TURN.search(c.source) for c in cells if c.kind == 'markdown'):
-            yield f'{ch.name}: section "{heading}" asks nothing (**Your turn ({ch.number}-a).**)'
+            yield f'{ch.name}: section "{heading}" asks nothing (**Your turn ({ch.number:02d}-a).**)'
     for id in sorted(set(turns) ^ set(ch.questions)):
         yield f'{ch.name}: question {id} ' + ('has no grader: question(...)' if id in turns else 'is graded and not asked')
     for id in turns:
@@ -758,18 +767,15 @@ def sections_ask(ch, book):
 def solutions_stand_below(ch, book):
     "The solution of an exercise stands between it and the next one."
     text = ch.section('Exercises') or ''
-    order = re.findall(rf'^\*\*({ch.number}-\d+)|<summary>\s*Solution\s+(\d\d-\d+)', text, re.M)
+    order = re.findall(rf'^\*\*({ch.number:02d}-\d+)|<summary>\s*Solution\s+(\d\d-\d+)', text, re.M)
     for (asked, _), (_, solved) in zip(order, order[1:] + [('', '')]):
         if asked and solved != asked:
             yield f'{ch.name}: the solution of {asked} does not stand right below it'
 
 
-PRIMER = 7  # the chapter with which reading begins; those before it are tools
-
-
 def unexplained(ch, book):
     "(cell, paragraph, term) of the first use of each glossary term that stands there unexplained; none for tools and appendices."
-    if not PRIMER <= ch.number < 90:
+    if not ch.read:
         return
     unseen = [term for term in book.terms if term.form and term.chapter >= ch.number]
     home = {other.number: other for other in book.chapters}
@@ -778,9 +784,8 @@ def unexplained(ch, book):
             unseen.remove(term)
             bold = [m[1] for m in re.finditer(r'\*\*(.+?)\*\*', text, re.S) if len(m[1].split()) <= len(term.word.split()) + 2]
             links = [m for m in re.finditer(r'\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)', text)]
-            shown = any(term.form.search(words) for words in bold)
-            shown = shown or any(m[2] == f'91_words.qmd#{term.slug}' or (m[2].startswith('07_') and term.form.search(m[1])) for m in links)
-            if (owner := home.get(term.chapter)) and owner is not ch:  # a pointer to the chapter that explains it
+            shown = any(term.form.search(words) for words in [*bold, *(m[1] for m in links)])  # a link with its name leads to what explains it
+            if (owner := home.get(term.chapter)) and owner is not ch:  # and so does a pointer to its chapter
                 shown = shown or f'@sec-{owner.word}' in text or any(m[2].startswith(owner.name) for m in links)
             if not shown:
                 yield c, text, term
@@ -789,7 +794,7 @@ def unexplained(ch, book):
 def words_are_introduced(ch, book):
     """Up to the chapter that explains it, the first use of a glossary term explains it or leads there.
 
-    That is: it is bold, or linked to the glossary or the primer, or its paragraph names the chapter that explains it.
+    That is: it is bold, or a link to what explains it, or its paragraph names the chapter that does.
     """
     if ch.name in WAITING:
         return

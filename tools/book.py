@@ -663,7 +663,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '10_gaussian.ipynb',
     '11_markov.ipynb',
     '14_elbo.ipynb',
-    '24_training.ipynb',
     '25_speed.ipynb',
     '26_scale.ipynb',
     '34_score.ipynb',

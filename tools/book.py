@@ -664,7 +664,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '11_markov.ipynb',
     '14_elbo.ipynb',
     '24_training.ipynb',
-    '25_speed.ipynb',
     '26_scale.ipynb',
     '34_score.ipynb',
     '35_sde.ipynb',

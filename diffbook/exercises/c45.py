@@ -109,7 +109,7 @@ add(
 
 question(
     '45-a',
-    'The KL of the results from real after a flow from t = 0.6, where the noisy laws differ by 0.15 (and at 0.4 by 0.40).',
+    'The KL of the results from real after a flow from t = 0.6, where the noisy distributions differ by 0.15 (and at 0.4 by 0.40).',
     0.15,
     {
         0.4: 'That is the difference at t = 0.4. The walk began at 0.6, where the noise has hidden more.',

@@ -6,6 +6,7 @@
 __all__ = ['Team', 'share', 'shared', 'in_parts', 'join', 'read_archives']
 
 # %% ../nbs/26_scale.ipynb #imports
+#| code-fold: true
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __getattr__ = moved(__name__, {'store.samples': 'PICTURES KINDS LARGEST', 'store.processes': 'LAUNCHED asked blocks', 'store.tensors': 'copy_whole'})
 
 # %% ../nbs/26_scale.ipynb #team
+#| code-fold: true
 class Team:
     "Processes that share each batch. This one works alone: it has nobody to ask and nothing to send."
 
@@ -57,6 +59,7 @@ class Team:
         "Raise a ValueError if we differ."
 
 # %% ../nbs/26_scale.ipynb #share
+#| code-fold: true
 def my_rows(
     n: int,  # rows of a batch of the whole team
     team: Team,  # which of them are ours

@@ -353,6 +353,18 @@ def test_a_broken_page_fails(tmp_path, rule, old, new, words):
     assert '12_good.ipynb' in problems
 
 
+def test_the_start_of_the_book_may_show_what_comes_later(tmp_path):
+    "Chapters 08 and 09 import the finished library, names of the package itself among them; others may not."
+    ahead = GOOD.replace('import math', 'from diffbook import later, load')
+    later = '=== markdown title\n# Later\n\n> Later\n=== code default-exp\n#| default_exp later\n'
+    book = make_book(tmp_path / 'nbs', ('08_good.ipynb', ahead), ('12_other.ipynb', ahead), ('13_later.ipynb', later))
+    start, other, _ = book.chapters
+    report(rules.imports_look_back(start, book))
+    assert start.taught and len(list(rules.imports_look_back(other, book))) == 2
+    stars = make_book(tmp_path / 'nbs', ('08_good.ipynb', GOOD.replace('import math', 'from math import *')))
+    assert list(rules.imports_look_back(stars.chapters[0], stars))
+
+
 def test_every_chapter_rule_is_shown_to_fail():
     assert {b[0] for b in BREAKS} == {r.__name__ for r in rules.CHAPTER_RULES}
 

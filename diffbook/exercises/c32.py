@@ -62,6 +62,7 @@ add(
         'You took v for the noise: x0 = (x - sigma v) / alpha is right for a network that predicts eps.': _consistent,
         'The sign of v is wrong: x0 = alpha x - sigma v.': lambda *a: _walk(*a, clean=lambda al, s, x, y: al * x + s * y),
         'The sign of v is wrong in the noise: eps = sigma x + alpha v.': lambda *a: _walk(*a, turn=-1),
+        'The noise is mixed back in with the wrong sign: the next state is alpha x0 + sigma eps.': lambda *a: _walk(*a, mix=lambda al, s, x0, eps, x: al * x0 - s * eps),
         'You returned the clean estimate of the first step and never walked.': lambda x, al, s, v: al[0] * x - s[0] * v(x, al[0], s[0]),
         'You mixed alpha with the old noisy image in place of the implied noise.': lambda *a: _walk(*a, mix=lambda al, s, x0, eps, x: al * x0 + s * x),
     },

@@ -244,11 +244,7 @@ autoguide = guide_away  # the paper's name for it
 
 # %% ../nbs/43_guidance.ipynb #apg
 def apg(
-    x0: Data,
-    away: Data,
-    scale: Time,
-    t: Time,
-    *,
+    x0: Data, away: Data, scale: Time, t: Time, *,
     along: float = 0.0,  # share kept of the part along the estimate; 1 keeps all
     longest: float = math.inf,  # bound on the norm of the difference
     momentum: float = 0.0,  # weight of the differences before; negative values push away from them
@@ -269,13 +265,7 @@ def apg(
 
 # %% ../nbs/43_guidance.ipynb #cfgpp
 def cfg_plus_plus(
-    schedule: Schedule,
-    denoise: DenoiseFn,
-    x: Data,
-    t: Tensor,
-    s: Tensor,
-    cond: Cond | None = None,
-    *,
+    schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *,
     null: Cond,  # no condition
     lam: float = 0.6,  # from 0, unconditional, to 1
 ) -> Data:  # x_s

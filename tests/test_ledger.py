@@ -341,6 +341,7 @@ SLIPS = [  # exercise, what readers handed in, words of the sentence that they s
     ('10-1', lambda z1, z2: EXERCISES['10-1'].truth(z1, z2)[::-1], 'order'),
     ('11-1', lambda *a: EXERCISES['11-1'].truth(*a)[::-1], 'order'),
     ('13-2', lambda *a: EXERCISES['13-2'].truth(*a)[::-1], 'order'),
+    ('13-3', lambda var, a, s: (var, var, var), 'same floor'),
     ('10-2', lambda x, mean, var, alpha, sigma: (x / alpha, sigma**2 / alpha**2), 'undid the scaling'),
     ('10-3', NOISE, 'draws numbers of its own'),
     ('22-1', lambda t, d: ladder(t, d, torch.float32), 'single precision'),

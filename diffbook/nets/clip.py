@@ -139,9 +139,7 @@ class TextTower(nn.Module):
         self,
         vocab_size: int = 49408,  # tokens there are
         context: int = 77,  # tokens it can read
-        width: int = 768,
-        layers: int = 12,
-        heads: int = 12,  # of the transformer
+        width: int = 768, layers: int = 12, heads: int = 12,  # of the transformer
         *,
         hidden: int | None = None,  # width inside the MLP; four times the width, if not said
         activation: Callable[[Tensor], Tensor] = quick_gelu,
@@ -227,9 +225,7 @@ class ImageTower(nn.Module):
         self,
         size: int = 224,  # height and width in pixels
         patch: int = 14,  # side of a patch
-        width: int = 1024,
-        layers: int = 24,
-        heads: int = 16,  # of the transformer
+        width: int = 1024, layers: int = 24, heads: int = 16,  # of the transformer
         *,
         channels: int = 3,
         hidden: int | None = None,  # width inside the MLP; four times the width, if not said
@@ -306,9 +302,7 @@ def retrieval(
 ) -> tuple[float, float]:  # how often an image finds its text, and a text its image
     "Count how often the right partner is the most similar one among so many."
     if image_vectors.ndim != 2 or image_vectors.shape != text_vectors.shape or not 2 <= among <= len(image_vectors):
-        raise ValueError(
-            f'{tuple(image_vectors.shape)} image_vectors, {tuple(text_vectors.shape)} text_vectors, among {among}: expected as many of both, and at least 2 in a group'
-        )
+        raise ValueError(f'{tuple(image_vectors.shape)} image_vectors, {tuple(text_vectors.shape)} text_vectors, among {among}: expected as many of both, and at least 2 in a group')
     groups = len(image_vectors) // among
     a, b = (v[: groups * among].reshape(groups, among, -1) for v in (image_vectors, text_vectors))
     similarity, right = a @ b.mT, torch.arange(among, device=a.device)

@@ -222,6 +222,11 @@ def _same(given: object, answer: Answer, rtol: float) -> bool:
     return _agree(_parts(given), _parts(answer), rtol)
 
 
+def _far(given: object, wrong: Answer) -> float:
+    "How far an answer is from a wrong one that it resembles."
+    return 0.0 if isinstance(wrong, str) else max((g - w).abs().item() for g, w in zip(_parts(given), _parts(wrong)))
+
+
 def _reply(q: Question, given: object) -> Verdict:
     "Answer an answer, without giving the right one away."
     kind = 'a letter' if isinstance(q.answer, str) else f'{len(q.answer)} numbers' if isinstance(q.answer, tuple) else 'a number'
@@ -229,8 +234,8 @@ def _reply(q: Question, given: object) -> Verdict:
         raise ValueError(f'the answer is {_shown(given)}, expected {kind}')
     if _same(given, q.answer, q.rtol):
         return Verdict(True, f'{q.id}.')
-    said = next((text for wrong, text in q.replies.items() if _same(given, wrong, q.rtol)), None)
-    return Verdict(False, said or f'{_shown(given)} is not it. Read the section once more; its solution stands below the question.')
+    near = [(_far(given, wrong), text) for wrong, text in q.replies.items() if _same(given, wrong, q.rtol)]
+    return Verdict(False, min(near)[1] if near else f'{_shown(given)} is not it. Read the section once more; its solution stands below the question.')
 
 # %% ../nbs/04_exercise.ipynb #recorded
 @dataclass

@@ -709,7 +709,7 @@ def minutes(ch):
         cells = [c for _, cells in parts for c in cells]
         text = '\n\n'.join(c.source for c in cells if c.kind == 'markdown' and c.id != 'box')
         equations = len(DISPLAY.findall(FOLD.sub(' ', text)))
-        code = [c for c in cells if c.kind == 'code' and not c.has('hide') and c.option('code-fold') != 'true']
+        code = [c for c in cells if c.kind == 'code' and not c.has('hide', 'fold') and c.option('code-fold') != 'true']
         lines = sum(1 for c in code for line in c.source.splitlines() if line.strip() and not line.startswith('#|'))
         return words_of(text) / 180 + equations * 4 / 3 + lines * 5.6 / 60
 

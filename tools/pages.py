@@ -22,6 +22,8 @@ def site_form(cell):
     "Take the form that the site resolves: labels and references in place of the numbers and links of the notebook."
     if cell.get('source'):
         cell.source = short(cell.cell_type, cell.source)
+    if 'fold' in marks_of(cell):
+        cell.source = f'#| code-fold: true\n{cell.source}'
 
 
 def text_of(output):

@@ -55,6 +55,7 @@ def full(kind: str, source: str, name: str, known: dict[str, tuple[str, str]]) -
     "The source of a cell with its numbers and links; what is not known stays as it is, for a test to find."
     source = short(kind, source)
     if kind == 'code':
+        source = source.replace('#| code-fold: true\n', '#| fold\n')  # Quarto's own mark would stay in the exported module
         return LABEL.sub(lambda m: m[0] + (f'\n#| fig-number: {known[m[1]][1]}' if m[1] in known else ''), source)
 
     def written(m):

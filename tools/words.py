@@ -81,7 +81,18 @@ def page(nbs: Path = ROOT / 'nbs') -> str:
     return '\n'.join([HEAD.format(count=len(terms)).rstrip(), *entries(terms, names), *papers(terms), *notation(told['notation'], names)]) + '\n'
 
 
-HIDDEN = [book.FENCE, book.COMMENT, book.INLINE_CODE, book.DISPLAY, book.INLINE, book.SOLUTION, book.LINK, book.REFERENCE, book.CITATION, re.compile(r'^#+ .*$|\*\*.+?\*\*', re.M)]
+HIDDEN = [
+    book.FENCE,
+    book.COMMENT,
+    book.INLINE_CODE,
+    book.DISPLAY,
+    book.INLINE,
+    book.SOLUTION,
+    book.LINK,
+    book.REFERENCE,
+    book.CITATION,
+    re.compile(r'^#+ .*$|\*\*.+?\*\*', re.M),
+]
 
 
 def masked(text: str) -> str:

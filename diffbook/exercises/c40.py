@@ -272,6 +272,7 @@ question(
         100: 'A row has 77 places. What does not fit is cut off.',
         25: 'That is what is dropped.',
     },
+    rtol=0.001,
 )
 question(
     '40-g',

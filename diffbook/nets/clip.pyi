@@ -82,6 +82,7 @@ class TextTower(nn.Module):
     def __init__(self, vocab_size: int=49408, context: int=77, width: int=768, layers: int=12, heads: int=12, *, hidden: int | None=None, activation: Callable[[Tensor], Tensor]=..., eps: float=1e-05, end: int | None=None, dim: int | None=None) -> None:
         """vocab_size: tokens there are
         context: tokens it can read
+        heads: of the transformer
         hidden: width inside the MLP; four times the width, if not said
         eps: of every norm
         end: token at whose first place the text is summed up; None: the largest token there
@@ -124,6 +125,7 @@ class ImageTower(nn.Module):
     def __init__(self, size: int=224, patch: int=14, width: int=1024, layers: int=24, heads: int=16, *, channels: int=3, hidden: int | None=None, activation: Callable[[Tensor], Tensor]=..., eps: float=1e-05) -> None:
         """size: height and width in pixels
         patch: side of a patch
+        heads: of the transformer
         hidden: width inside the MLP; four times the width, if not said
         eps: of every norm
         """

@@ -64,13 +64,13 @@ def arrive(student, n, generator):
     with torch.no_grad():
         for j in range(int(last.max())):
             go = last > j
-            fresh = draw()[go]
-            x[go] = renoise(SCHEDULE, student, x[go], JUMPS[j], JUMPS[j + 1], noise=lambda x, s: fresh)
+            x[go] = renoise(SCHEDULE, student, x[go], JUMPS[j], JUMPS[j + 1], noise=lambda x, s, fresh=draw()[go]: fresh)
     return x, JUMPS[last]
 
 
 def matching(teacher):
     "The loss of the pair: the student's outputs go where teacher and critic differ; the critic learns them."
+
     def loss(pair, batch, generator):
         x_t, t = arrive(pair.student, len(batch[0]), generator)
         x = pair.student(x_t, t)
@@ -79,6 +79,7 @@ def matching(teacher):
         seen, eps, u = x.detach(), torch.randn(x.shape, generator=generator), stratified_draw(SCHEDULE, len(x), generator)
         away = pair.critic(SCHEDULE.perturb(seen, eps, u), u) - seen
         return pull / x[0].numel() + (away.square().flatten(1).mean(1) * by_noise(SCHEDULE, u))
+
     return loss
 
 
@@ -87,7 +88,11 @@ def stages(teacher):
     pairs = grid_pairs(uniform_times(SCHEDULE, 24))
     imitation = lambda model, batch, g: imitation_loss(model, to_model(batch[0]), g, teacher=teacher, weight=by_noise)  # noqa: E731
     jumps = lambda model, batch, g: consistency_loss(model, to_model(batch[0]), g, pairs=pairs, teacher=teacher)  # noqa: E731
-    return {'imitation': (imitation, {'lr': 1.5e-3, 'ema': 0.99}), 'consistency': (jumps, {'lr': 6e-4, 'ema': 0.99}), 'matching': (matching(teacher), {'lr': 2e-4, 'ema': 0.995})}
+    return {
+        'imitation': (imitation, {'lr': 1.5e-3, 'ema': 0.99}),
+        'consistency': (jumps, {'lr': 6e-4, 'ema': 0.99}),
+        'matching': (matching(teacher), {'lr': 2e-4, 'ema': 0.995}),
+    }
 
 
 def main():

@@ -24,11 +24,13 @@ test: $(VENV)/.ready-dev  ## run every notebook and every test (ARGS=... goes to
 nbtest: $(VENV)/.ready-dev  ## run every notebook the way nbdev does
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_test --n_workers 2
 
-export: $(VENV)/.ready-dev  ## write diffbook/*.py from the notebooks, then the stubs and the index of formulas, and clean the notebooks
+export: $(VENV)/.ready-dev  ## number the notebooks, write diffbook/*.py from them, then the stubs, the index of formulas and the glossary, and clean the notebooks
+	$(BIN)/python -m tools.references
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_export
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_clean
 	$(BIN)/python tools/stubs.py
 	$(BIN)/python -m tools.formulas
+	$(BIN)/python -m tools.words
 
 notebooks: $(VENV)/.ready-dev  ## run the notebooks and store their outputs (ARGS=nbs/12_schedules.ipynb for one)
 	PATH="$(CURDIR)/$(BIN):$$PATH" python tools/notebooks.py $(ARGS)
@@ -38,6 +40,8 @@ lint: $(VENV)/.ready-dev  ## check style and types, as the hooks of .pre-commit-
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/stubs.py --check
 	$(BIN)/python -m tools.formulas --check
+	$(BIN)/python -m tools.words --check
+	$(BIN)/python -m tools.references --check
 	$(BIN)/python -m mypy --follow-imports=silent --ignore-missing-imports tests/typed
 
 lock:  ## refresh requirements.lock: exact versions of everything (ARGS="'torch<2.16'" bounds one)

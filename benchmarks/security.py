@@ -83,7 +83,7 @@ ATTRIBUTES = {
     ('torch', 'load'), ('torch.jit', 'load'), ('torch.hub', 'load'), ('torch.package', 'PackageImporter'), ('os', 'system'), ('os', 'popen'), ('np', 'load'), ('numpy', 'load'),
     ('jit', 'load'), ('hub', 'load'), ('yaml', 'load'), ('pd', 'read_pickle'), ('pandas', 'read_pickle'),
 }  # fmt: skip
-ALLOWED = {'convert.py': {'torch.load'}}  # the one place, and it runs apart
+ALLOWED = {'convert.py': {'torch.load'}, 'graded.py': {'exec', 'compile'}}  # they run apart: old checkpoints, and what students hand in to be run
 
 
 def dotted(node: ast.AST) -> str:
@@ -192,8 +192,8 @@ def watched(n: int) -> dict:
 @row('S1', 'no file can make the library run code', goal='0 places and 0 events')
 def s1(short: bool) -> dict:
     """Walk the syntax trees of the package and of all notebooks for pickle and its relatives, torch.load, np.load, eval, exec,
-    yaml.load, trust_remote_code and imports by a name that is computed (one file may call torch.load: the process of its own
-    behind `diffbook convert`). Then read good files and mutants of all kinds with every loader under an audit hook, and
+    yaml.load, trust_remote_code and imports by a name that is computed (two files may, each in a process of its own: torch.load
+    behind `diffbook convert`, exec behind `diffbook grade`, whose purpose is to run the notebooks it is given). Then read good files and mutants of all kinds with every loader under an audit hook, and
     count unpickling, exec, subprocesses and sockets (numpy parses the head of an array as a literal, which runs nothing)."""
     places = [hit for file, source in programs() for hit in hits(source, file)]
     events = watched(3 if short else 200)

@@ -14,7 +14,7 @@ from .schedules import Schedule
 from .text import Tokenizer
 from abc import ABCMeta
 
-__all__ = ['Conditioner', 'ClassConditioner', 'VectorConditioner', 'TextConditioner', 'ImageConditioner', 'drop', 'Conditioners', 'Conditional', 'conditional_loss']
+__all__ = ['Conditioner', 'ClassConditioner', 'VectorConditioner', 'TextConditioner', 'ImageConditioner', 'drop', 'Conditional', 'conditional_loss', 'Conditioners']
 
 class Conditioner(nn.Module, metaclass=ABCMeta):
     """Turn what people give (labels, captions, images) into what a network takes."""
@@ -92,18 +92,6 @@ def drop(cond: Cond, null: Cond, p: float, generator: torch.Generator | Rows | N
     """
     ...
 
-class Conditioners(Conditioner):
-    """Tell a network several things at once, each by a part of its own: a caption and a picture, a class and a caption."""
-    parts: nn.ModuleDict
-    def __init__(self, **parts: Conditioner) -> None: ...
-    def forward(self, raw: Mapping[str, object]) -> Cond:
-        """returns: what each part is given"""
-        ...
-    def null(self, n: int) -> Cond: ...
-    def forget(self, raw: Mapping[str, object], n: int, p: Mapping[str, float], generator: torch.Generator | Rows | None=None) -> Cond:
-        """The condition of n examples, each part of it lost with a chance of its own, 0 where `p` says none."""
-        ...
-
 class Conditional(nn.Module):
     """Keep a denoiser and its conditioner together: trained, saved, loaded and called as one."""
     denoiser: Denoiser
@@ -133,3 +121,15 @@ def conditional_loss(model: Conditional, batch: tuple[Data, object], generator: 
     returns: (b,) loss of each example
     """
     ...
+
+class Conditioners(Conditioner):
+    """Tell a network several things at once, each by a part of its own: a caption and a picture, a class and a caption."""
+    parts: nn.ModuleDict
+    def __init__(self, **parts: Conditioner) -> None: ...
+    def forward(self, raw: Mapping[str, object]) -> Cond:
+        """returns: what each part is given"""
+        ...
+    def null(self, n: int) -> Cond: ...
+    def forget(self, raw: Mapping[str, object], n: int, p: Mapping[str, float], generator: torch.Generator | Rows | None=None) -> Cond:
+        """The condition of n examples, each part of it lost with a chance of its own, 0 where `p` says none."""
+        ...

@@ -10,30 +10,7 @@ from .samplers import Solver
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['PLANE', 'BETWEEN', 'check_schedule', 'check_prediction', 'check_denoiser', 'check_manners', 'check_straight', 'flow_error', 'check_order', 'Told', 'row_moments', 'moments', 'check_spread', 'check_law', 'check_solver']
-
-def check_schedule(schedule: Schedule, n: int=64) -> None:
-    """Raise a ValueError if `schedule` breaks a rule that every schedule keeps.
-
-    schedule: yours
-    n: times to look at
-    returns: silent when all is well
-    """
-    ...
-
-def check_prediction(prediction: Prediction, schedule: Schedule, n: int=256) -> None:
-    """Raise a ValueError if `prediction` breaks a rule that every prediction keeps, the first being that x0 can be solved for.
-
-    prediction: yours
-    schedule: alpha and sigma
-    n: times to look at
-    returns: silent when all is well
-    """
-    ...
-
-def check_denoiser(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None=None, *, tol: float=1e-05) -> None:
-    """Raise if `denoise` breaks a rule that every denoiser keeps; `x` is a noisy batch of two or more."""
-    ...
+__all__ = ['PLANE', 'BETWEEN', 'check_manners', 'check_straight', 'flow_error', 'check_order', 'check_solver', 'check_schedule', 'check_prediction', 'check_denoiser', 'Told', 'row_moments', 'moments', 'check_spread', 'check_law']
 
 def check_manners(solver: Solver) -> None:
     """Raise if `solver` changes its input, the shape or the dtype, forgets cond, remembers, or mixes the examples of a batch."""
@@ -71,6 +48,43 @@ def check_order(solver: Solver, order: float, schedule: Schedule | None=None, ti
     """
     ...
 
+def check_solver(solver: Solver, order: float | None=1, *, schedule: Schedule | None=None, times: Callable[[Schedule, int], Tensor] | None=None, law: GaussianMixture | None=None, stochastic: bool=False, exact: bool=True) -> None:
+    """Raise if `solver` breaks a rule that every solver keeps: manners, the Dirac test, the order of convergence.
+
+    solver: the step rule under test
+    order: of convergence; None for a solver that takes `noise`: 1, of its mean and covariance
+    schedule: where the order is measured
+    times: (schedule, n) -> grid, for the order
+    law: of the data, for the order
+    stochastic: it takes `noise`, and `order` is that of mean and covariance
+    exact: with noise and one data point a step of it has no error; a rule that only comes near, as Euler's does, is judged by its order there too
+    returns: silent when all is well
+    """
+    ...
+
+def check_schedule(schedule: Schedule, n: int=64) -> None:
+    """Raise a ValueError if `schedule` breaks a rule that every schedule keeps.
+
+    schedule: yours
+    n: times to look at
+    returns: silent when all is well
+    """
+    ...
+
+def check_prediction(prediction: Prediction, schedule: Schedule, n: int=256) -> None:
+    """Raise a ValueError if `prediction` breaks a rule that every prediction keeps, the first being that x0 can be solved for.
+
+    prediction: yours
+    schedule: alpha and sigma
+    n: times to look at
+    returns: silent when all is well
+    """
+    ...
+
+def check_denoiser(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None=None, *, tol: float=1e-05) -> None:
+    """Raise if `denoise` breaks a rule that every denoiser keeps; `x` is a noisy batch of two or more."""
+    ...
+
 @dataclass(frozen=True)
 class Told(Noise):
     """Zero instead of noise, but for a one in a row of its own for each number drawn; it writes down what was asked for."""
@@ -97,19 +111,5 @@ def check_law(solver: Solver, order: float, schedule: Schedule | None=None, time
     schedule: the cosine if not said
     times: (schedule, n) -> grid; even times from noise to data if not said
     law: a single Gaussian
-    """
-    ...
-
-def check_solver(solver: Solver, order: float | None=1, *, schedule: Schedule | None=None, times: Callable[[Schedule, int], Tensor] | None=None, law: GaussianMixture | None=None, stochastic: bool=False, exact: bool=True) -> None:
-    """Raise if `solver` breaks a rule that every solver keeps: manners, the Dirac test, the order of convergence.
-
-    solver: the step rule under test
-    order: of convergence; None for a solver that takes `noise`: 1, of its mean and covariance
-    schedule: where the order is measured
-    times: (schedule, n) -> grid, for the order
-    law: of the data, for the order
-    stochastic: it takes `noise`, and `order` is that of mean and covariance
-    exact: with noise and one data point a step of it has no error; a rule that only comes near, as Euler's does, is judged by its order there too
-    returns: silent when all is well
     """
     ...

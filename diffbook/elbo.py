@@ -7,6 +7,7 @@ __all__ = ['VARIANCES', 'VarianceFn', 'beta_variance', 'step_posterior', 'poster
            'elbo_terms', 'learned_range', 'learned_log', 'learned', 'hybrid_loss', 'TermHistory']
 
 # %% ../nbs/14_elbo.ipynb #imports
+#| code-fold: true
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/14_elbo.ipynb #imports-own
+#| code-fold: true
 from .core import Cond, Data, DenoiseFn, Time, as_time, holds, make_generator, match_dims, number, register, whole
 from .gaussian import gaussian_log_prob, kl_gaussian
 from .schedules import DiscreteSchedule, Schedule
 
 # %% ../nbs/14_elbo.ipynb #beta-variance
+#| code-fold: true
 def _whole_time(schedule: DiscreteSchedule, t: Time) -> Tensor:
     "`t` in float64, or a ValueError unless it is whole and from 1 to T."
     t = schedule.time(t)
@@ -48,6 +51,7 @@ def step_posterior(
     return match_dims(on_x, x) * x + match_dims(on_x0, x) * x0, std**2
 
 # %% ../nbs/14_elbo.ipynb #variances
+#| code-fold: true
 def posterior_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
     "The variance of the step back when x_0 is known; at t = 1, where that is zero, the first beta."
     t, beta = as_time(t), beta_variance(schedule, t)
@@ -55,19 +59,6 @@ def posterior_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
 
 
 VARIANCES = {'posterior': posterior_variance, 'beta': beta_variance}
-
-# %% ../nbs/14_elbo.ipynb #variance-ends
-def variance_ends(
-    schedule: Schedule,  # alpha and sigma
-    t: Tensor | float,  # now
-    s: Tensor | float,  # the next time; neighbours in a table give beta-tilde_t and beta_t
-) -> tuple[Tensor, Tensor]:  # of the shape of t
-    "Give the variance of the step from t to s if x_0 is known, and of the forward step. Where s is clean the former is that of the step before it, 2t to t."
-    t, s = schedule.time(t), schedule.time(s)
-    clean = schedule.sigma(s) == 0
-    small = schedule.posterior(torch.where(clean, (2 * t - s).clamp(max=schedule.t_max), t), torch.where(clean, t, s))[2] ** 2
-    large = schedule.transition(s, t)[1] ** 2
-    return torch.where(small > 0, small, large), large
 
 # %% ../nbs/14_elbo.ipynb #elbo-class
 @dataclass(frozen=True)
@@ -106,6 +97,19 @@ def binned_log_prob(
     high, low = torch.where(low + high > 0, torch.stack([-low, -high]), torch.stack([high, low]))  # the thinner tail
     log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
     return log_high + torch.log(-torch.expm1(log_low - log_high))
+
+# %% ../nbs/14_elbo.ipynb #variance-ends
+def variance_ends(
+    schedule: Schedule,  # alpha and sigma
+    t: Tensor | float,  # now
+    s: Tensor | float,  # the next time; neighbours in a table give beta-tilde_t and beta_t
+) -> tuple[Tensor, Tensor]:  # of the shape of t
+    "Give the variance of the step from t to s if x_0 is known, and of the forward step. Where s is clean the former is that of the step before it, 2t to t."
+    t, s = schedule.time(t), schedule.time(s)
+    clean = schedule.sigma(s) == 0
+    small = schedule.posterior(torch.where(clean, (2 * t - s).clamp(max=schedule.t_max), t), torch.where(clean, t, s))[2] ** 2
+    large = schedule.transition(s, t)[1] ** 2
+    return torch.where(small > 0, small, large), large
 
 # %% ../nbs/14_elbo.ipynb #bound-term
 Decoder = Callable[[Tensor, Tensor, Tensor], Tensor]  # (x0, mean, var) -> log p(x0 | x1), nats per element

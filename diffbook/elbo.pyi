@@ -31,16 +31,6 @@ def posterior_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
 
 VARIANCES: dict[Any, Any]
 
-def variance_ends(schedule: Schedule, t: Tensor | float, s: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Give the variance of the step from t to s if x_0 is known, and of the forward step. Where s is clean the former is that of the step before it, 2t to t.
-
-    schedule: alpha and sigma
-    t: now
-    s: the next time; neighbours in a table give beta-tilde_t and beta_t
-    returns: of the shape of t
-    """
-    ...
-
 @dataclass(frozen=True)
 class ELBO:
     """Hold the terms of the bound on -log p(x0), in nats per example; they add up to a loss.
@@ -70,6 +60,16 @@ def binned_log_prob(x: Data, mean: Tensor, var: Tensor) -> Tensor:
     mean: of the Gaussian
     var: its variance
     returns: nats, per element
+    """
+    ...
+
+def variance_ends(schedule: Schedule, t: Tensor | float, s: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Give the variance of the step from t to s if x_0 is known, and of the forward step. Where s is clean the former is that of the step before it, 2t to t.
+
+    schedule: alpha and sigma
+    t: now
+    s: the next time; neighbours in a table give beta-tilde_t and beta_t
+    returns: of the shape of t
     """
     ...
 

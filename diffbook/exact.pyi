@@ -7,7 +7,7 @@ from .core import Data, DenoiseFn, Time
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['GaussianMixture', 'reference_mixture', 'random_mixture', 'finite_data']
+__all__ = ['GaussianMixture', 'reference_mixture', 'finite_data', 'random_mixture']
 
 class GaussianMixture:
     """A mixture of k Gaussians in d dimensions, in float64, and all that is known about it under diffusion."""
@@ -89,20 +89,20 @@ def reference_mixture() -> GaussianMixture:
     """The one-dimensional mixture of three that the book's measurements use."""
     ...
 
-def random_mixture(seed: int, sd: float=0.5) -> GaussianMixture:
-    """Draw a mixture of two to six bumps, for comparisons on many laws.
-
-    seed: which
-    sd: its standard deviation
-    returns: one-dimensional, of mean zero
-    """
-    ...
-
 def finite_data(points: Data, schedule: Schedule) -> DenoiseFn:
     """Give E[x0 | x_t] for a finite data set: an average of its points, weighted by how likely each made x_t (eq-exact-softmax).
 
     points: (n, ...) the data set
     schedule: how noise grows
     returns: the ideal denoiser of exactly these points
+    """
+    ...
+
+def random_mixture(seed: int, sd: float=0.5) -> GaussianMixture:
+    """Draw a mixture of two to six bumps, for comparisons on many laws.
+
+    seed: which
+    sd: its standard deviation
+    returns: one-dimensional, of mean zero
     """
     ...

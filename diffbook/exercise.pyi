@@ -1,11 +1,12 @@
 # Written by tools/stubs.py from the module beside it.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ['Answer', 'QUESTIONS', 'add', 'Question', 'question', 'grade', 'check']
+__all__ = ['Answer', 'QUESTIONS', 'add', 'Question', 'question', 'find', 'recorded', 'grade', 'check']
 
 @dataclass(frozen=True)
 class Verdict:
@@ -71,6 +72,29 @@ def question(id: str, ask: str, answer: Answer, replies: dict[Answer, str] | Non
 Parts = tuple[Tensor, ...]
 
 Run = tuple[tuple, Parts, Parts]
+
+def find(id: str) -> Exercise | Question:
+    """The exercise or question, after loading the graders of all chapters."""
+    ...
+
+@dataclass
+class _Session:
+    """Hold what `recorded` asks for, and the verdicts so far."""
+    seed: int
+    cases: int
+    given: list[tuple[str, Verdict]] = ...
+
+_SESSION: list[_Session]
+
+@contextmanager
+def recorded(seed: int, cases: int=20) -> Iterator[list[tuple[str, Verdict]]]:
+    """Keep every verdict that is given inside, on cases of this seed.
+
+    seed: of the random cases
+    cases: random cases for each exercise, whatever the caller of `grade` says
+    returns: (id, verdict) of every call of `grade` inside, in order
+    """
+    ...
 
 def grade(id: str, f: Callable | Answer, cases: int=20) -> Verdict:
     """Run an answer against the truth and against known mistakes, and say what is wrong.

@@ -17,6 +17,7 @@ from .exact import GaussianMixture
 from .schedules import Schedule
 
 # %% ../nbs/46_inverse.ipynb #measured-law
+#| code-fold: true
 def measured_law(
     law: GaussianMixture,  # of x0
     A: Tensor | Sequence,  # (m, d)
@@ -35,6 +36,7 @@ def measured_law(
     return GaussianMixture(log_joint[0].softmax(-1).clamp_min(1e-300), means, law.covs - gain @ cross.mT)
 
 # %% ../nbs/46_inverse.ipynb #steer
+#| code-fold: true
 def steer(
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
     schedule: Schedule,  # alpha and sigma
@@ -75,6 +77,7 @@ def dps(
     return steer(denoise, schedule, y, measure, lambda misfit, x0, t: scale * misfit / std**2)
 
 # %% ../nbs/46_inverse.ipynb #conjugate-gradients
+#| code-fold: true
 def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, rounds: int = 20) -> Tensor:
     "Solve apply(v) = b for a symmetric positive map, each example on its own (Hestenes and Stiefel 1952)."
     dot = lambda u, w: match_dims((u * w).flatten(1).sum(1), u)
@@ -88,6 +91,7 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, rounds: in
     return v
 
 # %% ../nbs/46_inverse.ipynb #pigdm
+#| code-fold: true
 def pigdm(
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
     schedule: Schedule,  # alpha and sigma

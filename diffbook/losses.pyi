@@ -8,7 +8,7 @@ from .core import Cond, Data, Rows, Time
 from .predictions import Prediction
 from .schedules import DiscreteSchedule, Schedule
 
-__all__ = ['Weight', 'scaled_time', 'quarter_log_noise', 'table_index', 'unit_input', 'Denoiser', 'diffusion_loss', 'weight_for', 'plain_weight', 'elbo_weight', 'vdm_weight', 'min_snr', 'clipped_snr', 'uniform_draw', 'stratified_draw', 'logit_normal_draw', 'log_normal_draw', 'training_loss']
+__all__ = ['Weight', 'scaled_time', 'quarter_log_noise', 'Denoiser', 'diffusion_loss', 'weight_for', 'plain_weight', 'elbo_weight', 'vdm_weight', 'min_snr', 'clipped_snr', 'uniform_draw', 'stratified_draw', 'logit_normal_draw', 'log_normal_draw', 'training_loss', 'table_index', 'unit_input']
 
 def scaled_time(schedule: Schedule, t: Time) -> Tensor:
     """Tell the network the time, scaled to run from 0 to 1000: for a table of 1000 betas, t itself."""
@@ -17,20 +17,6 @@ def scaled_time(schedule: Schedule, t: Time) -> Tensor:
 def quarter_log_noise(schedule: Schedule, t: Time) -> Tensor:
     """Tell the network log(sigma / alpha) / 4 (Karras et al. 2022, c_noise)."""
     ...
-
-def table_index(schedule: Schedule, t: Time) -> Tensor:
-    """Tell the network t - 1: published models count a table of betas from 0."""
-    ...
-
-@dataclass(frozen=True)
-class unit_input:
-    """Scale the input to unit variance for data of standard deviation `sigma_data` (Karras et al. 2022, c_in).
-
-    sigma_data: standard deviation of the data
-    """
-    sigma_data: float = 0.5
-    def __post_init__(self) -> None: ...
-    def __call__(self, schedule: Schedule, t: Time) -> Tensor: ...
 
 class Denoiser(nn.Module):
     """Turn a network into a denoiser: it answers (x_t, t, cond) with an estimate of x0, whatever the network predicts."""
@@ -147,3 +133,17 @@ def training_loss(denoiser: Denoiser, x0: Data, generator: torch.Generator | Row
     returns: (b,) loss of each example
     """
     ...
+
+def table_index(schedule: Schedule, t: Time) -> Tensor:
+    """Tell the network t - 1: published models count a table of betas from 0."""
+    ...
+
+@dataclass(frozen=True)
+class unit_input:
+    """Scale the input to unit variance for data of standard deviation `sigma_data` (Karras et al. 2022, c_in).
+
+    sigma_data: standard deviation of the data
+    """
+    sigma_data: float = 0.5
+    def __post_init__(self) -> None: ...
+    def __call__(self, schedule: Schedule, t: Time) -> Tensor: ...

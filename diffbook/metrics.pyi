@@ -7,7 +7,7 @@ from .data import Dataset
 from .store.zoo import zoo_entry
 from typing import Any
 
-__all__ = ['Classifier', 'fit_classifier', 'load_classifier', 'features', 'frechet_distance', 'frechet_bias', 'frechet_at_infinity', 'kernel_distance', 'precision_recall', 'nearest', 'copy_rate', 'compare', 'zoo_entry']
+__all__ = ['Classifier', 'fit_classifier', 'load_classifier', 'features', 'frechet_distance', 'frechet_bias', 'precision_recall', 'kernel_distance', 'compare', 'frechet_at_infinity', 'nearest', 'copy_rate', 'zoo_entry']
 
 _all_: list[Any]
 
@@ -81,12 +81,13 @@ def frechet_bias(cov: Tensor, n: int) -> float:
     """
     ...
 
-def frechet_at_infinity(x: Tensor, y: Tensor, parts: Sequence[int]=..., seed: int=0) -> float:
-    """Follow the Frechet distance along 1/n to endless samples (Chong and Forsyth 2020).
+def precision_recall(real: Tensor, fake: Tensor, k: int=3) -> tuple[float, float]:
+    """Count samples among the data and data among the samples (Kynkaanniemi et al. 2019; eq-metrics-precision).
 
-    x: (n, d) features of samples
-    y: (m, d) of data
-    parts: measure on halves, thirds and so on
+    real: (n, d) features of data
+    fake: (m, d) features of samples
+    k: a ball reaches to the k-th neighbour
+    returns: how many samples look real, how much of the data is covered
     """
     ...
 
@@ -100,13 +101,23 @@ def kernel_distance(x: Tensor, y: Tensor, rows: int=1000) -> float:
     """
     ...
 
-def precision_recall(real: Tensor, fake: Tensor, k: int=3) -> tuple[float, float]:
-    """Count samples among the data and data among the samples (Kynkaanniemi et al. 2019; eq-metrics-precision).
+def compare(fake: Tensor, real: Tensor, other: Tensor, model: Classifier | None=None) -> dict[str, float]:
+    """Measure samples against as many real images, and as many other real images for the floor.
 
-    real: (n, d) features of data
-    fake: (m, d) features of samples
-    k: a ball reaches to the k-th neighbour
-    returns: how many samples look real, how much of the data is covered
+    fake: (n, c, h, w) uint8 samples
+    real: (n or more, c, h, w) uint8 real images to compare with
+    other: (n or more, c, h, w) uint8 other real images, for the floor
+    model: the pinned judge if none is given
+    returns: the numbers, and each with `_floor`
+    """
+    ...
+
+def frechet_at_infinity(x: Tensor, y: Tensor, parts: Sequence[int]=..., seed: int=0) -> float:
+    """Follow the Frechet distance along 1/n to endless samples (Chong and Forsyth 2020).
+
+    x: (n, d) features of samples
+    y: (m, d) of data
+    parts: measure on halves, thirds and so on
     """
     ...
 
@@ -128,16 +139,5 @@ def copy_rate(fake: Tensor, train: Tensor, held_out: Tensor, share: float=0.01) 
     held_out: (l, ...) real images that were not trained on
     share: of held-out images that count as copies, which fixes how near is too near
     returns: real images score `share`
-    """
-    ...
-
-def compare(fake: Tensor, real: Tensor, other: Tensor, model: Classifier | None=None) -> dict[str, float]:
-    """Measure samples against as many real images, and as many other real images for the floor.
-
-    fake: (n, c, h, w) uint8 samples
-    real: (n or more, c, h, w) uint8 real images to compare with
-    other: (n or more, c, h, w) uint8 other real images, for the floor
-    model: the pinned judge if none is given
-    returns: the numbers, and each with `_floor`
     """
     ...

@@ -6,7 +6,7 @@ from torch import Tensor
 from .core import Data, Time
 from .schedules import Schedule
 
-__all__ = ['Prediction', 'predict_eps', 'predict_x0', 'predict_v', 'predict_score', 'predict_velocity', 'predict_edm', 'target', 'determinant', 'skip_out', 'solve_x0', 'check_solvable']
+__all__ = ['Prediction', 'predict_eps', 'predict_x0', 'predict_v', 'target', 'determinant', 'skip_out', 'solve_x0', 'predict_score', 'predict_velocity', 'predict_edm', 'check_solvable']
 
 Prediction = Callable[[Schedule, Tensor], tuple[Tensor, Tensor]]
 
@@ -21,24 +21,6 @@ def predict_x0(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
 def predict_v(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
     """v = alpha eps - sigma x0 (Salimans and Ho 2022; eq-predictions-rotation)."""
     ...
-
-def predict_score(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    """The score of the kernel, -eps / sigma (Vincent 2011)."""
-    ...
-
-def predict_velocity(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
-    """The velocity dx_t/dt (Lipman et al. 2023)."""
-    ...
-
-@dataclass(frozen=True)
-class predict_edm:
-    """EDM's F: the unit-variance target behind c_skip and c_out (Karras et al. 2022, table 1; eq-predictions-edm).
-
-    sigma_data: standard deviation of the data
-    """
-    sigma_data: float = 0.5
-    def __post_init__(self) -> None: ...
-    def __call__(self, schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]: ...
 
 def target(prediction: Prediction, schedule: Schedule, x0: Data, eps: Data, t: Time) -> Data:
     """Give what the network should have said (eq-predictions-pair).
@@ -83,6 +65,24 @@ def solve_x0(prediction: Prediction, schedule: Schedule, y: Data, x: Data, t: Ti
     returns: x0 = (b x_t - sigma y) / (alpha b - sigma a)
     """
     ...
+
+def predict_score(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
+    """The score of the kernel, -eps / sigma (Vincent 2011)."""
+    ...
+
+def predict_velocity(schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]:
+    """The velocity dx_t/dt (Lipman et al. 2023)."""
+    ...
+
+@dataclass(frozen=True)
+class predict_edm:
+    """EDM's F: the unit-variance target behind c_skip and c_out (Karras et al. 2022, table 1; eq-predictions-edm).
+
+    sigma_data: standard deviation of the data
+    """
+    sigma_data: float = 0.5
+    def __post_init__(self) -> None: ...
+    def __call__(self, schedule: Schedule, t: Time) -> tuple[Tensor, Tensor]: ...
 
 def check_solvable(prediction: Prediction, schedule: Schedule, n: int=256) -> None:
     """Raise a ValueError if `prediction` cannot be solved for x0 at some time with noise, or changes its sign on the way.

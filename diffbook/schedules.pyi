@@ -7,7 +7,7 @@ from torch import Tensor
 from .core import Data, Time
 from typing import Any
 
-__all__ = ['linear_betas', 'scaled_linear_betas', 'cosine_betas', 'Schedule', 'checked_betas', 'DiscreteSchedule', 'CosineSchedule', 'LinearBetaSchedule', 'ExponentialSchedule', 'KarrasSchedule', 'RectifiedFlowSchedule', 'terminal_kl', 'zero_terminal_betas', 'ShiftedSchedule']
+__all__ = ['linear_betas', 'scaled_linear_betas', 'cosine_betas', 'Schedule', 'CosineSchedule', 'checked_betas', 'DiscreteSchedule', 'LinearBetaSchedule', 'ExponentialSchedule', 'KarrasSchedule', 'RectifiedFlowSchedule', 'terminal_kl', 'zero_terminal_betas', 'ShiftedSchedule']
 
 def linear_betas(T: int=1000, start: float=0.0001, end: float=0.02) -> Tensor:
     """Rise linearly from `start` to `end` (Ho et al. 2020)."""
@@ -19,10 +19,6 @@ def scaled_linear_betas(T: int=1000, start: float=0.00085, end: float=0.012) -> 
 
 def cosine_betas(T: int=1000, offset: float=0.008, largest: float=0.999) -> Tensor:
     """Let the signal fall as a squared cosine (Nichol and Dhariwal 2021, equation 17)."""
-    ...
-
-def table_angles(betas: Tensor) -> Tensor:
-    """The angle of (alpha, sigma) at t = 0, 1, ..., T, accurate at both ends."""
     ...
 
 class Schedule(ABC):
@@ -76,6 +72,17 @@ class Schedule(ABC):
         """g in dx = f x dt + g dw (eq-schedules-sde, eq-schedules-diffusion-snr)."""
         ...
 
+class CosineSchedule(Schedule):
+    """Turn (alpha, sigma) along a quarter circle at constant speed (eq-schedules-circle)."""
+    def alpha(self, t: Tensor | float) -> Tensor: ...
+    def sigma(self, t: Tensor | float) -> Tensor: ...
+    def alpha_dot(self, t: Tensor | float) -> Tensor: ...
+    def sigma_dot(self, t: Tensor | float) -> Tensor: ...
+
+def table_angles(betas: Tensor) -> Tensor:
+    """The angle of (alpha, sigma) at t = 0, 1, ..., T, accurate at both ends."""
+    ...
+
 def monotone_slopes(y: Tensor) -> Tensor:
     """Slopes at unit-spaced knots that keep the cubic through `y` monotone: harmonic means inside."""
     ...
@@ -105,13 +112,6 @@ class DiscreteSchedule(Schedule):
     def angle(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """The angle of (alpha, sigma) and its time derivative: Hermite's cubic between two knots."""
         ...
-
-class CosineSchedule(Schedule):
-    """Turn (alpha, sigma) along a quarter circle at constant speed (eq-schedules-circle)."""
-    def alpha(self, t: Tensor | float) -> Tensor: ...
-    def sigma(self, t: Tensor | float) -> Tensor: ...
-    def alpha_dot(self, t: Tensor | float) -> Tensor: ...
-    def sigma_dot(self, t: Tensor | float) -> Tensor: ...
 
 class LinearBetaSchedule(Schedule):
     """Preserve variance with a rate beta(t) that rises linearly (Song et al. 2021, VP; eq-schedules-rate)."""

@@ -4,10 +4,13 @@ import ast
 import json
 import re
 import statistics
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+from tools.references import short
 
 FENCE = re.compile(r'^(`{3,}|~{3,}).*?^\1[ \t]*$', re.M | re.S)
 COMMENT = re.compile(r'<!--.*?-->', re.S)
@@ -30,6 +33,8 @@ COMPARES = re.compile(
     r'\bthan\b|\btimes (?:as|more|fewer|the)\b|\b(?:beats?|costs?|fades?|wins?|loses?|outdoes|overpays)\b|\b(?:better|worse|best|worst|faster|slower|cheaper|dearer|twice|half as|more|less|fewer|nearer|smaller|larger|higher|lower|longer|shorter|sharper|harder|easier)\b'
 )
 MIXES = re.compile(r'\\\[|\\begin\{(equation|align|gather)\*?\}')
+
+PRIMER = 7  # the chapter with which reading begins; those before it are tools
 
 
 @dataclass
@@ -121,14 +126,41 @@ class Cell:
         return len([x for x in self.source.splitlines() if x.strip() and not x.startswith('#|')])
 
 
+@dataclass(frozen=True)
+class Term:
+    "One entry of the glossary, nbs/words.json."
+
+    word: str
+    chapter: int  # the chapter that explains it
+    meaning: str
+    papers: str = ''  # what papers call it, cut by semicolons
+    symbol: str = ''
+    pattern: str | None = None  # how it looks in a sentence; '' if the word has everyday senses too and is not looked for
+
+    @cached_property
+    def slug(self):
+        "Its anchor on the page."
+        plain = unicodedata.normalize('NFKD', self.word).encode('ascii', 'ignore').decode().lower()
+        return re.sub(r'[^a-z0-9]+', '-', plain).strip('-')
+
+    @cached_property
+    def form(self):
+        "What finds the word in a text, or None."
+        if self.pattern == '':
+            return None
+        return re.compile(self.pattern or rf'\b{re.escape(self.word)}s?\b'.replace(r'\ ', r'[\s-]+'), 0 if self.pattern else re.I)
+
+
 class Chapter:
     "One notebook."
 
     def __init__(self, path):
         self.path, self.name = Path(path), Path(path).name
         raw = json.loads(self.path.read_text(encoding='utf-8'))
-        join = ''.join
-        self.cells = [Cell(self.name, i, c.get('id', ''), c['cell_type'], join(c['source']), c.get('outputs', [])) for i, c in enumerate(raw['cells'])]
+        self.cells = [
+            Cell(self.name, i, c.get('id', ''), c['cell_type'], short(c['cell_type'], ''.join(c['source'])), c.get('outputs', []))
+            for i, c in enumerate(raw['cells'])
+        ]
 
     @property
     def number(self):
@@ -140,8 +172,8 @@ class Chapter:
 
     @property
     def taught(self):
-        "Chapters before 10 are tools, those from 90 on appendices."
-        return 10 <= self.number < 90
+        "Chapters before 08 are tools and the primer, those from 90 on appendices."
+        return 8 <= self.number < 90
 
     @property
     def code(self):
@@ -150,6 +182,11 @@ class Chapter:
     @property
     def markdown(self):
         return [c for c in self.cells if c.kind == 'markdown']
+
+    @property
+    def read(self):
+        "Chapters with a box and questions: the taught ones and those of the part Start here."
+        return PRIMER <= self.number < 90
 
     @property
     def modules(self):
@@ -207,7 +244,7 @@ class Chapter:
     def asked(self):
         "Ids of the exercises of this chapter."
         text = re.sub(r'<details>.*?</details>', ' ', self.section('Exercises') or '', flags=re.S)
-        return sorted(set(re.findall(rf'\b{self.number}-\d+\b', text)))
+        return sorted(set(re.findall(rf'\b{self.number:02d}-\d+\b', text)))
 
     @cached_property
     def solutions(self):
@@ -239,6 +276,19 @@ class Chapter:
         parts = [p for p in parts if not re.match(r'(Summary|Exercises|Sources)\b', p[0])]
         second = [p for p in parts if '(second reading)' in p[0]]
         return [p for p in parts if p not in second], second
+
+    @property
+    def paragraphs(self):
+        "(cell, paragraph) of what is read up to the sources: no box, heading, code, formula or solution."
+        for c in self.markdown:
+            if c.id == 'box' or c.index == 0:
+                continue
+            text = re.sub(r'^#+ (?!Sources).*$', ' ', SOLUTION.sub(' ', c.plain), flags=re.M)
+            text = re.sub(r'@(?:eq|fig|tbl)-[\w-]*\w', ' ', INLINE.sub(' x ', DISPLAY.sub(' ', text)))
+            text, _, sources = text.partition('## Sources')
+            yield from ((c, part) for part in re.split(r'\n[ \t]*\n|\n(?=[-*|] ?|\d\. )', text) if part.strip())
+            if sources:
+                return
 
     @cached_property
     def anchors(self):
@@ -272,6 +322,12 @@ class Book:
         return {**graders, **{m: c for c in reversed(self.chapters) for m in c.modules}}
 
     @cached_property
+    def terms(self):
+        "The entries of the glossary."
+        path = self.nbs / 'words.json'
+        return [Term(**entry) for entry in json.loads(path.read_text(encoding='utf-8'))['words']] if path.exists() else []
+
+    @cached_property
     def labels(self):
         found = Counter()
         for ch in self.chapters:
@@ -283,9 +339,9 @@ class Book:
 
 
 def words_of(text):
-    "Words of prose: no code, formulas, tables, folds or sources."
+    "Words of prose: no code, formulas, tables, folds, addresses or sources."
     text = re.sub(r'<details>.*?</details>|^## Sources\b.*?(?=^## |\Z)|^\|.*?$', ' ', FENCE.sub(' ', text), flags=re.S | re.M)
-    text = INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text)))
+    text = re.sub(r'\]\([^)\s]*\)', ']', INLINE.sub(' x ', DISPLAY.sub(' ', COMMENT.sub(' ', text))))
     return len(re.findall(r"[A-Za-z][\w'-]*", text))
 
 
@@ -426,6 +482,8 @@ def broken(target, ch, book):
     other = ch if not name else next((o for o in book.chapters if o.name == name), None)
     if anchor and other and anchor not in other.anchors:
         return f'{target}: {other.name} has no anchor #{anchor}'
+    if anchor and path.suffix == '.qmd' and f'{{#{anchor}}}' not in path.read_text(encoding='utf-8'):
+        return f'{target}: {name} has no anchor #{anchor}'
 
 
 def formulas_parse(ch, book):
@@ -515,8 +573,11 @@ DOORS = {  # written by hand -> the modules that may enter
 }  # fmt: skip
 
 
+START = (8, 9)  # they show the finished book before it is explained, and may import all of it
+
+
 def imports_look_back(ch, book):
-    "A notebook imports only modules of notebooks that come before it; none imports nbdev; no star imports; matplotlib only in plots."
+    "A notebook imports only modules of notebooks that come before it, but for the two that start the book; none imports nbdev; no star imports; matplotlib only in plots."
     for c in ch.code:
         for node in ast.walk(c.tree):
             if isinstance(node, ast.ImportFrom) and any(a.name == '*' for a in node.names):
@@ -527,6 +588,8 @@ def imports_look_back(ch, book):
                     yield f'{c.where}: imports nbdev'
                 if top in ('matplotlib', 'mpl_toolkits', 'seaborn', 'plotly') and 'plots' not in ch.modules:
                     yield f'{c.where}: imports {top}; figures are drawn by diffbook.plots'
+                if ch.number in START:
+                    continue
                 if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
                     if module == 'moved' or set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
                         continue
@@ -583,7 +646,7 @@ def exercises_answer(ch, book):
     if not ch.taught:
         return
     if len(ch.asked) < 4:
-        yield f'{ch.name}: exercises {ch.asked}, expected four or more, named {ch.number}-1, {ch.number}-2, ...'
+        yield f'{ch.name}: exercises {ch.asked}, expected four or more, named {ch.number:02d}-1, {ch.number:02d}-2, ...'
     graded = [id for id in ch.graded if id in ch.asked]
     if len(graded) < 2:
         yield f'{ch.name}: graded exercises {graded}, expected two or more'
@@ -598,33 +661,12 @@ def exercises_answer(ch, book):
 
 WAITING = {  # chapters that are not yet in two readings, a line each
     '11_markov.ipynb',
-    '12_schedules.ipynb',
-    '13_exact.ipynb',
-    '14_elbo.ipynb',
-    '20_predictions.ipynb',
-    '21_losses.ipynb',
-    '22_layers.ipynb',
-    '23_unet.ipynb',
-    '24_training.ipynb',
-    '25_speed.ipynb',
-    '26_scale.ipynb',
-    '30_samplers.ipynb',
-    '31_metrics.ipynb',
-    '32_ddpm.ipynb',
-    '33_conform.ipynb',
     '34_score.ipynb',
     '35_sde.ipynb',
     '36_likelihood.ipynb',
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '40_text.ipynb',
-    '41_clip.ipynb',
-    '42_conditioning.ipynb',
-    '43_guidance.ipynb',
-    '44_text_to_image.ipynb',
-    '45_editing.ipynb',
-    '46_inverse.ipynb',
     '50_vae.ipynb',
     '51_codebook.ipynb',
     '52_latent_diffusion.ipynb',
@@ -640,8 +682,8 @@ WAITING = {  # chapters that are not yet in two readings, a line each
 
 
 def opens_with_a_box(ch, book):
-    "A taught chapter opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
-    if not ch.taught or ch.name in WAITING:
+    "A chapter that is read opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
+    if not ch.read or ch.name in WAITING:
         return
     if ch.box is None:
         yield f'{ch.name}: no markdown cell with the id "box"'
@@ -666,7 +708,7 @@ def minutes(ch):
         cells = [c for _, cells in parts for c in cells]
         text = '\n\n'.join(c.source for c in cells if c.kind == 'markdown' and c.id != 'box')
         equations = len(DISPLAY.findall(FOLD.sub(' ', text)))
-        code = [c for c in cells if c.kind == 'code' and not c.has('hide') and c.option('code-fold') != 'true']
+        code = [c for c in cells if c.kind == 'code' and not c.has('hide', 'fold') and c.option('code-fold') != 'true']
         lines = sum(1 for c in code for line in c.source.splitlines() if line.strip() and not line.startswith('#|'))
         return words_of(text) / 180 + equations * 4 / 3 + lines * 5.6 / 60
 
@@ -688,7 +730,7 @@ def second_readings_come_last(ch, book):
 
 def first_readings_are_derived(ch, book):
     "Each numbered equation of a first reading is named by a mark `<!-- derived eq-... -->` where its derivation ends, or `<!-- defined eq-... -->`."
-    if not ch.taught or ch.name in WAITING:
+    if not ch.read or ch.name in WAITING:
         return
     first = '\n'.join(c.source for _, cells in ch.readings[0] for c in cells if c.kind == 'markdown')
     shown = [m[3] for m in DISPLAY.finditer(FENCE.sub('', first)) if m[3]]
@@ -699,14 +741,14 @@ def first_readings_are_derived(ch, book):
 
 
 def sections_ask(ch, book):
-    "Each section of a first reading ends with a graded question; a taught chapter has five or more graded ones; solutions stand right below."
-    if not ch.taught or ch.name in WAITING:
+    "Each section of a first reading ends with a graded question; a chapter has five or more graded ones; solutions stand right below."
+    if not ch.read or ch.name in WAITING:
         return
     text = '\n\n'.join(c.source for c in ch.markdown)
     turns = TURN.findall(text)
     for heading, cells in ch.readings[0]:
         if heading and not any(TURN.search(c.source) for c in cells if c.kind == 'markdown'):
-            yield f'{ch.name}: section "{heading}" asks nothing (**Your turn ({ch.number}-a).**)'
+            yield f'{ch.name}: section "{heading}" asks nothing (**Your turn ({ch.number:02d}-a).**)'
     for id in sorted(set(turns) ^ set(ch.questions)):
         yield f'{ch.name}: question {id} ' + ('has no grader: question(...)' if id in turns else 'is graded and not asked')
     for id in turns:
@@ -720,10 +762,40 @@ def sections_ask(ch, book):
 def solutions_stand_below(ch, book):
     "The solution of an exercise stands between it and the next one."
     text = ch.section('Exercises') or ''
-    order = re.findall(rf'^\*\*({ch.number}-\d+)|<summary>\s*Solution\s+(\d\d-\d+)', text, re.M)
+    order = re.findall(rf'^\*\*({ch.number:02d}-\d+)|<summary>\s*Solution\s+(\d\d-\d+)', text, re.M)
     for (asked, _), (_, solved) in zip(order, order[1:] + [('', '')]):
         if asked and solved != asked:
             yield f'{ch.name}: the solution of {asked} does not stand right below it'
+
+
+def unexplained(ch, book):
+    "(cell, paragraph, term) of the first use of each glossary term that stands there unexplained; none for tools and appendices."
+    if not ch.read:
+        return
+    unseen = [term for term in book.terms if term.form and term.chapter >= ch.number]
+    home = {other.number: other for other in book.chapters}
+    for c, text in ch.paragraphs:
+        for term in [term for term in unseen if term.form.search(text)]:
+            unseen.remove(term)
+            bold = [m[1] for m in re.finditer(r'\*\*(.+?)\*\*', text, re.S) if len(m[1].split()) <= len(term.word.split()) + 2]
+            links = [m for m in re.finditer(r'\[((?:[^\]\\]|\\.)*)\]\(([^)\s]+)\)', text)]
+            shown = any(term.form.search(words) for words in [*bold, *(m[1] for m in links)])  # a link with its name leads to what explains it
+            if (owner := home.get(term.chapter)) and owner is not ch:  # and so does a pointer to its chapter
+                shown = shown or f'@sec-{owner.word}' in text or any(m[2].startswith(owner.name) for m in links)
+            if not shown:
+                yield c, text, term
+
+
+def words_are_introduced(ch, book):
+    """Up to the chapter that explains it, the first use of a glossary term explains it or leads there.
+
+    That is: it is bold, or a link to what explains it, or its paragraph names the chapter that does.
+    """
+    if ch.name in WAITING:
+        return
+    for c, text, term in unexplained(ch, book):
+        used = term.form.search(text)[0].replace('\n', ' ')
+        yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug}), which python -m tools.words --link {ch.number} writes'
 
 
 FORBIDDEN_MODULES = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'cloudpickle', 'joblib'}
@@ -931,6 +1003,7 @@ CHAPTER_RULES = [
     sections_ask,
     exercises_answer,
     solutions_stand_below,
+    words_are_introduced,
     cells_are_safe,
 ]
 BOOK_RULES = [labels_are_unique, words_are_unique, modules_have_one_owner, bibliography_is_cited]

@@ -32,7 +32,7 @@ REASONS = {
     'an identity, for derivations': """
         gaussian-moments gaussian-affine gaussian-reparam gaussian-variance-sum gaussian-sum gaussian-total-variance gaussian-best
         gaussian-shell gaussian-chord markov-balance markov-average exact-gradient elbo-average elbo-gap elbo-telescope
-        predictions-score losses-times losses-floor samplers-rescaled guidance-bayes guidance-mean guidance-why guidance-kernel""",
+        predictions-mean predictions-best predictions-score losses-times losses-floor samplers-left samplers-crowd samplers-rescaled guidance-bayes guidance-mean guidance-why guidance-kernel""",
     'an identity, by which the library is tested': 'exact-tweedie exact-covariance samplers-consistent',
     'an inequality, for an argument': 'markov-processing markov-rate markov-point-bound',
     'an approximation, for an argument': 'markov-nearly',

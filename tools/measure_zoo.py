@@ -2,9 +2,11 @@
 
     python tools/measure_zoo.py --model fashion-mnist --workers 2
     python tools/measure_zoo.py --model fashion-mnist-flow --compare euler:23 ddim:50 dpmpp_2m:10:snr
+    python tools/measure_zoo.py --model fashion-mnist-few --sizes 10000 --solver renoise --steps 4 --compare renoise:1 renoise:2 fashion-mnist@ddim:50
 
 A model is a name in the zoo or a folder; each draws from the same noise, image by image. Others to compare are a solver,
-a number of steps, and a grid by name where it is not the model's own: all that `diffbook sample` knows.
+a number of steps, and a grid by name where it is not the model's own: all that `diffbook sample` knows. `MODEL@` before them
+lets another model walk.
 
 Writes report.json and gallery.safetensors beside the model: the metrics with their floors, and the pictures that the
 chapter on DDPM shows although it ships no data: samples with their nearest training images, real garments, failures.
@@ -18,7 +20,7 @@ import torch
 import torch.multiprocessing as mp
 from safetensors.torch import save_file
 
-from diffbook.cli.models import GRIDS, SOLVERS, grid_named, solver_named
+from diffbook.cli.models import FEW, GRIDS, SOLVERS, grid_named, solver_named
 from diffbook.core import generator
 from diffbook.data import from_model, load_data, to_model
 from diffbook.metrics import compare, features, frechet_distance, load_classifier, nearest, zoo_entry
@@ -49,11 +51,12 @@ def calls(solver, steps):
 
 
 def walk_named(word):
-    "Solver, steps and grid of 'heun:12' or 'dpmpp_2m:10:snr'; no grid: the model's own."
-    solver, steps, grid, *rest = (*word.split(':'), '', '')[: max(3, word.count(':') + 1)]
-    if solver not in SOLVERS or not steps.isdigit() or rest or (grid and grid not in GRIDS):
+    "Model, solver, steps and grid of 'heun:12', 'dpmpp_2m:10:snr' or 'fashion-mnist@ddim:50'; no model, no grid: one's own."
+    model, _, walk = word.rpartition('@')
+    solver, steps, grid, *rest = (*walk.split(':'), '', '')[: max(3, walk.count(':') + 1)]
+    if solver not in SOLVERS | FEW or not steps.isdigit() or rest or (grid and grid not in GRIDS):
         raise ValueError(f'{word} is no walk, expected SOLVER:STEPS or SOLVER:STEPS:GRID with one of {", ".join(SOLVERS)} and one of {", ".join(GRIDS)}')
-    return solver, int(steps), grid or None
+    return model or None, solver, int(steps), grid or None
 
 
 def rows_of(fake, train, test, sizes):
@@ -75,7 +78,7 @@ def main():
     parser.add_argument('--data-root')
     parser.add_argument('--sizes', type=int, nargs='+', default=[2048, 10000])
     parser.add_argument('--steps', type=int, default=12)
-    parser.add_argument('--solver', default='heun', choices=SOLVERS)
+    parser.add_argument('--solver', default='heun', choices=SOLVERS | FEW)
     parser.add_argument('--grid', choices=GRIDS, help="the model's own, if not said")
     parser.add_argument('--compare', nargs='*', default=['ddim:23'], help='other walks, SOLVER:STEPS or SOLVER:STEPS:GRID, measured at the first size')
     parser.add_argument('--seed', type=int, default=0)
@@ -92,10 +95,14 @@ def main():
         fake = draw_all(pool, a.model, max(a.sizes), a.steps, a.solver, a.grid, a.seed)
         seconds = time.time() - begun
         others = []
-        for solver, steps, grid in walks:
-            few = draw_all(pool, a.model, a.sizes[0], steps, solver, grid, a.seed)
+        limit = torch.quantile(nearest(to_model(test), to_model(train))[0], 0.01)
+        for model, solver, steps, grid in walks:
+            few = draw_all(pool, model or a.model, a.sizes[0], steps, solver, grid, a.seed)
             row = compare(few, train[: a.sizes[0]], test[: a.sizes[0]])
-            others.append({'solver': solver, 'steps': steps, 'calls': calls(solver, steps)} | ({'grid': grid} if grid else {}) | row)
+            row['copies'] = (nearest(to_model(few), to_model(train))[0] < limit).double().mean().item()
+            others.append(
+                ({'model': model} if model else {}) | {'solver': solver, 'steps': steps, 'calls': calls(solver, steps)} | ({'grid': grid} if grid else {}) | row
+            )
             print(others[-1], flush=True)
     judge = load_classifier()
     with torch.no_grad():

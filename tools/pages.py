@@ -8,12 +8,22 @@ from pathlib import Path
 import yaml
 from execnb.nbio import mk_cell
 
+from tools.references import short
+
 ROOT = Path(__file__).parent.parent
 DISPLAY = re.compile(r'\$\$\n?[^$]+?\$\$[ \t]*\{#(eq-[\w-]+)\}')
 RESULT = re.compile(r'^(eq-[\w-]+): largest error (.+)$', re.M)
 TRIED = re.compile(r'^(eq-[\w-]+): (holds in .+)$', re.M)
 CLAIM = re.compile(r'<!-- (claim-[a-z0-9-]+) -->')
 CLAIMED = re.compile(r'^(claim-[\w-]+): (.+)$', re.M)
+
+
+def site_form(cell):
+    "Take the form that the site resolves: labels and references in place of the numbers and links of the notebook."
+    if cell.get('source'):
+        cell.source = short(cell.cell_type, cell.source)
+    if 'fold' in marks_of(cell):
+        cell.source = f'#| code-fold: true\n{cell.source}'
 
 
 def text_of(output):

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _uniform(g: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
@@ -21,20 +21,14 @@ add(
     cases=_noisy,
     truth=lambda x, score, a, s: (x + s**2 * score) / a,
     mistakes={
-        'The sign of the score: it points to where data are, so it is added.': lambda x, score, a, s: (
-            (x - s**2 * score) / a
-        ),
+        'The sign of the score: it points to where data are, so it is added.': lambda x, score, a, s: (x - s**2 * score) / a,
         'The step along the score is sigma**2, a variance, not sigma.': lambda x, score, a, s: (x + s * score) / a,
-        'Off by sqrt(alpha_bar): you divided by alpha**2 = alpha_bar; divide by alpha.': lambda x, score, a, s: (
-            (x + s**2 * score) / a**2
-        ),
+        'Off by sqrt(alpha_bar): you divided by alpha**2 = alpha_bar; divide by alpha.': lambda x, score, a, s: (x + s**2 * score) / a**2,
         'You forgot to divide by alpha: this is the mean of alpha x0.': lambda x, score, a, s: x + s**2 * score,
         'You multiplied by alpha; divide: x_t has shrunk.': lambda x, score, a, s: (x + s**2 * score) * a,
         'Divide the score by alpha as well, not only x.': lambda x, score, a, s: x / a + s**2 * score,
         'The score is -eps / sigma; you used it as if it were eps.': lambda x, score, a, s: (x - s * score) / a,
-        'The noise variance is sigma**2 on every schedule; 1 - alpha**2 is right on the circle only.': lambda x, score, a, s: (
-            (x + (1 - a**2) * score) / a
-        ),
+        'The noise variance is sigma**2 on every schedule; 1 - alpha**2 is right on the circle only.': lambda x, score, a, s: (x + (1 - a**2) * score) / a,
     },
 )
 
@@ -84,6 +78,9 @@ add(
     cases=lambda g: (_uniform(g, 0.1, 2.0), _uniform(g, 0.3, 0.9), _uniform(g, 0.3, 1.5)),
     truth=lambda var, a, s: ((a / s) ** 2 * var, var, (s + a**2 / s) ** 2 * var),
     mistakes={
+        'All three targets have the same floor in your answer. The uncertainty of x0 is the same, but each target magnifies it by its own factor (a - b alpha / sigma)**2.': (
+            lambda var, a, s: (var, var, var)
+        ),
         'v has two terms that both carry x0, with the same sign: a - b alpha / sigma = -(sigma + alpha**2 / sigma).': lambda var, a, s: (
             (a / s) ** 2 * var,
             var,
@@ -105,5 +102,68 @@ add(
             var,
             (1 + (a / s) ** 2) * var,
         ),
+    },
+)
+
+question(
+    '13-a',
+    'A component with weight 0.3, mean -1.8 and standard deviation 0.25 under alpha = 0.6, sigma = 0.8: weight, mean, standard deviation?',
+    (0.3, -1.08, 0.814),
+    {
+        (0.18, -1.08, 0.814): 'The noise does not touch the choice of the component: its weight stays.',
+        (0.3, -1.8, 0.814): 'The signal shrinks: the mean is multiplied by alpha.',
+        (0.3, -1.08, 0.95): 'You added standard deviations; variances add.',
+        (0.3, -1.08, 0.6625): 'That is the variance; take its root.',
+        (0.3, -1.08, 0.838): 'The bump shrinks with the signal: its standard deviation becomes 0.15 before the noise is added.',
+        (0.3, -1.08, 0.8): 'That is the noise alone. The bump itself, shrunk to 0.15, adds its variance.',
+    },
+    rtol=0.005,
+)
+
+question(
+    '13-b',
+    'Two equal narrow bumps at -1 and +1: the score at 0 and just right of it?',
+    'b',
+    {
+        'a': 'Zero at the middle is right. But the score points uphill, and just right of the middle uphill is to the right.',
+        'c': 'The density is small there, but smooth: the two pulls are equal and opposite.',
+    },
+)
+
+question(
+    '13-c',
+    'Data at -1 and +1, alpha = 0.6, sigma = 0.8: the best guess at x_t = 0, and at x_t = 100?',
+    (0.0, 1.0),
+    {
+        (0.0, 166.7): 'x / alpha is what x_t says alone. The data are -1 and +1, and a mean of these lies between them.',
+        (0.0, 100.0): 'The data are -1 and +1, and a mean of these lies between them.',
+        (1.0, 1.0): 'At 0 neither point is nearer. The mean of two equally likely values is halfway between them.',
+        (-1.0, 1.0): 'At 0 neither point is nearer. The mean of two equally likely values is halfway between them.',
+        (0.0, 0.6): 'That is where the noisy copies of +1 lie on average. The question is for x0.',
+        (0.0, 0.0): 'At 100 only one of the two points is a credible source, although the noise must have been enormous.',
+    },
+)
+
+question(
+    '13-d',
+    'Alpha = 0.6, sigma = 0.8, the floor for x0 is 0.32. What is the floor for the noise?',
+    0.18,
+    {
+        0.5689: 'Upside down: the noise is (x_t - alpha x0) / sigma, so the factor is (alpha / sigma)**2.',
+        0.24: 'The floor is a variance: square the factor alpha / sigma.',
+        0.32: 'The noise is another target. What is unsure of x0 reaches it multiplied by alpha / sigma.',
+        0.68: 'The two floors do not sum to one. The noise is (x_t - alpha x0) / sigma: which multiple of x0 is that?',
+        0.1152: 'Right would be alpha / sigma: you forgot to divide by sigma.',
+    },
+    rtol=0.01,
+)
+
+question(
+    '13-e',
+    'A model makes new pictures. Is its training loss below, equal to or above that of the ideal denoiser of the training set?',
+    'c',
+    {
+        'a': 'No function has a lower loss on the training set than its ideal denoiser: it answers with the mean, the best answer of all.',
+        'b': 'Only the ideal denoiser itself has the same loss, and it makes nothing but copies.',
     },
 )

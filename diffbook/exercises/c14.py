@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _scales(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,9 +55,7 @@ add(
         ),
         'Those are nats; divide by log 2.': lambda nats, dims: nats / dims + math.log(127.5),
         'The bound is in nats: divide by log 2 as well.': lambda nats, dims: nats / dims + math.log2(127.5),
-        'That constant is for data in [0, 1]; levels scaled to [-1, 1] lie 2/255 apart.': (
-            lambda nats, dims: nats / (dims * math.log(2)) + math.log2(255)
-        ),
+        'That constant is for data in [0, 1]; levels scaled to [-1, 1] lie 2/255 apart.': (lambda nats, dims: nats / (dims * math.log(2)) + math.log2(255)),
         'Levels scaled to [-1, 1] lie 2/255 apart, not 2/256.': lambda nats, dims: nats / (dims * math.log(2)) + 7,
         'That constant is for levels in units of one; here they lie 2/255 apart.': lambda nats, dims: nats / (dims * math.log(2)) + 8,
         'The bound is a loss already: do not change its sign.': lambda nats, dims: -nats / (dims * math.log(2)) + math.log2(127.5),
@@ -75,15 +73,9 @@ add(
             lambda beta, a, s, sigma, v: beta + (a * beta / sigma**2) ** 2 * v
         ),
         'That is the forward variance: right only for data of unit variance.': lambda beta, a, s, sigma, v: beta,
-        'Square the factor in front of x_0: variances scale with the square.': (
-            lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + a * beta / sigma**2 * v
-        ),
-        'The two variances add, they are not averaged or subtracted.': (
-            lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 - (a * beta / sigma**2) ** 2 * v
-        ),
-        'The mean of the step holds x_0 times alpha_before beta / sigma^2, not x_0 itself.': (
-            lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + v
-        ),
+        'Square the factor in front of x_0: variances scale with the square.': (lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + a * beta / sigma**2 * v),
+        'The two variances add, they are not averaged or subtracted.': (lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 - (a * beta / sigma**2) ** 2 * v),
+        'The mean of the step holds x_0 times alpha_before beta / sigma^2, not x_0 itself.': (lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + v),
         'You divided by sigma where sigma^2 belongs.': lambda beta, a, s, sigma, v: beta * s**2 / sigma**2 + (a * beta / sigma) ** 2 * v,
     },
 )
@@ -102,5 +94,58 @@ add(
         'Swapped: v = 1 is beta, v = -1 the posterior variance.': lambda beta, tilde, v: beta ** ((1 - v) / 2) * tilde ** ((1 + v) / 2),
         'That is the logarithm of the variance.': lambda beta, tilde, v: (1 + v) / 2 * torch.log(beta) + (1 - v) / 2 * torch.log(tilde),
         'That is the standard deviation; the variance is asked.': lambda beta, tilde, v: beta ** ((1 + v) / 4) * tilde ** ((1 - v) / 4),
+    },
+)
+
+
+question(
+    '14-a',
+    'Noise variance 0.5 before a step with beta = 0.2. What is the variance of the step back when x_0 is known?',
+    1 / 6,
+    {
+        0.2: 'That is the variance of the step forward; knowing x_0 makes it smaller.',
+        0.24: 'Upside down: it is the noise variance before the step, divided by the one after it, times beta.',
+        0.1: 'You multiplied by the noise variance before the step; divide by the one after it, too.',
+        0.14286: 'The noise after the step is not 0.7: the old noise shrinks by 1 - beta before beta is added.',
+        0.6: 'That is the noise variance after the step.',
+        0.4082: 'That is the standard deviation; the variance is asked.',
+    },
+)
+
+question(
+    '14-b',
+    'The variance of a step is right, its standard deviation 0.2, its mean off by 0.1. How many nats does it cost?',
+    0.125,
+    {
+        0.25: 'Almost: the square of the error in standard deviations is 0.25, and the cost is half of it.',
+        0.5: 'The error is half a standard deviation. The cost is half of its square.',
+        0.025: 'Divide by twice the variance, 0.2 squared, and not by twice the standard deviation.',
+        0.005: 'Half the squared error, yes, but in units of the variance: divide by 0.2 squared.',
+        0.18: 'Those are bits; a nat is 1 / log(2) of them.',
+        0.0: 'Only the first bracket is zero, as the variances agree. The means do not.',
+    },
+)
+
+question(
+    '14-c',
+    'Two equally likely forward paths with p/q of 0.1 and 0.9: log p(x_0), and the ELBO?',
+    (-0.6931, -1.2040),
+    {
+        (-1.2040, -0.6931): 'Swapped. The bound is a lower bound: it lies below log p(x_0).',
+        (0.6931, 1.2040): 'The signs: those are -log p(x_0), and the loss L above it.',
+        (0.5, -1.2040): 'The second number is right. The first is p(x_0); its logarithm is asked.',
+        (-0.6931, -0.6931): 'The first is right. The ELBO is the mean of the logarithms, not the logarithm of the mean.',
+        (-2.4079, -1.2040): 'The second number is right. For the first, average the two ratios; do not multiply them.',
+        (0.0, -1.2040): 'The second number is right. The paths are equally likely, so the mean ratio is 0.5 and not 1.',
+    },
+)
+
+question(
+    '14-d',
+    'A perfect denoiser with the best variance: which terms of the bound are zero?',
+    'c',
+    {
+        'a': 'A transition compares with a step that knows x_0. Does the perfect denoiser know it?',
+        'b': 'A transition compares with a step that knows x_0, and the reconstruction writes x_0 down exactly. Does the perfect denoiser know x_0?',
     },
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _number(low: float, high: float, g: torch.Generator) -> float:
@@ -135,3 +135,80 @@ add(
         'You have it upside down: what is used, over what there is.': lambda flops, rate, peak: peak * 1e12 / (3 * flops * rate),
     },
 )  # fmt: skip
+
+
+question(
+    '25-a',
+    'By which factors do a convolution and the scores of attention grow on pictures of twice the height and width?',
+    (4, 16),
+    {
+        (2, 4): 'Twice the height and twice the width are four times the places.',
+        (4, 4): 'The convolution is right. Each of four times as many places is compared with four times as many.',
+        (16, 4): 'The numbers are right and exchanged: the convolution comes first.',
+        (4, 8): 'The scores are places times places, and both factors are four.',
+    },
+)
+
+question(
+    '25-b',
+    'Which share of the bytes is still moved if five operations are fused into one?',
+    0.2,
+    {
+        0.1: 'Fused, the kernel still reads once *and* writes once.',
+        0.8: 'That is the share that is saved.',
+        0.4: 'Reading and writing are both fused: two passes of ten are left.',
+        5: 'That is how many times fewer bytes are moved; the share is one over it.',
+    },
+)
+
+question(
+    '25-c',
+    'Which share of the peak can a kernel of 25 FLOPs a byte reach on a chip of 100 TFLOP/s and 1 TB/s?',
+    0.25,
+    {
+        1: 'Its intensity is below the ridge of 100 FLOPs a byte: the bytes set the pace.',
+        4: 'Upside down: no kernel is above the peak.',
+        25: 'In TFLOP/s, yes (or in per cent). As a share, divide by the peak.',
+        0.75: 'That is the share that is lost.',
+    },
+)
+
+question(
+    '25-d',
+    'How many microseconds do a hundred operations take if the host needs 5 for each and the device 2?',
+    502,
+    {
+        700: 'That is one after the other. The device works while the host issues the next one.',
+        200: 'The device is quick, but it cannot start what was not issued.',
+        205: 'You let the device set the pace; the slower of the two does.',
+        350: 'Not the mean of the two: the slower sets the pace, the other is free.',
+    },
+    rtol=0.01,
+)
+
+question(
+    '25-e',
+    "How often is the network run on one picture by Heun's method in 20 steps with guidance?",
+    78,
+    {
+        80: 'Nearly: the last step asks once only.',
+        39: 'That is without guidance, which asks about each picture twice.',
+        40: 'That is DDIM with guidance, or Heun without. Count both.',
+        20: 'That is a method that asks once a step, without guidance.',
+        41: 'Guidance doubles every call, it does not add to them.',
+    },
+    rtol=0.001,
+)
+
+question(
+    '25-f',
+    'How many times as fast is a step if 5 % of it become twice as fast?',
+    1.026,
+    {
+        2: 'Only the update becomes twice as fast; 95 % of the step stays as it was.',
+        1.05: 'That would be so if the update vanished. It still takes half of its time.',
+        0.975: 'That is the time that the step still takes; how many times as fast is one over it.',
+        1.1: 'Five per cent of the time, halved, saves two and a half per cent.',
+    },
+    rtol=0.005,
+)

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _whole(low: int, high: int, g: torch.Generator) -> int:
@@ -67,3 +67,77 @@ add(
         'The average is no moment of the optimizer, but it is split with them in stage 1.': lambda N, n, stage: _state(N, n, (stage > 2, stage > 1, stage > 0), (4, 4, 8)) + 4 * N,
     },
 )  # fmt: skip
+
+
+question(
+    '26-a',
+    'What is the gradient of the whole batch if its four equal parts have 1, 2, 3 and 6?',
+    3,
+    {
+        12: 'That is the sum. The loss is a mean over the batch, and so is its gradient.',
+        2.5: 'That is the middle value, not the mean.',
+        6: 'Every part counts, with one quarter.',
+        0.75: 'You divided by the number of parts twice.',
+    },
+)
+
+question(
+    '26-b',
+    'What is the loss of a batch if six examples have the mean 1 and two the mean 5?',
+    2,
+    {
+        3: 'That is the plain mean of the parts, as if they were equally large.',
+        4: 'You exchanged the weights: the part of six counts for six eighths.',
+        16: 'That is the sum over the examples; divide by their number.',
+        6: 'That is the sum of the means. Weigh each with its share of the examples.',
+    },
+)
+
+question(
+    '26-c',
+    'How many different noises are in a batch of 64 if four processes seed alike?',
+    16,
+    {
+        64: 'That would be right with rows of one draw. Seeded alike, all four draw the same sixteen.',
+        4: 'Each process draws one noise for each of its sixteen examples.',
+        1: 'Within a process the noises of the examples differ.',
+        48: 'That is how many are copies.',
+    },
+    rtol=0.001,
+)
+
+question(
+    '26-d',
+    'How many MB does each of five processes send when 100 MB are added up in a ring?',
+    160,
+    {
+        200: 'That is the bound for many processes. Each of the 2 (n - 1) steps sends one n-th.',
+        80: 'That is one half of the way, reduce-scatter. All-gather sends as much again.',
+        800: 'A step sends one piece, a fifth of the gradient, not all of it.',
+        100: 'Each piece goes round nearly twice: once to be added up, once to be known.',
+        40: 'That is one step there and one back. There are n - 1 of each.',
+    },
+)
+
+question(
+    '26-e',
+    'How much longer than the backward pass does it take to send 0.6 in ten buckets while computing 1?',
+    0.06,
+    {
+        0.6: 'That is with one bucket. Nine of ten are sent while others are computed.',
+        0: 'The last bucket is ready only when the backward pass ends.',
+        0.1: 'That is the time to compute a bucket. To send one takes 0.6 / 10.',
+        1.06: 'That is the whole time; how much of it is beyond the backward pass?',
+        0.54: 'That is the part that is hidden.',
+    },
+)
+
+question(
+    '26-f',
+    'What is it if the weights of one process and of four differ by a ten-millionth?',
+    'b',
+    {
+        'a': 'Other noise shows at once, and a million times larger.',
+        'c': 'Another rate changes every step by much more than the last digits.',
+    },
+)

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def levels(g, eta=False):
@@ -139,5 +139,80 @@ add(
             float(T - i * (T // n)) for i in range(n + 1)
         ],
         'You count from 0: the noisiest level is T, and the clean picture is 0.': lambda T, n: [t - 1 for t in trailing(T, n)],
+    },
+)
+
+question(
+    '30-a',
+    'Three data points are 0 and one is 8. Where does a jump from pure noise land?',
+    2.0,
+    {
+        0.0: 'That is the most frequent value. A squared error learns the average, not the most likely value.',
+        4.0: 'That is the middle of the two values; each counts as often as it occurs.',
+        8.0: 'Pure noise tells nothing about which of the four was hidden: average all of them.',
+    },
+)
+question(
+    '30-b',
+    'By which factors does the variance left out fall, in one step and in the walk, if steps are three times as short?',
+    (9.0, 3.0),
+    {
+        (3.0, 3.0): 'The walk is right. One step leaves out b^2 Var[x0 | x_t], and b itself is proportional to the length of the step.',
+        (3.0, 1.0): 'One step leaves out b^2 Var[x0 | x_t]: b is proportional to the length of the step, and it is squared.',
+        (9.0, 9.0): 'One step is right. But the walk now has three times as many steps, and what they leave out adds up.',
+        (3.0, 9.0): 'The values are right for the walk and for one step, in the other order.',
+    },
+)
+question(
+    '30-c',
+    'Where does DDIM go from x_t = 1 with alpha_t = 0.6, sigma_t = 0.8, x0 = 0.5, for alpha_s = 0.8 and sigma_s = 0.6?',
+    0.925,
+    {
+        0.775: 'You took (x_t - x0) / sigma_t for the noise; the signal in x_t is alpha_t x0, not x0.',
+        0.4: 'You brought the estimate to level s and forgot to mix the noise back in.',
+        1.1: 'You mixed the noise back in at the old level, sigma_t.',
+        0.875: 'That is the estimated noise. The step mixes it with the estimated data.',
+    },
+    rtol=0.005,
+)
+question(
+    '30-d',
+    'Three quarters of the pairs at a place move with -2, one quarter with +2. What is the velocity of the flow there?',
+    -1.0,
+    {
+        0.0: 'You averaged the two velocities; more pairs have the first.',
+        -2.0: 'That is the velocity of most pairs; the flow moves with the average of all.',
+        1.0: 'The size is right, the sign is not: most pairs move with -2.',
+    },
+)
+question(
+    '30-e',
+    'How many questions do 12 steps of Heun ask, down to zero noise?',
+    23.0,
+    {
+        24.0: 'The last step arrives where there is no noise to divide by: it falls back on Euler, with one question.',
+        12.0: 'Heun asks at both ends of a step.',
+        13.0: 'You let all questions but the first be shared between steps; Heun asks at the end of an Euler guess, which is another place than the next start.',
+    },
+    rtol=0.001,
+)
+question(
+    '30-f',
+    'The error of a method of order two is 0.08 with 50 steps. What is it with 200?',
+    0.005,
+    {
+        0.02: 'That is order one: four times the steps, a quarter of the error.',
+        0.04: 'That would be order one half.',
+        0.01: 'Four times the steps, not three or two: two halvings of the step, each of which divides the error by four.',
+    },
+)
+question(
+    '30-g',
+    'Where does a walk from 1000 in three steps of 1000 // 3 stop?',
+    1.0,
+    {
+        0.0: 'Count: 1000 // 3 is 333, and three times that is 999.',
+        999.0: 'That is how far the walk goes. At which level does it stop?',
+        334.0: 'That is after two steps.',
     },
 )

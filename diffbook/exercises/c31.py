@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _moments(g):
@@ -70,4 +70,59 @@ add(
         'A point must lie in some ball, not in all of them.': lambda distances, radii: (distances <= radii).all(1).double().mean(),
         'You took the nearest sample and its own ball only; a farther sample may have a larger ball.': lambda distances, radii: (distances.min(1).values <= radii[distances.argmin(1)]).double().mean(),
     },
+)
+
+question(
+    '31-a',
+    'What is the squared Frechet distance of N(0, 4) and N(3, 1)?',
+    10.0,
+    {
+        18.0: 'You compared the variances, 4 and 1; the formula compares the standard deviations, 2 and 1.',
+        9.0: 'The means are right. The spreads differ too.',
+        10**0.5: 'That is its root; the square is asked, as papers print it.',
+        4.0: 'The means enter as a square.',
+    },
+)
+question(
+    '31-b',
+    'Frechet distances of 8.1 and 3.2 come from two classifiers. Which samples are nearer to the data?',
+    'c',
+    {
+        'a': 'A smaller distance would be the better one; but are the two measured with the same ruler?',
+        'b': 'Each classifier has features of its own, on a scale of its own: 3.2 in one may be more than 8.1 in the other.',
+    },
+)
+question(
+    '31-c',
+    'Which Frechet distance have two samples of 1,000 images with 100 features of variance 1, from one distribution?',
+    5.25,
+    {
+        0.0: 'That is the true distance. The estimate counts every error of means and covariances.',
+        0.25: 'You have the first sum. The second one has 100 times 100 terms.',
+        5.0: 'You have the second sum. The first adds five halves of the variances.',
+        0.3: 'In the second sum every pair of features counts, not only the pairs of a feature with itself.',
+    },
+    rtol=0.01,
+)
+question(
+    '31-d',
+    'What are precision and recall of the samples -3, 0.5, 1.5, 5 against the real 0, 1, 2, with k = 1?',
+    (0.5, 1.0),
+    {
+        (1.0, 0.5): 'The other way round: precision is the share of samples on the map of the real images.',
+        (0.5, 0.5): 'Precision is right. Recall counts real images, and each of the three lies in the ball of some sample.',
+        (1.0, 1.0): 'Recall is right. The balls around the real images reach from -1 to 3.',
+    },
+)
+question(
+    '31-e',
+    'The floor is 0.05 at n = 5,000. What is it at n = 10,000?',
+    0.025,
+    {
+        0.05: 'The floor is a bias, and falls with the number of images.',
+        0.1: 'More images, less bias.',
+        0.05 / 2**0.5: 'Errors fall like the root of n; their squares, which the distance counts, like n.',
+        0.0125: 'Twice the images: half, not a quarter.',
+    },
+    rtol=0.005,
 )

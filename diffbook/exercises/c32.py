@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 add(
     '32-1',
@@ -62,7 +62,71 @@ add(
         'You took v for the noise: x0 = (x - sigma v) / alpha is right for a network that predicts eps.': _consistent,
         'The sign of v is wrong: x0 = alpha x - sigma v.': lambda *a: _walk(*a, clean=lambda al, s, x, y: al * x + s * y),
         'The sign of v is wrong in the noise: eps = sigma x + alpha v.': lambda *a: _walk(*a, turn=-1),
+        'The noise is mixed back in with the wrong sign: the next state is alpha x0 + sigma eps.': lambda *a: _walk(*a, mix=lambda al, s, x0, eps, x: al * x0 - s * eps),
         'You returned the clean estimate of the first step and never walked.': lambda x, al, s, v: al[0] * x - s[0] * v(x, al[0], s[0]),
         'You mixed alpha with the old noisy image in place of the implied noise.': lambda *a: _walk(*a, mix=lambda al, s, x0, eps, x: al * x0 + s * x),
+    },
+)
+
+question(
+    '32-a',
+    'What is the clean pixel for x_t = 1 and v = 0.25, at alpha_t = 0.6 and sigma_t = 0.8?',
+    0.4,
+    {
+        0.8: 'The sign of v is wrong: v = alpha eps - sigma x0 lies against the data.',
+        0.8 / 0.6: 'You took the answer for the noise; this network answers v.',
+        0.95: 'That is the noise, sigma x_t + alpha v.',
+        0.25: 'That is v itself.',
+    },
+)
+question(
+    '32-b',
+    'How many degrees does each of 24 equal steps of a quarter turn make?',
+    3.75,
+    {
+        15.0: 'That would be the whole circle; signal and noise turn through a quarter of it.',
+        7.5: 'That would be half a circle: from noise to data it is a right angle.',
+        90 / 23: 'There are 24 steps between 25 times.',
+    },
+)
+question(
+    '32-c',
+    'How many times cheaper than 1,000 calls are 12 steps of Heun?',
+    1000 / 23,
+    {
+        1000 / 12: 'A step of Heun asks the network twice.',
+        1000 / 24: 'Nearly: the last step, which arrives at zero noise, asks once.',
+    },
+    rtol=0.01,
+)
+question(
+    '32-d',
+    'How often does a run of 5,000 updates with batches of 128 see each of 60,000 images?',
+    5000 * 128 / 60000,
+    {
+        5000 / 60000: 'Each update shows a whole batch of images.',
+        60000 / 5000: 'That is how many updates there would be to an epoch if each showed 12 images; an update shows 128.',
+        60000 / 128: 'That is the number of updates that show each image once.',
+    },
+)
+question(
+    '32-e',
+    'A distance of 0.30 at a floor of 0.13: how many floors high are the same samples where the floor is 0.026?',
+    (0.30 - 0.13 + 0.026) / 0.026,
+    {
+        0.30 / 0.026: 'The distance falls too: the bias inside it shrinks with the floor.',
+        0.30 / 0.13: 'That is the ratio at the first n. The floor has sunk, and the model\'s own error has not.',
+        (0.30 - 0.13) / 0.026: 'At the second n a bias is left as well, about one floor.',
+    },
+    rtol=0.02,
+)
+question(
+    '32-f',
+    'How many of 2,000 samples of a model that copies nothing lie under the limit?',
+    20.0,
+    {
+        0.0: 'Held-out images are no copies either, and one in a hundred of them lies under it.',
+        200.0: 'One in a hundred, not one in ten.',
+        0.01: 'That is the share; how many of 2,000?',
     },
 )

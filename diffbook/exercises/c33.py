@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def runs(g):
@@ -30,7 +30,7 @@ add(
         'That is the ratio of the errors; the order is its logarithm in units of that of the steps.': lambda n1, e1, n2, e2: e1 / e2,
         'The logarithm of the ratio of the errors must be divided by that of the steps.': lambda n1, e1, n2, e2: math.log(e1 / e2),
         'The sign is wrong: errors fall while the steps grow, and an order is positive.': lambda n1, e1, n2, e2: -order(n1, e1, n2, e2),
-        'The fraction is upside down: errors above, steps below.': lambda n1, e1, n2, e2: 1 / order(n1, e1, n2, e2),
+        'The fraction is upside down: the errors belong to the numerator, the steps to the denominator.': lambda n1, e1, n2, e2: 1 / order(n1, e1, n2, e2),
         'You divided the ratios, not their logarithms.': lambda n1, e1, n2, e2: (e1 / e2) / (n2 / n1),
     },
 )
@@ -63,5 +63,66 @@ add(
             (x[1:] - x[0]) @ (x[1:] - x[0]).mT,
         ),
         'The mean is right; you forgot to square: a direction is a standard deviation.': lambda x: (x[0], (x[1:] - x[0]).sum(0)),
+    },
+)
+
+
+question(
+    '33-a',
+    'How often does midway ask the denoiser in a walk of ten steps to the data?',
+    19,
+    {
+        20: 'In the last step, which ends without noise, it asks once only: look at its first lines.',
+        10: 'It asks twice in a step, at the start for the trial and in the middle. (Where is the exception?)',
+        18: 'The last step asks too: once.',
+        11: 'It is the other way round: two questions in each step but the last.',
+    },
+    rtol=0.001,
+)
+
+question(
+    '33-b',
+    'What may a solver not do: ask three times, remember by itself, or listen to the condition?',
+    'b',
+    {
+        'a': 'It may: a method of order three asks that often. It only costs time.',
+        'c': 'It must: that is what a condition is for.',
+    },
+)
+
+question(
+    '33-c',
+    'Where must a solver put the state when the data are one point?',
+    1.04,
+    {
+        0.752: 'A square too many: the noise has the scale sigma, not sigma squared.',
+        1.2: 'That is the noise, or the state as it was. Mix the data and the noise at the new scales.',
+        0.32: 'That is the signal at its new scale; the noise is missing.',
+        0.96: 'You mixed at the old scales, or took the noise for the state: the noise is (x - alpha x0) / sigma.',
+        1.22: 'You used the state as if it were the noise and added the old signal. Find the noise first.',
+    },
+    rtol=0.005,
+)
+
+question(
+    '33-d',
+    'What is the order of a solver that is 0.012 off with 64 steps and 0.0015 with 128?',
+    3,
+    {
+        8: 'That is the ratio of the errors. The order is its logarithm to the base two.',
+        2: 'Order two would divide the error by four.',
+        4: 'Order four would divide the error by sixteen.',
+        0.125: 'That is the ratio upside down. The order is the logarithm of 8 to the base two.',
+        -3: 'The size is right; an order is positive.',
+    },
+)
+
+question(
+    '33-e',
+    'What is likely wrong if the straight path is kept and the order is one instead of two?',
+    'b',
+    {
+        'a': 'A missing root changes the scale of the noise, and the straight path sees that at once.',
+        'c': 'That is seen by the manners, which come first.',
     },
 )

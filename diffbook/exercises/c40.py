@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 from diffbook.text import END, merge_pair, spell, train_merges
 
 
@@ -172,9 +172,7 @@ add(
     mistakes={
         'The end token belongs to the text: the summary is read there. You also keep padding that is not the end token.': lambda ids, end: ids != end,
         'The first end token belongs to the text: the summary is read there.': lambda ids, end: (ids == end).long().cumsum(1) == 0,
-        'That is right only where the padding is the end token; with another padding it keeps it all.': (
-            lambda ids, end: (ids == end).long().cumsum(1) <= 1
-        ),
+        'That is right only where the padding is the end token; with another padding it keeps it all.': (lambda ids, end: (ids == end).long().cumsum(1) <= 1),
         'The padding need not be 0.': lambda ids, end: ids != 0,
         'Upside down: true is for the text, false for the padding.': lambda ids, end: (ids == end).long().cumsum(1) - (ids == end).long() > 0,
     },
@@ -206,9 +204,94 @@ add(
         ),
         'Upside down: tokens over characters.': lambda counts, characters: characters / counts.sum() * _entropy(counts),
         'The sign: a share is below one, its logarithm below zero.': lambda counts, characters: -counts.sum() / characters * _entropy(counts),
-        'Weigh each piece with its share: frequent pieces are paid for often.': (
-            lambda counts, characters: -(counts / counts.sum()).log2().sum() / characters
-        ),
+        'Weigh each piece with its share: frequent pieces are paid for often.': (lambda counts, characters: -(counts / counts.sum()).log2().sum() / characters),
         'That is all bits of the text: divide by its characters.': lambda counts, characters: counts.sum() * _entropy(counts),
     },
+)
+
+
+question(
+    '40-a',
+    'How many times as many attention scores three times the tokens make.',
+    9,
+    {
+        3: 'That is the factor of the length. Each token is compared with each: it counts twice.',
+        6: 'Not 2 times 3 but 3 times 3: all pairs of tokens.',
+        27: 'Pairs, not triples.',
+    },
+)
+question(
+    '40-b',
+    'Two prompts that the words of CLIP keep apart: a, b or c.',
+    'c',
+    {
+        'a': 'The tokenizer turns all capitals into small letters.',
+        'b': 'Each numeral is a word of its own, with or without a space between them.',
+    },
+)
+question(
+    '40-c',
+    'The number of bytes of the words "café" and a strawberry.',
+    9,
+    {
+        5: 'Those are the characters. The smallest pieces are bytes, and é and the strawberry have several.',
+        8: 'é is not ASCII: it takes two bytes.',
+        6: 'The strawberry takes four bytes, as the printed list shows.',
+        10: 'The space between the words is not a piece.',
+    },
+)
+question(
+    '40-d',
+    'By how many tokens the first merge shortens low x 5, lower x 2, newest x 6, widest x 3.',
+    9,
+    {
+        7: 'That is l + o (and "low" ends in another piece than "lower"). Is there a pair that more words hold?',
+        8: 'That is w + e. Look at what "newest" and "widest" have in common.',
+        6: 'A pair counts wherever it stands: "newest" and "widest" share two pairs.',
+        18: 'Each glued pair saves one token: two become one.',
+    },
+)
+question(
+    '40-e',
+    'The number of pieces of "abcbcd" under b + c, a + b, bc + d</w>.',
+    3,
+    {
+        4: 'You stopped too early: after b + c the last rule, bc + d</w>, finds its pair at the end of the word.',
+        6: 'Those are the letters. Apply the first rule, b + c, everywhere.',
+        2: 'a + bc is not among the rules; only listed pairs are glued.',
+        5: 'Rules are applied everywhere and in the order learned: b + c first, and it stands there twice.',
+    },
+)
+question(
+    '40-f',
+    'How many of 100 tokens a row of 77 holds.',
+    75,
+    {
+        77: 'Two places are taken: start and end.',
+        76: 'There is an end token as well as a start token.',
+        100: 'A row has 77 places. What does not fit is cut off.',
+        25: 'That is what is dropped.',
+    },
+    rtol=0.001,
+)
+question(
+    '40-g',
+    'What masking the padding of Stable Diffusion does: a, b or c.',
+    'b',
+    {
+        'a': 'Look at the bars of the padding places: their states change with the colour, so they carry something.',
+        'c': 'The shapes fit, so nothing complains.',
+    },
+)
+question(
+    '40-h',
+    'The share of 143 tokens that CLIP reads.',
+    75 / 143,
+    {
+        77 / 143: 'Start and end take two of the 77 places.',
+        13 / 143: 'That compares the two languages. How many of the 143 fit?',
+        1.0: 'Only 75 tokens fit; the rest is dropped.',
+        68 / 143: 'That is the share that is dropped.',
+    },
+    rtol=0.01,
 )

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _mask(length, g):
@@ -131,3 +131,71 @@ add(
         'Your variance is a standard deviation.': lambda mc, vc, mn, vn, s: (_away(mc, vc, mn, vn, s, 1 - s)[0], _away(mc, vc, mn, vn, s, 1 - s)[1] ** 0.5),
     },
 )  # fmt: skip
+
+
+question(
+    '42-a',
+    'The unconditional answer where class 0 (answer -1) is four times as likely as class 1 (answer 0.5).',
+    -0.7,
+    {
+        -0.25: 'You weighed both classes alike. The noisy image has already spoken: the weights are 0.8 and 0.2.',
+        0.2: 'You exchanged the weights: class 0 is the likely one.',
+        -0.625: 'Four times as likely means 4 to 1, which is 0.8 and 0.2, not 0.75 and 0.25.',
+        -1.0: 'That is the answer of the likelier class. A squared error is made smallest by the mean over both.',
+    },
+)
+question(
+    '42-b',
+    'Gain and bias of a class whose data are all 3.',
+    (0.0, 3.0),
+    {
+        (1.0, 0.0): 'That returns the noisy number. A class without variance need not look at it.',
+        (0.0, 0.0): 'The gain is right. With g = 0 the bias is the mean of the class.',
+        (1.0, 3.0): 'The gain is alpha v / (alpha**2 v + sigma**2), and v is 0.',
+        (3.0, 0.0): 'The first of the pair is the gain on the noisy number, the second the bias.',
+    },
+)
+question(
+    '42-c',
+    'The share of weight of 68 fillings and 9 tokens, all with the score 0.',
+    68 / 77,
+    {
+        0.0: 'A score of zero is not a weight of zero: exp(0) is 1.',
+        9 / 77: 'That is the share of the nine tokens.',
+        68 / 9: 'That is the ratio of the two. The weights add up to one over all 77.',
+        1.0: 'The nine tokens have some weight, too: exp(0) is 1 for all.',
+        0.87: 'That is what was printed for the random scores of the layer above. Here all scores are 0.',
+    },
+    rtol=0.005,
+)
+question(
+    '42-d',
+    'The channels into a U-Net that colours photographs: RGB noisy, grey beside it, which may be missing.',
+    5,
+    {
+        4: 'That is the noisy image and the grey one. How does the network know that a grey image is there?',
+        7: 'The image beside is grey and has one channel, not three.',
+        6: 'Three noisy channels, one grey one, one that says whether it is there.',
+        3: 'Those are the noisy channels alone. The image is stacked on them.',
+    },
+)
+question(
+    '42-e',
+    'The answer under the null condition after training with p = 0.1: a, b or c.',
+    'b',
+    {
+        'a': 'The number p says how often the null condition is trained, not by how much an answer is scaled.',
+        'c': 'The squared error under the null condition is that of all images; zero is not their mean given x_t.',
+    },
+)
+question(
+    '42-f',
+    'The mean squared distance of answers under right and foreign conditions, at losses of 0.40 and 0.65.',
+    0.25,
+    {
+        0.5: 'That is the root: a distance. The question asks for the mean of its square.',
+        1.05: 'The losses are subtracted: the cross term vanishes.',
+        -0.25: 'The foreign condition has the larger loss; a square cannot be negative.',
+        0.65: 'That is the loss under foreign conditions, in which the error under the right ones is contained.',
+    },
+)

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def numbers(g, n):
@@ -50,12 +50,12 @@ add(
     cases=measuring,
     truth=pulled,
     mistakes={
-        'Your gradient is taken at x0. It must be taken at x_t, through the denoiser: the slope of the denoiser is missing.': lambda *a: pulled(*a, through=False),
+        'Your gradient is taken at x0. It must be taken at x_t, through the denoiser: the slope of the denoiser is missing.': lambda *a: pulled(
+            *a, through=False
+        ),
         'The factor sigma**2 / alpha is missing: it turns a gradient of log p(y | x_t) into a shift of x0.': lambda *a: pulled(*a, factor=1.0),
         'The factor is sigma**2 / alpha, not sigma**2.': lambda d, x, y, a, alpha, sigma, std: pulled(d, x, y, a, alpha, sigma, std, factor=sigma**2),
-        'The factor is sigma**2 / alpha, not sigma / alpha.': lambda d, x, y, a, alpha, sigma, std: pulled(
-            d, x, y, a, alpha, sigma, std, factor=sigma / alpha
-        ),
+        'The factor is sigma**2 / alpha, not sigma / alpha.': lambda d, x, y, a, alpha, sigma, std: pulled(d, x, y, a, alpha, sigma, std, factor=sigma / alpha),
         'The sign is wrong: the estimate moves away from the measurement.': lambda d, x, y, a, alpha, sigma, std: pulled(
             d, x, y, a, alpha, sigma, std, factor=-(sigma**2) / alpha
         ),
@@ -93,7 +93,9 @@ add(
     cases=walks,
     truth=lambda *a: reweighed(*a),
     mistakes={
-        'The guide is weighed the wrong way round: a state that is likely under the guide and unlikely without it counts less.': lambda *a: reweighed(*a, sign=-1.0),
+        'The guide is weighed the wrong way round: a state that is likely under the guide and unlikely without it counts less.': lambda *a: reweighed(
+            *a, sign=-1.0
+        ),
         'What the old state fitted was counted before: subtract `before`, or it is counted at every step.': lambda *a: reweighed(*a, back=0.0),
         'Fit is a gain, `after - before`: yours rewards the walks that fit worse than they did.': lambda w, m, p, q, s, b, a: reweighed(w, m, p, q, s, a, b),
         'The weight of the walk so far is lost: add to it.': lambda *a: reweighed(*a, old=0.0),
@@ -102,4 +104,51 @@ add(
         'The guide is not made up for: the density of the step without it, over that with it, is missing.': lambda *a: reweighed(*a, sign=0.0),
         'These are weights; the exercise asks for their logarithms.': lambda *a: reweighed(*a).exp(),
     },
+)
+
+
+question(
+    '46-a',
+    'The mean squared error of a perfect drawing, where the best guess has 0.04.',
+    0.08,
+    {
+        0.04: 'That is the error of the mean. A drawing scatters around the mean as the truth does, and both scatters count.',
+        0.16: 'The error is doubled, not multiplied by four: variances of independent numbers add up.',
+        0.02: 'A drawing cannot beat the best guess in the mean square.',
+        0.0: 'A drawing is one of the pictures that fit, and the truth is another.',
+    },
+)
+question(
+    '46-b',
+    'How many times longer the step of DPS is than that of PiGDM.',
+    97,
+    {
+        96: 'PiGDM divides by r**2 + tau**2, not by r**2 alone.',
+        1 / 97: 'DPS divides by the smaller variance, so its step is the longer one.',
+        9.7: 'The misfit is divided by variances: tau**2 is 0.01.',
+        9.6: 'The misfit is divided by variances: tau**2 is 0.01, and PiGDM has r**2 + tau**2.',
+    },
+    rtol=0.005,
+)
+question(
+    '46-c',
+    'Why samples are wrong although late estimates are right: a, b or c.',
+    'a',
+    {
+        'b': 'Late all methods agree with the posterior, with any size of step. Ask what was decided before.',
+        'c': 'The exact denoiser of the posterior needs no such training either. It is the gradient that is approximate, and when?',
+    },
+)
+question(
+    '46-d',
+    'The ratio of the error of one drawing to that of the mean of four.',
+    1.6,
+    {
+        2.0: 'That is the ratio to the exact mean. A mean of four drawings still scatters around it.',
+        4.0: 'Only the scatter of the drawings shrinks by four; the truth scatters as before.',
+        1.88: 'That is for sixteen drawings.',
+        1.75: 'Divide 2 by 1 + 1/4.',
+        8.0: 'The scatter of the truth around the mean remains whatever you average.',
+    },
+    rtol=0.01,
 )

@@ -4,7 +4,15 @@ from torch import Tensor, nn
 from ..core import Cond
 from typing import Any
 
-__all__ = ['sinusoids', 'zero', 'ResBlock', 'attend', 'SelfAttention', 'CrossAttention', 'TransformerBlock', 'check_cond', 'Downsample', 'Upsample']
+__all__ = ['zero', 'sinusoids', 'ResBlock', 'attend', 'SelfAttention', 'CrossAttention', 'TransformerBlock', 'check_cond', 'Downsample', 'Upsample']
+
+def zero(layer: nn.Module) -> nn.Module:
+    """Set all parameters of `layer` to zero, so that what it adds starts as nothing. Goyal et al. 2017, section 5.1.
+
+    layer: a layer with parameters
+    returns: the same layer
+    """
+    ...
 
 def sinusoids(noise_level: Tensor, dim: int, *, period: float=10000.0, shift: float=1.0, cos_first: bool=False) -> Tensor:
     """Write each number as the sines and cosines of a ladder of frequencies. Vaswani et al. 2017, section 3.5 (eq-layers-waves).
@@ -15,14 +23,6 @@ def sinusoids(noise_level: Tensor, dim: int, *, period: float=10000.0, shift: fl
     shift: 1: the last wave is the slowest; 0: the ladder stops one rung before it
     cos_first: which half comes first: published weights expect one or the other
     returns: (b, dim), float32
-    """
-    ...
-
-def zero(layer: nn.Module) -> nn.Module:
-    """Set all parameters of `layer` to zero, so that what it adds starts as nothing. Goyal et al. 2017, section 5.1.
-
-    layer: a layer with parameters
-    returns: the same layer
     """
     ...
 

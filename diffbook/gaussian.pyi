@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from torch import Tensor
 
-__all__ = ['gaussian_log_prob', 'posterior', 'condition', 'kl_gaussian', 'interpolate_noise']
+__all__ = ['gaussian_log_prob', 'posterior', 'kl_gaussian', 'condition', 'interpolate_noise']
 
 def gaussian_log_prob(x: Tensor, mean: Tensor | float, var: Tensor | float) -> Tensor:
     """Give the logarithm of the normal density; raise a ValueError for a variance that is not positive (eq-gaussian-density).
@@ -27,17 +27,6 @@ def posterior(x: Tensor | float, mean: Tensor | float, var: Tensor | float, alph
     """
     ...
 
-def condition(mean: Tensor | Sequence, cov: Tensor | Sequence, index: Sequence[int], value: Tensor | Sequence) -> tuple[Tensor, Tensor]:
-    """Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit (eq-gaussian-condition).
-
-    mean: (d,)
-    cov: (d, d)
-    index: the k coordinates that are seen
-    value: (k,) or (b, k): what is seen there
-    returns: mean (d - k,) or (b, d - k), and covariance (d - k, d - k), of the others in order
-    """
-    ...
-
 def kl_gaussian(mean_p: Tensor | float, var_p: Tensor | float, mean_q: Tensor | float, var_q: Tensor | float) -> Tensor:
     """Give KL(p || q) of two normal distributions (Kullback and Leibler 1951; eq-gaussian-kl).
 
@@ -46,6 +35,17 @@ def kl_gaussian(mean_p: Tensor | float, var_p: Tensor | float, mean_q: Tensor | 
     mean_q: of the second
     var_q: variance, positive
     returns: nats, per element
+    """
+    ...
+
+def condition(mean: Tensor | Sequence, cov: Tensor | Sequence, index: Sequence[int], value: Tensor | Sequence) -> tuple[Tensor, Tensor]:
+    """Condition a joint Gaussian on some of its coordinates; raise a ValueError for what does not fit (eq-gaussian-condition).
+
+    mean: (d,)
+    cov: (d, d)
+    index: the k coordinates that are seen
+    value: (k,) or (b, k): what is seen there
+    returns: mean (d - k,) or (b, d - k), and covariance (d - k, d - k), of the others in order
     """
     ...
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _uniform(g, *shape, low=0.0, high=1.0):
@@ -109,7 +109,7 @@ add(
         'exp(log_var) is the variance; noise is scaled by the standard deviation, its root.': lambda mean, log_var, eps: mean + torch.exp(log_var) * eps,
         'You scaled by the logarithm itself: take its exponential first.': lambda mean, log_var, eps: mean + log_var * eps,
         'You scaled by half the logarithm: take its exponential.': lambda mean, log_var, eps: mean + log_var / 2 * eps,
-        'The sign of the exponent is wrong: a large log_var should give a wide law.': lambda mean, log_var, eps: mean + torch.exp(-log_var / 2) * eps,
+        'The sign of the exponent is wrong: a large log_var should give a wide distribution.': lambda mean, log_var, eps: mean + torch.exp(-log_var / 2) * eps,
         'The noise carries no mean: add the mean after scaling, not before.': lambda mean, log_var, eps: torch.exp(log_var / 2) * (mean + eps),
         'exp(log_var) ** 2 is the square of the variance: go the other way, to its root.': lambda mean, log_var, eps: mean + torch.exp(2 * log_var) * eps,
     },
@@ -129,15 +129,96 @@ add(
         'These are nats; a bit is log(2) nats, so divide by log(2).': lambda mean, log_var: _nats(mean, log_var).sum(1),
         'You multiplied by log(2); bits are nats divided by it.': lambda mean, log_var: _nats(mean, log_var).sum(1) * math.log(2),
         'KL adds over coordinates: sum, do not average.': lambda mean, log_var: _nats(mean, log_var).mean(1) / math.log(2),
-        'That is KL from the standard normal to yours: the first law is the one that is averaged over.': lambda mean, log_var: (
-            torch.exp(-log_var) - 1 + log_var + mean**2 * torch.exp(-log_var)
-        ).sum(1)
-        / (2 * math.log(2)),
+        'That is KL from the standard normal to yours: the first distribution is the one that is averaged over.': lambda mean, log_var: (
+            (torch.exp(-log_var) - 1 + log_var + mean**2 * torch.exp(-log_var)).sum(1) / (2 * math.log(2))
+        ),
         'The half in front is missing.': lambda mean, log_var: 2 * _nats(mean, log_var).sum(1) / math.log(2),
         'The sign of log_var is wrong: KL must be zero for a standard normal and positive around it.': lambda mean, log_var: (
-            torch.exp(log_var) - 1 + log_var + mean**2
-        ).sum(1)
-        / (2 * math.log(2)),
+            (torch.exp(log_var) - 1 + log_var + mean**2).sum(1) / (2 * math.log(2))
+        ),
         'log_var is a logarithm: the variance is its exponential.': lambda mean, log_var: (log_var - 1 - log_var + mean**2).sum(1) / (2 * math.log(2)),
+    },
+)
+
+question(
+    '10-a',
+    'The bell of variance 1 is 0.40 high. How high is the bell of variance 4?',
+    0.2,
+    {
+        0.1: 'Divide by the root of the variance: a variance of 4 makes the bell twice as wide, not four times.',
+        0.4: 'Then the wider bell would have a larger area; both areas are one.',
+        0.8: 'The other way round: what is wider must be lower, to keep its area.',
+        0.025: 'Divide once by the root of 4, not by its square.',
+    },
+)
+question(
+    '10-b',
+    'The noise is -1.5. Which draw of N(2, 4) does it make?',
+    -1.0,
+    {
+        -4.0: 'You stretched by the variance; noise is stretched by its root.',
+        5.0: 'Noise may be negative: it moves this draw below the mean.',
+        0.5: 'Stretch the noise first, by the standard deviation.',
+        1.0: 'That is the stretched noise taken off the wrong way; add it to the mean.',
+        -3.0: 'That is the stretched noise alone; add the mean.',
+    },
+)
+question(
+    '10-c',
+    'A pixel of variance 1 is mixed with standard noise: x = 0.8 x0 + 0.6 eps. What is the variance of x?',
+    1.0,
+    {
+        1.4: 'Weights of a sum are squared before they are added: variances add, not scales.',
+        1.96: 'Scales do not add; square each, then add.',
+        0.64: 'That is what the pixel brings; the noise brings variance too.',
+        0.36: 'That is what the noise brings; the pixel brings variance too.',
+        0.28: 'Variances of independent numbers are added, never subtracted.',
+    },
+)
+question(
+    '10-d',
+    'Prior of mean 0 and variance 1, noise of variance 3, alpha 1, and you see 2. What is the best guess of x0?',
+    0.5,
+    {
+        2.0: 'You believed your eyes; the prior knows something too.',
+        1.5: 'The weights are swapped: the noisier the look, the less it weighs.',
+        0.0: 'You believed the prior alone; what was seen counts a little.',
+        1.0: 'Prior and look weigh alike only if their variances are equal.',
+        0.667: 'The gain is v / (v + noise variance), that is 1 / (1 + 3).',
+        0.2: 'The variance of the noise is 3 already; do not square it again.',
+        0.732: 'The variance of the noise is 3 already; no root.',
+    },
+)
+question(
+    '10-e',
+    'Pixels of variance 1 are seen through noise of variance 1, alpha 1. What is the variance of the best guesses?',
+    0.5,
+    {
+        1.0: 'Then nothing would remain unknown. The guesses vary less than the truth.',
+        2.0: 'That is the variance of what is seen; the gain shrinks it.',
+        0.25: 'The gain of 1/2 is squared, and then multiplied by the variance of what is seen, which is 2.',
+        0.0: 'The guess follows what is seen, by the gain; it is not constant.',
+    },
+)
+question(
+    '10-f',
+    'Four equal pixels of mean 0 and variance 1, each seen through noise of variance 4; the looks average to 2. What is the best guess?',
+    1.0,
+    {
+        0.4: 'That is the guess from a single look; there are four, each with a precision of 1/4.',
+        2.0: 'You believed the average of the looks; the prior has a precision of 1.',
+        1.6: 'The precision of a look is one over its noise variance, 1/4, not 1.',
+        0.5: 'That is the gain; multiply it by what was seen.',
+    },
+)
+question(
+    '10-g',
+    'Two bells of variance 1 stand 2 apart. How many nats are between them?',
+    2.0,
+    {
+        4.0: 'That is the squared distance; divide by twice the variance.',
+        1.0: 'The distance of the means is squared first.',
+        2.885: 'Those are bits; the question asks for nats.',
+        0.0: 'KL is zero only for equal distributions; these have different means.',
     },
 )

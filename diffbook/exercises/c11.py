@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _uniform(g, *shape, low=0.0, high=1.0):
@@ -54,9 +54,7 @@ add(
         'The two scales are swapped: alpha_bar is what is left of the signal.': _mix(lambda a: _root(1 - a), _root),
         'That is the last step alone: multiply 1 - beta over all steps.': lambda x0, eps, betas: _root(1 - betas[-1]) * x0 + _root(betas[-1]) * eps,
         'alpha_bar is a product of 1 - beta, not one minus the sum of the betas.': lambda x0, eps, betas: (
-            _root(1 - betas.sum()) * x0 + _root(betas.sum()) * eps
-            if betas.sum() < 1
-            else torch.zeros_like(x0)
+            _root(1 - betas.sum()) * x0 + _root(betas.sum()) * eps if betas.sum() < 1 else torch.zeros_like(x0)
         ),
         'alpha_bar is the product of 1 - beta; you multiplied the betas.': lambda x0, eps, betas: _root(betas.prod()) * x0 + _root(1 - betas.prod()) * eps,
     },
@@ -114,3 +112,35 @@ add(
         'That is the posterior variance of the step; the question asks for its forward beta.': lambda s, t: (1 - s) / (1 - t) * (1 - t / s),
     },
 )
+
+question(
+    '11-a',
+    'The chance to stay in the end cell.',
+    0.75,
+    {0.5: 'A step off the end is not taken either: that quarter stays too.', 0.25: 'That is the chance to leave.'},
+)
+question(
+    '11-b',
+    'Variance 3 after a step with beta 0.2.',
+    2.6,
+    {3.2: 'The noise is added; the old variance is shrunk as well.', 2.12: 'The gain is the root of 1 - beta, so its square is 1 - beta.'},
+)
+question(
+    '11-c',
+    'The variance of two steps in one.',
+    0.5904,
+    {0.72: 'The second step shrinks the noise of the first.', 0.648: 'A variance takes the square of the gain.'},
+)
+question(
+    '11-d',
+    'Gain and variance of two steps with beta 0.5.',
+    (0.5, 0.75),
+    {(0.25, 0.75): 'That is alpha-bar; the gain is its root.', (0.5, 1.0): 'The second step shrinks the noise of the first.'},
+)
+question(
+    '11-e',
+    'What the step back has to know.',
+    'b',
+    {'a': 'The size of the noise is in the kernel, which serves both ways.', 'c': "Bayes' rule looks at one step; it does not count them."},
+)
+question('11-f', 'The variance of the way back.', 0.0909, {0.1: 'That is the way forward. Given x0 less is unknown.', 0.11: 'The fraction stands upside down.'})

@@ -37,7 +37,6 @@ class Conditioner(nn.Module, ABC):
         "Give `n` times the condition that says nothing, of the same fields and shapes."
 
 # %% ../nbs/42_conditioning.ipynb #class-conditioner
-#| code-fold: true
 @register
 class ClassConditioner(Conditioner):
     "Look up a vector for each class; one more row stands for no class."
@@ -55,7 +54,6 @@ class ClassConditioner(Conditioner):
         return Cond(vec=self.table.weight[-1:].expand(n, -1))
 
 # %% ../nbs/42_conditioning.ipynb #refuse-labels
-#| code-fold: true
 def _refuse_labels(labels: Tensor, classes: int) -> None:
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f'labels are {labels.dtype} of shape {tuple(labels.shape)}, expected whole numbers of shape (b,)')
@@ -63,7 +61,6 @@ def _refuse_labels(labels: Tensor, classes: int) -> None:
         raise ValueError(f'labels run from {labels.min()} to {labels.max()}, expected 0..{classes - 1}')
 
 # %% ../nbs/42_conditioning.ipynb #vector-conditioner
-#| code-fold: true
 @register
 class VectorConditioner(Conditioner):
     "Take a vector as it is, such as the embedding of a picture; a learned one stands for none."
@@ -81,7 +78,6 @@ class VectorConditioner(Conditioner):
         return Cond(vec=self.none.expand(n, -1))
 
 # %% ../nbs/42_conditioning.ipynb #text-conditioner
-#| code-fold: true
 @register
 class TextConditioner(Conditioner):
     "Read captions with a text tower; the null condition is the empty caption. Rombach et al. 2022."
@@ -116,14 +112,12 @@ class TextConditioner(Conditioner):
         return self
 
 # %% ../nbs/42_conditioning.ipynb #text-train
-#| code-fold: true
 def _refuse_tower(tokenizer: Tokenizer, tower: TextTower) -> None:
     vocab_size, context = (len(table.weight) for table in tower.embeddings.children())
     if tokenizer.vocab_size > vocab_size or tokenizer.context > context:
         raise ValueError(f'the tokenizer gives {tokenizer.context} tokens below {tokenizer.vocab_size}, the tower reads {context} below {vocab_size}')
 
 # %% ../nbs/42_conditioning.ipynb #image-conditioner
-#| code-fold: true
 @register
 class ImageConditioner(Conditioner):
     "Lay an image beside the noisy one, and one channel more that says whether there is any."
@@ -165,7 +159,6 @@ def drop(
     return _mix(pairs, p, generator)
 
 # %% ../nbs/42_conditioning.ipynb #mix
-#| code-fold: true
 def _mix(pairs: dict[str, tuple[Tensor, Tensor]], p: float, generator: torch.Generator | Rows | None) -> Cond:
     "One throw for each example, for all of its fields together."
     if not pairs:
@@ -175,7 +168,6 @@ def _mix(pairs: dict[str, tuple[Tensor, Tensor]], p: float, generator: torch.Gen
     return Cond(**{name: torch.where(match_dims(lost, a).bool(), b, a) for name, (a, b) in pairs.items()})
 
 # %% ../nbs/42_conditioning.ipynb #conditional
-#| code-fold: true
 @register
 class Conditional(nn.Module):
     "Keep a denoiser and its conditioner together: trained, saved, loaded and called as one."
@@ -227,7 +219,6 @@ def conditional_loss(
     return training_loss(model.denoiser, x0, generator, cond, **options)
 
 # %% ../nbs/42_conditioning.ipynb #conditioners
-#| code-fold: true
 @register
 class Conditioners(Conditioner):
     "Tell a network several things at once, each by a part of its own: a caption and a picture, a class and a caption."

@@ -7,7 +7,6 @@ __all__ = ['PLANE', 'BETWEEN', 'check_manners', 'check_straight', 'flow_error', 
            'check_prediction', 'check_denoiser', 'Told', 'row_moments', 'moments', 'check_spread', 'check_law']
 
 # %% ../nbs/33_conform.ipynb #imports
-#| code-fold: true
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/33_conform.ipynb #imports-own
-#| code-fold: true
 from .core import Cond, Data, DenoiseFn, Noise, expect, make_generator
 from .exact import GaussianMixture, reference_mixture
 from .predictions import Prediction, check_solvable
@@ -122,7 +120,6 @@ def check_solver(
         check_order(solver, order, schedule, times, law)
 
 # %% ../nbs/33_conform.ipynb #schedule-ends
-#| code-fold: true
 def _check_ends(schedule: Schedule) -> None:
     "Times run from t_min to t_max, with finite scales at both ends; others are refused."
     expect(schedule.t_min < schedule.t_max, f't_min is {schedule.t_min}, expected less than t_max, {schedule.t_max}')
@@ -138,7 +135,6 @@ def _check_ends(schedule: Schedule) -> None:
         expect(False, f'alpha({t:g}) is answered, expected a ValueError: call self.time(t)')
 
 # %% ../nbs/33_conform.ipynb #schedule-answers
-#| code-fold: true
 def _check_answers(schedule: Schedule, t: Tensor) -> None:
     "The four functions answer in float64, finitely, in the shape of t, whatever its type."
     for name in ('alpha', 'sigma', 'alpha_dot', 'sigma_dot'):

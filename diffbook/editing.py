@@ -24,7 +24,6 @@ from .moved import moved
 __getattr__ = moved(__name__, {'diffbook.inverse': 'measured_law steer dps conjugate_gradients pigdm'})
 
 # %% ../nbs/45_editing.ipynb #cut-times
-#| code-fold: true
 def cut_times(
     times: Tensor,  # (n + 1,) falling, as for `sample`
     strength: float,  # share of the steps to walk: over 0, up to 1
@@ -35,7 +34,6 @@ def cut_times(
     return times[-1 - max(1, round(strength * (len(times) - 1))) :]
 
 # %% ../nbs/45_editing.ipynb #start-from
-#| code-fold: true
 def start_from(
     schedule: Schedule,  # alpha and sigma
     x0: Data,  # the picture to start from
@@ -51,7 +49,6 @@ def start_from(
     return (match_dims(schedule.sigma(times[0]), x0) * eps if strength == 1 else x), times
 
 # %% ../nbs/45_editing.ipynb #as-mask
-#| code-fold: true
 def as_mask(
     mask: Tensor,  # (b, 1, h, w) or (1, h, w), bool or zeros and ones
     x: Data,  # what it covers
@@ -70,7 +67,6 @@ def as_mask(
     return mask.to(x.device, torch.bool)
 
 # %% ../nbs/45_editing.ipynb #some-unknown
-#| code-fold: true
 def _with_a_hole(mask: Tensor, x: Data) -> Tensor:
     "The mask, if it leaves something to draw."
     mask = as_mask(mask, x)
@@ -79,7 +75,6 @@ def _with_a_hole(mask: Tensor, x: Data) -> Tensor:
     return mask
 
 # %% ../nbs/45_editing.ipynb #put-back
-#| code-fold: true
 def put_back(
     schedule: Schedule,  # alpha and sigma
     x: Data,  # x_t
@@ -95,7 +90,6 @@ def put_back(
     return torch.where(as_mask(mask, x), schedule.perturb(known, noise(x, t), t), x)
 
 # %% ../nbs/45_editing.ipynb #inpaint
-#| code-fold: true
 def inpaint(
     solver: Solver,  # the step rule, such as ancestral
     known: Tensor,  # the clean picture, (b, ...) or (1, ...)
@@ -121,7 +115,6 @@ def renoise(schedule: Schedule, x: Data, s: Tensor, t: Tensor, noise: NoiseFn = 
     return scale * x + std * noise(x, t)
 
 # %% ../nbs/45_editing.ipynb #resampling
-#| code-fold: true
 def resampling(
     times: Tensor,  # (n + 1,) falling
     jump: int = 1,  # steps walked down before jumping back up
@@ -138,7 +131,6 @@ def resampling(
     return moves
 
 # %% ../nbs/45_editing.ipynb #repaint
-#| code-fold: true
 def repaint(
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
     schedule: Schedule,  # alpha and sigma
@@ -158,7 +150,6 @@ def repaint(
     return _repaint(denoise, schedule, x, resampling(times, jump, rounds), known, _with_a_hole(mask, known), cond, solver, noise)
 
 # %% ../nbs/45_editing.ipynb #repaint-walk
-#| code-fold: true
 def _repaint(denoise, schedule, x, moves, known, mask, cond, solver, noise) -> Iterator[Data]:
     x = put_back(schedule, x, moves[0][0], known, mask, noise.fork('known'))
     for t, s, k in moves:
@@ -172,7 +163,6 @@ def _repaint(denoise, schedule, x, moves, known, mask, cond, solver, noise) -> I
         yield torch.where(mask, known.to(x), x) if s == moves[-1][1] else x
 
 # %% ../nbs/45_editing.ipynb #rise
-#| code-fold: true
 def rise(
     schedule: Schedule, denoise: DenoiseFn, x: Data, s: Tensor, t: Tensor, cond: Cond | None = None, *,
     rounds: int = 0,  # of correction towards the exact inverse of a step of the solver
@@ -205,7 +195,6 @@ def invert(
     return walk(denoise, partial(rise, schedule, rounds=whole('rounds', rounds, 0), solver=solver), x, times, cond)
 
 # %% ../nbs/45_editing.ipynb #slerp
-#| code-fold: true
 def slerp(
     x: Data,  # noise
     y: Data,  # other noise of the same shape

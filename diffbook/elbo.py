@@ -7,7 +7,6 @@ __all__ = ['VARIANCES', 'VarianceFn', 'beta_variance', 'step_posterior', 'poster
            'elbo_terms', 'learned_range', 'learned_log', 'learned', 'hybrid_loss', 'TermHistory']
 
 # %% ../nbs/14_elbo.ipynb #imports
-#| code-fold: true
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/14_elbo.ipynb #imports-own
-#| code-fold: true
 from .core import Cond, Data, DenoiseFn, Time, as_time, holds, make_generator, match_dims, number, register, whole
 from .gaussian import gaussian_log_prob, kl_gaussian
 from .schedules import DiscreteSchedule, Schedule
 
 # %% ../nbs/14_elbo.ipynb #beta-variance
-#| code-fold: true
 def _whole_time(schedule: DiscreteSchedule, t: Time) -> Tensor:
     "`t` in float64, or a ValueError unless it is whole and from 1 to T."
     t = schedule.time(t)
@@ -51,7 +48,6 @@ def step_posterior(
     return match_dims(on_x, x) * x + match_dims(on_x0, x) * x0, std**2
 
 # %% ../nbs/14_elbo.ipynb #variances
-#| code-fold: true
 def posterior_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
     "The variance of the step back when x_0 is known; at t = 1, where that is zero, the first beta."
     t, beta = as_time(t), beta_variance(schedule, t)

@@ -6,7 +6,6 @@
 __all__ = ['GaussianMixture', 'reference_mixture', 'finite_data', 'random_mixture']
 
 # %% ../nbs/13_exact.ipynb #imports
-#| code-fold: true
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -15,12 +14,10 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/13_exact.ipynb #imports-own
-#| code-fold: true
 from .core import Cond, Data, DenoiseFn, Time, as_time, expect, generator as fresh_generator, match_dims, uniform, whole
 from .schedules import Schedule
 
 # %% ../nbs/13_exact.ipynb #mixture-check
-#| code-fold: true
 def _check_mixture(weights: Tensor, means: Tensor, covs: Tensor) -> None:
     "Raise a ValueError that says what is wrong."
     k, d = weights.numel(), means[:1].numel()
@@ -32,7 +29,6 @@ def _check_mixture(weights: Tensor, means: Tensor, covs: Tensor) -> None:
     expect((covs - covs.mT).abs().max() <= 1e-6 * covs.abs().max(), 'covs is not symmetric')
 
 # %% ../nbs/13_exact.ipynb #mixture
-#| code-fold: true
 class GaussianMixture:
     "A mixture of k Gaussians in d dimensions, in float64, and all that is known about it under diffusion."
 
@@ -52,13 +48,11 @@ class GaussianMixture:
         self.spreads = torch.where(values > 1e-14 * largest, values, 0.0)
 
 # %% ../nbs/13_exact.ipynb #reference
-#| code-fold: true
 def reference_mixture() -> GaussianMixture:
     "The one-dimensional mixture of three that the book's measurements use."
     return GaussianMixture([0.3, 0.5, 0.2], [[-1.8], [0.2], [1.6]], [[[0.25**2]], [[0.45**2]], [[0.3**2]]])
 
 # %% ../nbs/13_exact.ipynb #mixture-points
-#| code-fold: true
 @patch
 def _points(self: GaussianMixture, x: Tensor) -> Tensor:
     "`x` as (b, d) in float64, or a ValueError."
@@ -66,7 +60,6 @@ def _points(self: GaussianMixture, x: Tensor) -> Tensor:
     return x.double().flatten(1)
 
 # %% ../nbs/13_exact.ipynb #mixture-components
-#| code-fold: true
 @patch
 def _components(self: GaussianMixture, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     "Joint log-densities (b, k); x - alpha m in each component's axes and its variances there, (b, k, d)."
@@ -78,7 +71,6 @@ def _components(self: GaussianMixture, x: Tensor, alpha: Tensor, sigma: Tensor) 
     return log_joint, apart, spread
 
 # %% ../nbs/13_exact.ipynb #mixture-density
-#| code-fold: true
 @patch
 def log_prob(self: GaussianMixture, x: Tensor) -> Tensor:
     "The log-density at `x`, (b, d) -> (b,), in nats (eq-exact-mixture)."
@@ -100,7 +92,6 @@ def at(self: GaussianMixture, schedule: Schedule, t: Tensor | float) -> Gaussian
     return GaussianMixture(self.weights, alpha * self.means, alpha**2 * self.covs + sigma**2 * eye)
 
 # %% ../nbs/13_exact.ipynb #mixture-sample
-#| code-fold: true
 @patch
 def sample(self: GaussianMixture, n: int, generator: torch.Generator | None = None) -> Tensor:
     "Draw (n, d) samples; without a generator, the same ones every time."
@@ -120,7 +111,6 @@ def score(self: GaussianMixture, x: Tensor) -> Tensor:
     return -torch.einsum('bk,bkd,ked->be', log_joint.softmax(-1), apart / spread, self.axes)
 
 # %% ../nbs/13_exact.ipynb #mixture-posterior
-#| code-fold: true
 @patch
 def _posterior(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
     "For each component its weight (b, k), and mean and variances (in its axes) of x0 given x_t, (b, k, d)."
@@ -131,7 +121,6 @@ def _posterior(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tensor |
     return log_joint.softmax(-1), means, self.spreads * s**2 / spread
 
 # %% ../nbs/13_exact.ipynb #mixture-posterior-public
-#| code-fold: true
 @patch
 def posterior(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Time) -> tuple[Tensor, Tensor]:
     "The mean (b, d) and covariance (b, d, d) of x0 given x_t."
@@ -142,7 +131,6 @@ def posterior(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Time) -> 
     return mean, within + torch.einsum('bk,bki,bkj->bij', weight, off, off)
 
 # %% ../nbs/13_exact.ipynb #mixture-denoise
-#| code-fold: true
 @patch
 def denoise(self: GaussianMixture, schedule: Schedule) -> DenoiseFn:
     "The ideal denoiser: (x_t, t, cond) -> E[x0 | x_t], in the dtype of x_t."
@@ -154,7 +142,6 @@ def denoise(self: GaussianMixture, schedule: Schedule) -> DenoiseFn:
     return denoiser
 
 # %% ../nbs/13_exact.ipynb #mixture-variance
-#| code-fold: true
 @patch
 def _mean_variance(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tensor) -> Tensor:
     "The variance of x0 given x_t, averaged over dimensions, (b, d) -> (b,)."
@@ -163,7 +150,6 @@ def _mean_variance(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tens
     return (weight * (variances + off**2).mean(-1)).sum(-1)
 
 # %% ../nbs/13_exact.ipynb #mixture-nodes
-#| code-fold: true
 @patch
 def _nodes(self: GaussianMixture) -> tuple[Tensor, Tensor]:
     "Points (n, 1) and weights (n,) that integrate over the line: sixteen of Gauss and Legendre in each half deviation of each component."
@@ -174,7 +160,6 @@ def _nodes(self: GaussianMixture) -> tuple[Tensor, Tensor]:
     return (edges[:-1, None] + half * (1 + nodes)).reshape(-1, 1), (half * weights).flatten()
 
 # %% ../nbs/13_exact.ipynb #mixture-floor-error
-#| code-fold: true
 @patch
 def posterior_variance_and_error(
     self: GaussianMixture,
@@ -194,7 +179,6 @@ def posterior_variance_and_error(
     return value.mean().item(), value.std().item() / samples**0.5
 
 # %% ../nbs/13_exact.ipynb #mixture-floor
-#| code-fold: true
 @patch
 def posterior_variance(self: GaussianMixture, schedule: Schedule, t: Tensor | float) -> float:
     "The mean over x_t of the variance of x0 given x_t, per dimension."
@@ -214,7 +198,6 @@ def loss_floor(
     return float((a - b * schedule.alpha(t) / schedule.sigma(t)) ** 2) * self.posterior_variance(schedule, t)
 
 # %% ../nbs/13_exact.ipynb #finite-data
-#| code-fold: true
 def finite_data(
     points: Data,  # (n, ...) the data set
     schedule: Schedule,  # how noise grows
@@ -236,7 +219,6 @@ def finite_data(
     return denoiser
 
 # %% ../nbs/13_exact.ipynb #mixture-cdf
-#| code-fold: true
 def _log_tails(law: GaussianMixture, x: Tensor) -> tuple[Tensor, Tensor]:
     "Logarithms of the probability below and above x, for a one-dimensional mixture; x is (b,)."
     z = (x[:, None] - law.means[:, 0]) / law.spreads[:, 0].sqrt().clamp_min(1e-100)

@@ -204,7 +204,6 @@ def find(id: str) -> Exercise | Question:
     "The exercise or question, after loading the graders of all chapters."
     if id not in EXERCISES and id not in QUESTIONS:
         import diffbook.exercises as graders
-
         for module in pkgutil.iter_modules(graders.__path__):
             importlib.import_module(f'diffbook.exercises.{module.name}')
     known = {**EXERCISES, **QUESTIONS}
@@ -238,16 +237,7 @@ def _reply(q: Question, given: object) -> Verdict:
     return Verdict(False, min(near)[1] if near else f'{_shown(given)} is not it. Read the section once more; its solution stands below the question.')
 
 # %% ../nbs/04_exercise.ipynb #recorded
-@dataclass
-class _Session:
-    "Hold what `recorded` asks for, and the verdicts so far."
-
-    seed: int
-    cases: int
-    given: list[tuple[str, Verdict]] = field(default_factory=list)
-
-
-_SESSION: list[_Session] = []
+_SESSION: list[tuple[int, int, list[tuple[str, Verdict]]]] = []  # seed, number of cases, verdicts so far
 
 
 @contextmanager
@@ -256,23 +246,22 @@ def recorded(
     cases: int = 20,  # random cases for each exercise, whatever the caller of `grade` says
 ) -> Iterator[list[tuple[str, Verdict]]]:  # (id, verdict) of every call of `grade` inside, in order
     "Keep every verdict that is given inside, on cases of this seed."
-    _SESSION.append(_Session(seed, whole('cases', cases)))
+    _SESSION.append((seed, whole('cases', cases), given := []))
     try:
-        yield _SESSION[-1].given
+        yield given
     finally:
         _SESSION.pop()
 
 
 def _noted(id: str, judge: Callable[[], Verdict]) -> Verdict:
     "Judge; a session keeps the verdict, and an answer of the wrong kind is a wrong one to it."
+    given = _SESSION[-1][2] if _SESSION else []
     try:
         verdict = judge()
     except ValueError as error:
-        if _SESSION:
-            _SESSION[-1].given.append((id, Verdict(False, str(error))))
+        given.append((id, Verdict(False, str(error))))
         raise
-    if _SESSION:
-        _SESSION[-1].given.append((id, verdict))
+    given.append((id, verdict))
     return verdict
 
 # %% ../nbs/04_exercise.ipynb #exercise-grade
@@ -289,7 +278,7 @@ def grade(
 def _judge(exercise: Exercise, f: Callable | Answer, cases: int) -> Verdict:
     if not callable(f):
         raise ValueError(f'the answer is {_shown(f)}, expected a function: grade({exercise.id!r}, f), without calling f')
-    seed, cases = (_SESSION[-1].seed, _SESSION[-1].cases) if _SESSION else (0, whole('cases', cases))
+    seed, cases = _SESSION[-1][:2] if _SESSION else (0, whole('cases', cases))
     draw = make_generator(seed, f'exercise/{exercise.id}')
     asked = [*exercise.edges, *(exercise.cases(draw) for _ in range(cases))]
     wants = [_parts(exercise.truth(*copy.deepcopy(args))) for args in asked]

@@ -77,14 +77,7 @@ def find(id: str) -> Exercise | Question:
     """The exercise or question, after loading the graders of all chapters."""
     ...
 
-@dataclass
-class _Session:
-    """Hold what `recorded` asks for, and the verdicts so far."""
-    seed: int
-    cases: int
-    given: list[tuple[str, Verdict]] = ...
-
-_SESSION: list[_Session]
+_SESSION: list[tuple[int, int, list[tuple[str, Verdict]]]]
 
 @contextmanager
 def recorded(seed: int, cases: int=20) -> Iterator[list[tuple[str, Verdict]]]:

@@ -26,7 +26,6 @@ def gaussian_log_prob(
     return -((x - mean) ** 2) / (2 * var) - torch.log(2 * math.pi * var) / 2
 
 # %% ../nbs/10_gaussian.ipynb #posterior
-#| code-fold: true
 def _doubles(*values: Tensor | float | Sequence) -> list[Tensor]:
     return [torch.as_tensor(v, dtype=torch.float64) for v in values]
 
@@ -44,7 +43,6 @@ def posterior(
     return mean + alpha * var / total * (x - alpha * mean), var * sigma**2 / total
 
 # %% ../nbs/10_gaussian.ipynb #kl
-#| code-fold: true
 def kl_gaussian(
     mean_p: Tensor | float,  # of the first, the one averaged over
     var_p: Tensor | float,  # variance, positive

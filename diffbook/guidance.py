@@ -21,7 +21,6 @@ from .samplers import Solver, ancestral, equip, forked
 from .schedules import Schedule
 
 # %% ../nbs/43_guidance.ipynb #classifier-guide
-#| code-fold: true
 def classifier_guide(
     denoise: DenoiseFn,  # without the condition
     log_prob: Callable[[Tensor, Tensor, Cond | None], Tensor],  # (x_t, t, cond) -> log p(c | x_t), (b,): a classifier of noisy data
@@ -54,7 +53,6 @@ def extrapolate(
     return away + match_dims(scale, x0) * (x0 - away)
 
 # %% ../nbs/43_guidance.ipynb #join-cond
-#| code-fold: true
 def guide_away(
     denoise: DenoiseFn,  # the model
     away: DenoiseFn,  # what to leave, asked about the same state, time and condition
@@ -78,7 +76,6 @@ def guide_away(
     return guided if interval is None else within(*interval, guided, denoise)
 
 # %% ../nbs/43_guidance.ipynb #within
-#| code-fold: true
 def within(low: float, high: float, guided: DenoiseFn, otherwise: DenoiseFn) -> DenoiseFn:
     "Ask `guided` at times from `low` to `high`, both included, and `otherwise` elsewhere (Kynkaanniemi et al. 2024)."
     if not low <= high:
@@ -94,7 +91,6 @@ def within(low: float, high: float, guided: DenoiseFn, otherwise: DenoiseFn) -> 
     return chosen
 
 # %% ../nbs/43_guidance.ipynb #ask-both
-#| code-fold: true
 def unconditional(
     denoise: DenoiseFn,  # trained with and without its condition
     null: Cond,  # no condition, or a negative one; a batch of 1 serves all
@@ -126,7 +122,6 @@ def guide(
     return guide_away(denoise, unconditional(denoise, null), scale, interval=interval, rule=rule)
 
 # %% ../nbs/43_guidance.ipynb #conventions
-#| code-fold: true
 def scale_to_w(scale: float | Tensor) -> float | Tensor:
     "Turn `scale`, off at 1, into w, off at 0: (1 + w) eps - w eps_null (Ho and Salimans 2022, equation 6; eq-guidance-w)."
     return scale - 1

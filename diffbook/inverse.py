@@ -17,7 +17,6 @@ from .exact import GaussianMixture
 from .schedules import Schedule
 
 # %% ../nbs/46_inverse.ipynb #measured-law
-#| code-fold: true
 def measured_law(
     law: GaussianMixture,  # of x0
     A: Tensor | Sequence,  # (m, d)
@@ -36,7 +35,6 @@ def measured_law(
     return GaussianMixture(log_joint[0].softmax(-1).clamp_min(1e-300), means, law.covs - gain @ cross.mT)
 
 # %% ../nbs/46_inverse.ipynb #steer
-#| code-fold: true
 def steer(
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
     schedule: Schedule,  # alpha and sigma
@@ -77,7 +75,6 @@ def dps(
     return steer(denoise, schedule, y, measure, lambda misfit, x0, t: scale * misfit / std**2)
 
 # %% ../nbs/46_inverse.ipynb #conjugate-gradients
-#| code-fold: true
 def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, rounds: int = 20) -> Tensor:
     "Solve apply(v) = b for a symmetric positive map, each example on its own (Hestenes and Stiefel 1952)."
     dot = lambda u, w: match_dims((u * w).flatten(1).sum(1), u)
@@ -91,7 +88,6 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, rounds: in
     return v
 
 # %% ../nbs/46_inverse.ipynb #pigdm
-#| code-fold: true
 def pigdm(
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
     schedule: Schedule,  # alpha and sigma

@@ -8,7 +8,6 @@ __all__ = ['Weight', 'scaled_time', 'quarter_log_noise', 'Denoiser', 'diffusion_
            'logit_normal_draw', 'log_normal_draw', 'training_loss', 'table_index', 'unit_input']
 
 # %% ../nbs/21_losses.ipynb #imports
-#| code-fold: true
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #imports-own
-#| code-fold: true
 from .core import Cond, Data, Rows, Time, as_time, draw_rows, expect, match_dims, positive, register
 from .elbo import beta_variance, posterior_variance
 from .predictions import Prediction, check_solvable, determinant, predict_eps, skip_out, solve_x0, target
@@ -62,7 +60,6 @@ class Denoiser(nn.Module):
         return solve_x0(self.prediction, self.schedule, y, x, t)
 
 # %% ../nbs/21_losses.ipynb #denoiser-raw
-#| code-fold: true
 @patch
 def answer(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> tuple[Data, Data | None]:
     "What the network says: its prediction, and what a learned variance is read from."
@@ -226,7 +223,6 @@ class unit_input:
         return torch.rsqrt((schedule.alpha(t) * self.sigma_data) ** 2 + schedule.sigma(t) ** 2)
 
 # %% ../nbs/21_losses.ipynb #denoiser-both
-#| code-fold: true
 @patch
 def both(
     self: Denoiser,

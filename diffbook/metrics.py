@@ -23,7 +23,6 @@ from .store.zoo import zoo_entry, zoo_tensors
 _all_ = ['zoo_entry']
 
 # %% ../nbs/31_metrics.ipynb #sqrt
-#| code-fold: true
 def _sqrt(cov: Tensor) -> Tensor:
     "Symmetric root of a covariance; eigenvalues below zero are rounding."
     values, vectors = torch.linalg.eigh(cov)
@@ -43,13 +42,11 @@ def frechet_gaussian(
     return max(0.0, ((mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * cross).item())
 
 # %% ../nbs/31_metrics.ipynb #layer
-#| code-fold: true
 def _layer(c_in: int, c_out: int, kernel: int, stride: int) -> nn.Sequential:
     conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(c_out), nn.ReLU())
 
 # %% ../nbs/31_metrics.ipynb #classifier
-#| code-fold: true
 @register
 class Classifier(nn.Module):
     "A small judge: four convolutions, the mean over the image, one linear layer."
@@ -73,7 +70,6 @@ class Classifier(nn.Module):
         return self.head(self.features(x))
 
 # %% ../nbs/31_metrics.ipynb #fit
-#| code-fold: true
 def fit_classifier(
     model: Classifier,  # changed in place
     data: Dataset,  # images and one label for each
@@ -104,7 +100,6 @@ def fit_classifier(
     model.eval()
 
 # %% ../nbs/31_metrics.ipynb #load-classifier
-#| code-fold: true
 def load_classifier() -> Classifier:
     "Load the book's own judge of Fashion-MNIST; raise a ValueError if its weights are not the pinned ones."
     model = Classifier()
@@ -112,7 +107,6 @@ def load_classifier() -> Classifier:
     return model.eval()
 
 # %% ../nbs/31_metrics.ipynb #judging
-#| code-fold: true
 @contextmanager
 def judging(model: nn.Module) -> Iterator[None]:
     "Put a model in evaluation mode for a while, and each of its parts back into the mode that it had."
@@ -125,7 +119,6 @@ def judging(model: nn.Module) -> Iterator[None]:
             part.training = mode
 
 # %% ../nbs/31_metrics.ipynb #features
-#| code-fold: true
 @torch.no_grad()
 def features(
     images: Tensor,  # (n, c, h, w) uint8, as they would be saved
@@ -141,7 +134,6 @@ def features(
         return torch.cat([model.features(to_model(part)) for part in images.split(batch_size)]).double()
 
 # %% ../nbs/31_metrics.ipynb #moments
-#| code-fold: true
 def _cloud(x: Tensor, name: str, least: int = 2) -> Tensor:
     if x.ndim != 2 or len(x) < least or not torch.isfinite(x).all():
         raise ValueError(f'{name} has shape {tuple(x.shape)}, expected (n, d), finite, with n of at least {least}')
@@ -162,7 +154,6 @@ def frechet_distance(
     return frechet_gaussian(x.mean(0), _cov(x), y.mean(0), _cov(y))
 
 # %% ../nbs/31_metrics.ipynb #bias-formula
-#| code-fold: true
 def frechet_bias(
     cov: Tensor,  # (d, d) of the features
     n: int,  # images in each of the two sets
@@ -175,7 +166,6 @@ def frechet_bias(
     return ((2.5 * lam.sum() + pair.sum()) / n).item()
 
 # %% ../nbs/31_metrics.ipynb #radii
-#| code-fold: true
 def _distances(x: Tensor, y: Tensor) -> Tensor:
     "All distances from differences: products of matrices would lose them far from zero."
     return torch.cdist(x, y, compute_mode='donot_use_mm_for_euclid_dist')
@@ -191,7 +181,6 @@ def _share_inside(y: Tensor, x: Tensor, radii: Tensor, rows: int = 1000) -> floa
     return torch.cat(inside).double().mean().item()
 
 # %% ../nbs/31_metrics.ipynb #pr
-#| code-fold: true
 def precision_recall(
     real: Tensor,  # (n, d) features of data
     fake: Tensor,  # (m, d) features of samples
@@ -203,7 +192,6 @@ def precision_recall(
     return _share_inside(fake, real, _radii(real, k)), _share_inside(real, fake, _radii(fake, k))
 
 # %% ../nbs/31_metrics.ipynb #kernel-pairs
-#| code-fold: true
 def _pairs(x: Tensor, y: Tensor, origin: Tensor) -> Tensor:
     "k(x, y) - k(x, o) - k(o, y) + k(o, o), multiplied out: large numbers are not subtracted when o is far from zero. The estimate is the same."
     d, u, v = x.shape[-1], x - origin, y - origin
@@ -212,7 +200,6 @@ def _pairs(x: Tensor, y: Tensor, origin: Tensor) -> Tensor:
     return r * (3 * s * (s + r) + r**2) + 3 * p * q.unsqueeze(-2) * (a + s)
 
 # %% ../nbs/31_metrics.ipynb #kernel
-#| code-fold: true
 def kernel_distance(
     x: Tensor,  # (n, d) features of one set
     y: Tensor,  # (m, d) of the other
@@ -225,7 +212,6 @@ def kernel_distance(
     return (sum(within) - 2 * total(x, y) / (len(x) * len(y))).item()
 
 # %% ../nbs/31_metrics.ipynb #compare
-#| code-fold: true
 def compare(
     fake: Tensor,  # (n, c, h, w) uint8 samples
     real: Tensor,  # (n or more, c, h, w) uint8 real images to compare with

@@ -7,7 +7,6 @@ __all__ = ['Prediction', 'predict_eps', 'predict_x0', 'predict_v', 'target', 'de
            'predict_score', 'predict_velocity', 'predict_edm', 'check_solvable']
 
 # %% ../nbs/20_predictions.ipynb #imports
-#| code-fold: true
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/20_predictions.ipynb #imports-own
-#| code-fold: true
 from .core import Data, Time, as_time, match_dims, positive, register, same_shape
 from .schedules import Schedule
 
@@ -71,7 +69,6 @@ def determinant(
     return schedule.alpha(t) * b - schedule.sigma(t) * a
 
 # %% ../nbs/20_predictions.ipynb #skip-out
-#| code-fold: true
 def skip_out(
     prediction: Prediction,  # the pair (a, b)
     schedule: Schedule,  # alpha and sigma
@@ -130,7 +127,6 @@ class predict_edm:
         return sigma / (self.sigma_data * norm), -self.sigma_data * alpha / norm
 
 # %% ../nbs/20_predictions.ipynb #check-prediction
-#| code-fold: true
 def check_solvable(
     prediction: Prediction,  # the pair (a, b)
     schedule: Schedule,  # alpha and sigma

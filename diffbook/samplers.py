@@ -28,7 +28,6 @@ __getattr__ = moved(__name__, {
 })
 
 # %% ../nbs/30_samplers.ipynb #step
-#| code-fold: true
 Step = Callable[[DenoiseFn, Tensor, Tensor, Tensor, Cond | None], Tensor]  # (denoise, x_t, t, s, cond) -> x_s
 Solver = Callable[..., Tensor]  # (schedule, denoise, x_t, t, s, cond) -> x_s; partial(solver, schedule) is a Step
 
@@ -42,7 +41,6 @@ def walk(denoise: DenoiseFn, step: Step, x: Data, times: Tensor, cond: Cond | No
         yield x
 
 # %% ../nbs/30_samplers.ipynb #check-call
-#| code-fold: true
 def check_call(denoise: DenoiseFn, schedule: Schedule, solver: Solver, cond: Cond | None) -> None:
     "Raise a ValueError that says which argument of a sampler is not what stands in its place."
     expect(isinstance(schedule, Schedule), f'schedule is {schedule!r}, expected a Schedule: the order is sample(denoise, schedule, x, times)')
@@ -52,7 +50,6 @@ def check_call(denoise: DenoiseFn, schedule: Schedule, solver: Solver, cond: Con
     expect(isinstance(cond, (Cond, type(None))), f'cond is a {type(cond).__name__}, expected a Cond, such as a Conditioner makes of labels')
 
 # %% ../nbs/30_samplers.ipynb #check-walk
-#| code-fold: true
 def check_walk(schedule: Schedule, x: Data, times: Tensor, way: int = -1) -> Tensor:
     "`times` in float64; refuse times that do not all fall (way -1) or rise (way 1), and an `x` that is not finite."
     times = as_time(times)
@@ -62,7 +59,6 @@ def check_walk(schedule: Schedule, x: Data, times: Tensor, way: int = -1) -> Ten
     return schedule.time(times)
 
 # %% ../nbs/30_samplers.ipynb #uniform-times
-#| code-fold: true
 def _least_time(schedule: Schedule) -> float:
     "The least time at which a network is asked: on a table of betas that of its first row, elsewhere t_min."
     return 1.0 if isinstance(schedule, DiscreteSchedule) else schedule.t_min
@@ -75,7 +71,6 @@ def uniform_times(schedule: Schedule, n: int) -> Tensor:
     return torch.linspace(schedule.t_max, schedule.t_min, whole('n', n) + 1, dtype=torch.float64)
 
 # %% ../nbs/30_samplers.ipynb #ancestral
-#| code-fold: true
 def ancestral(
     schedule: Schedule,  # alpha and sigma
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
@@ -96,7 +91,6 @@ def ancestral(
     return a * x + b * x0 + std * noise(x, s)
 
 # %% ../nbs/30_samplers.ipynb #ddim
-#| code-fold: true
 def ddim(
     schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None, *,
     eta: float = 0.0,  # share of fresh noise: 0 is deterministic, 1 is DDPM's ancestral step
@@ -118,7 +112,6 @@ def euler(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor,
     return x + match_dims(s - t, x) * schedule.velocity(x, denoise(x, t, cond), t)
 
 # %% ../nbs/30_samplers.ipynb #heun
-#| code-fold: true
 def heun(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None = None) -> Data:
     "Average the velocities at both ends of an Euler step (Karras et al. 2022, algorithm 1; eq-samplers-heun)."
     here = schedule.velocity(x, denoise(x, t, cond), t)
@@ -131,7 +124,6 @@ def heun(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, 
     return torch.where(match_dims(done, x).bool(), guess, x + match_dims(s - t, x) * (here + there) / 2)
 
 # %% ../nbs/30_samplers.ipynb #equip
-#| code-fold: true
 def asked(solver: Solver) -> set[str]:
     "Names of the arguments of a solver and of all that it wraps."
     inside = solver.func if isinstance(solver, partial) else getattr(solver, '__wrapped__', None)  # set by functools.wraps
@@ -144,7 +136,6 @@ def equip(solver: Solver, **things: object) -> Solver:
     return partial(solver, **{name: thing for name, thing in things.items() if thing is not None and name in asked(solver)})
 
 # %% ../nbs/30_samplers.ipynb #sample
-#| code-fold: true
 def sample(
     denoise: DenoiseFn,  # (x_t, t, cond) -> x0
     schedule: Schedule,  # alpha and sigma
@@ -160,7 +151,6 @@ def sample(
     return walk(denoise, partial(equip(solver, past=[]), schedule), x, check_walk(schedule, x, times), cond, progress)
 
 # %% ../nbs/30_samplers.ipynb #trailing-times
-#| code-fold: true
 def trailing_times(schedule: Schedule, n: int) -> Tensor:
     "Space n steps evenly from t_max and round to whole times, exact halves to even ones (Lin et al. 2024, table 2)."
     span = schedule.t_max - schedule.t_min

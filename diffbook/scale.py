@@ -6,7 +6,6 @@
 __all__ = ['Team', 'share', 'shared', 'in_parts', 'join', 'read_archives']
 
 # %% ../nbs/26_scale.ipynb #imports
-#| code-fold: true
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 __getattr__ = moved(__name__, {'store.samples': 'PICTURES KINDS LARGEST', 'store.processes': 'LAUNCHED asked blocks', 'store.tensors': 'copy_whole'})
 
 # %% ../nbs/26_scale.ipynb #team
-#| code-fold: true
 class Team:
     "Processes that share each batch. This one works alone: it has nobody to ask and nothing to send."
 
@@ -59,7 +57,6 @@ class Team:
         "Raise a ValueError if we differ."
 
 # %% ../nbs/26_scale.ipynb #share
-#| code-fold: true
 def my_rows(
     n: int,  # rows of a batch of the whole team
     team: Team,  # which of them are ours
@@ -244,9 +241,7 @@ def agree(self: Crew, what: str, value: int) -> None:
     all_of_us = [torch.zeros_like(mine) for _ in range(self.size)]
     torch.distributed.all_gather(all_of_us, mine)
     if len({int(v) for v in all_of_us}) > 1:
-        raise ValueError(
-            f'{what} is {", ".join(str(int(v)) for v in all_of_us)} in the {self.size} processes, expected one number; do all see the same folder?'
-        )
+        raise ValueError(f'{what} is {", ".join(str(int(v)) for v in all_of_us)} in the {self.size} processes, expected one number; do all see the same folder?')
 
 # %% ../nbs/26_scale.ipynb #lane
 def lane_order(
@@ -283,8 +278,7 @@ def read_archives(
     if not 1 <= lanes <= len(paths) or lanes % team.size or batch_size < 1 or batch_size % lanes or start_step < 0:
         raise ValueError(
             f'lanes is {lanes}, with {len(paths)} archives, {team.size} processes and batch_size {batch_size}, start_step {start_step}; '
-            'expected at most one lane an archive, as many for each process, and as many samples of each lane'
-        )
+            'expected at most one lane an archive, as many for each process, and as many samples of each lane')
     mine, each = range(lanes)[my_rows(lanes, team)], batch_size // lanes
     streams = [_stream(paths, lane_order(counts, lane, lanes, seed, start_step * each), size, ground) for lane in mine]
     return _gather(streams, each)

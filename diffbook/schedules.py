@@ -8,7 +8,6 @@ __all__ = ['linear_betas', 'scaled_linear_betas', 'cosine_betas', 'Schedule', 'C
            'terminal_kl', 'zero_terminal_betas', 'ShiftedSchedule']
 
 # %% ../nbs/12_schedules.ipynb #imports
-#| code-fold: true
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/12_schedules.ipynb #imports-own
-#| code-fold: true
 from .core import Data, Time, as_time, match_dims, number, positive, register, same_shape, whole as whole_number
 
 # %% ../nbs/12_schedules.ipynb #moved
@@ -31,13 +29,11 @@ def linear_betas(T: int = 1000, start: float = 1e-4, end: float = 0.02) -> Tenso
     return torch.linspace(start, end, whole_number('T', T), dtype=torch.float64)
 
 # %% ../nbs/12_schedules.ipynb #betas-scaled
-#| code-fold: true
 def scaled_linear_betas(T: int = 1000, start: float = 0.00085, end: float = 0.012) -> Tensor:
     "Rise linearly in the square root (Stable Diffusion; Rombach et al. 2022)."
     return torch.linspace(start**0.5, end**0.5, whole_number('T', T), dtype=torch.float64) ** 2
 
 # %% ../nbs/12_schedules.ipynb #betas-cosine
-#| code-fold: true
 def cosine_betas(T: int = 1000, offset: float = 0.008, largest: float = 0.999) -> Tensor:
     "Let the signal fall as a squared cosine (Nichol and Dhariwal 2021, equation 17)."
     u = torch.arange(whole_number('T', T) + 1, dtype=torch.float64) / T
@@ -45,7 +41,6 @@ def cosine_betas(T: int = 1000, offset: float = 0.008, largest: float = 0.999) -
     return (1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=largest)
 
 # %% ../nbs/12_schedules.ipynb #schedule
-#| code-fold: true
 class Schedule(ABC):
     "Say how much signal, `alpha(t)`, and how much noise, `sigma(t)`, there is at time `t` in `[t_min, t_max]`."
 
@@ -62,7 +57,6 @@ class Schedule(ABC):
     def sigma_dot(self, t: Tensor | float) -> Tensor: "The time derivative of the noise scale."
 
 # %% ../nbs/12_schedules.ipynb #schedule-time
-#| code-fold: true
 @patch
 def time(self: Schedule, t: Tensor | float) -> Tensor:
     "`t` in float64; refuse a time outside `[t_min, t_max]`. A time on a GPU is not looked at: that would make the host wait."
@@ -82,7 +76,6 @@ class CosineSchedule(Schedule):
     def sigma_dot(self, t: Tensor | float) -> Tensor: return math.pi / 2 * self.alpha(t)
 
 # %% ../nbs/12_schedules.ipynb #schedule-perturb
-#| code-fold: true
 @patch
 def perturb(self: Schedule, x0: Data, eps: Data, t: Time) -> Data:
     "Mix clean data `x0` and unit-variance noise `eps`: x_t = alpha x0 + sigma eps (eq-schedules-perturb, eq-conform-straight)."
@@ -92,7 +85,6 @@ def perturb(self: Schedule, x0: Data, eps: Data, t: Time) -> Data:
     return match_dims(self.alpha(t), x0) * x0 + match_dims(self.sigma(t), x0) * eps
 
 # %% ../nbs/12_schedules.ipynb #schedule-eps
-#| code-fold: true
 @patch
 def eps(self: Schedule, x: Data, x0: Data, t: Time) -> Data:
     "The noise that turns `x0` into `x` at time `t` (eq-exact-noise)."

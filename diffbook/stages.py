@@ -6,7 +6,6 @@
 __all__ = ['whole_times', 'Decoder', 'gather', 'Stage', 'cascade']
 
 # %% ../nbs/32_ddpm.ipynb #imports-exported
-#| code-fold: true
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter

@@ -30,7 +30,6 @@ from .store.words import SPACE, AddedWord, Cutter, in_full
 _all_ = ['AddedWord', 'CLIP_MERGES', 'clip_merges']
 
 # %% ../nbs/40_text.ipynb #clean
-#| code-fold: true
 def clean(text: str) -> str:
     "Normalise a text as CLIP's published tokenizer does: composed characters, single spaces, lower case."
     if not text.isascii():
@@ -39,7 +38,6 @@ def clean(text: str) -> str:
     return SPACE.sub(' ', text).lower()
 
 # %% ../nbs/40_text.ipynb #words
-#| code-fold: true
 SPECIAL = ('<|startoftext|>', '<|endoftext|>')
 
 
@@ -50,7 +48,6 @@ def _pattern() -> re.Pattern:
     return re.compile(rf"<\|(?:start|end)oftext\|>|'(?:s|t|re|ve|m|ll|d)|[^\W{numeral}_]+|[{numeral}]|(?:[^\w ]|_)+")
 
 # %% ../nbs/40_text.ipynb #words-split
-#| code-fold: true
 def _split(text: str) -> list[str]:
     found = _pattern().findall(text)
     return [part for word in found for part in (re.findall(r'\w+|\W+', word) if word in SPECIAL else [word])]
@@ -61,7 +58,6 @@ def words(text: str) -> list[str]:
     return _split(clean(text))
 
 # %% ../nbs/40_text.ipynb #spell
-#| code-fold: true
 END = '</w>'
 _VISIBLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 LETTERS = {b: chr(b) for b in _VISIBLE} | {b: chr(256 + i) for i, b in enumerate(sorted({*range(256)} - {*_VISIBLE}))}
@@ -83,14 +79,12 @@ def merge_pair(pieces: Sequence[str], pair: tuple[str, str]) -> list[str]:
     return merged
 
 # %% ../nbs/40_text.ipynb #most-frequent
-#| code-fold: true
 def _most_frequent(count: Counter) -> tuple[str, str] | None:
     "The pair with the highest count; of several, the first in the order of the alphabet."
     best = min(count, key=lambda pair: (-count[pair], pair), default=None)
     return best if best and count[best] > 0 else None
 
 # %% ../nbs/40_text.ipynb #recount
-#| code-fold: true
 def _recount(word: str, pieces: Sequence[str], times: int, count: Counter, where: dict[tuple[str, str], set[str]]) -> None:
     "Add a word's pairs to the counts, or take them out when `times` is negative."
     for pair in pairwise(pieces):
@@ -98,7 +92,6 @@ def _recount(word: str, pieces: Sequence[str], times: int, count: Counter, where
         where[pair].add(word)
 
 # %% ../nbs/40_text.ipynb #train
-#| code-fold: true
 def train_merges(
     texts: Iterable[str],  # what to learn from
     n: int,  # merges, at most: fewer when nothing is left to merge
@@ -120,7 +113,6 @@ def train_merges(
     return tuple(merges)
 
 # %% ../nbs/40_text.ipynb #read-piece
-#| code-fold: true
 _MOST = 1 << 16  # numbers that a text may be given
 _NUMBER = {b: i for i, b in enumerate(LETTERS)}
 _BYTES = {letter: bytes([b]) for b, letter in LETTERS.items()}
@@ -132,7 +124,6 @@ def _read_piece(piece: str) -> bytes:
     return b''.join(_BYTES[letter] for letter in body) + b' ' * ends
 
 # %% ../nbs/40_text.ipynb #tokenizer
-#| code-fold: true
 @register
 class Tokenizer:
     "Turn texts into numbers by byte-pair encoding, numbered as CLIP's (Radford et al. 2021)."
@@ -164,7 +155,6 @@ class Tokenizer:
         return [*map(_read_piece, self.pieces[: self.start]), b'', b'', *(text.encode() + b' ' for text in self.pieces[self.end + 1 :])]
 
 # %% ../nbs/40_text.ipynb #learn
-#| code-fold: true
 @patch
 def _learn(self: Tokenizer, merges: Sequence[str]) -> None:
     "Number what the merges make; refuse one that the others do not lead to."
@@ -178,7 +168,6 @@ def _learn(self: Tokenizer, merges: Sequence[str]) -> None:
         self.pieces.append(both)
 
 # %% ../nbs/40_text.ipynb #merge
-#| code-fold: true
 @patch
 def _merge(self: Tokenizer, word: str) -> list[int]:
     "Replay the merges in the order in which they were learned, looking only at pairs that are there."
@@ -202,7 +191,6 @@ def _merge(self: Tokenizer, word: str) -> list[int]:
     return [i for i in ids if i >= 0]
 
 # %% ../nbs/40_text.ipynb #encode
-#| code-fold: true
 @patch
 def encode(self: Tokenizer, text: str) -> list[int]:
     "Give the tokens of a text, without start and end."
@@ -215,7 +203,6 @@ def encode(self: Tokenizer, text: str) -> list[int]:
     return ids
 
 # %% ../nbs/40_text.ipynb #encode-chunk
-#| code-fold: true
 _CACHED = 1 << 16  # so many words are remembered, of at most 64 letters
 
 
@@ -230,7 +217,6 @@ def _encode_chunk(self: Tokenizer, chunk: str) -> list[int]:
     return found
 
 # %% ../nbs/40_text.ipynb #decode
-#| code-fold: true
 @patch
 def decode(self: Tokenizer, ids: Sequence[int] | Tensor) -> str:
     "Turn tokens back into text: what stands before the first end token, one space between words."
@@ -244,7 +230,6 @@ def decode(self: Tokenizer, ids: Sequence[int] | Tensor) -> str:
     return b''.join(kept).decode(errors='replace').strip(' ')
 
 # %% ../nbs/40_text.ipynb #call
-#| code-fold: true
 @patch
 def __call__(
     self: Tokenizer,
@@ -261,7 +246,6 @@ def __call__(
     return torch.tensor([line + [self.pad] * (self.context - len(line)) for line in rows])
 
 # %% ../nbs/40_text.ipynb #cut
-#| code-fold: true
 def _short(text: str, length: int) -> str:
     if len(text) <= abs(length):
         return text
@@ -278,7 +262,6 @@ def _cut(self: Tokenizer, ids: list[list[int]], cut: list[int]) -> str:
     return f'{more}text {cut[0]}: {lost} The model reads "{reads}" and never sees "{never}"'
 
 # %% ../nbs/40_text.ipynb #mask
-#| code-fold: true
 @patch
 def mask(
     self: Tokenizer,
@@ -297,7 +280,6 @@ def spread(self: Tokenizer, text: str) -> str:
     return in_full(text, self.arguments['added'], self.encode)
 
 # %% ../nbs/40_text.ipynb #clip
-#| code-fold: true
 def clip_tokenizer(
     folder: str | Path,  # holds merges.txt, or OpenAI's bpe_simple_vocab_16e6.txt.gz
     context: int = 77,  # numbers a text is given

@@ -7,7 +7,6 @@ __all__ = ['LossFn', 'learning_rate', 'ema_decay', 'EMA', 'TrainStep', 'plain', 
            'find_model', 'load', 'pick_device', 'read_model', 'save']
 
 # %% ../nbs/24_training.ipynb #imports
-#| code-fold: true
 import copy
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -35,11 +34,9 @@ __getattr__ = moved(__name__, {
     'store.tensors': '_fit_names:fit_names _refuse_nan:refuse_nan', 'scale': 'Team', 'training': 'RECIPES:SWITCHES'})  # fmt: skip
 
 # %% ../nbs/24_training.ipynb #loss-fn
-#| code-fold: true
 LossFn = Callable[[Any, Any, torch.Generator], Tensor]  # (model, batch, generator) -> () or (b,)
 
 # %% ../nbs/24_training.ipynb #learning-rate
-#| code-fold: true
 def learning_rate(
     step: int,  # updates already made
     peak: float = 1e-3,  # the highest rate
@@ -54,7 +51,6 @@ def learning_rate(
     return peak * rise * (1 + math.cos(math.pi * min(max(past, 0.0), 1.0))) / 2
 
 # %% ../nbs/24_training.ipynb #clip-gradients
-#| code-fold: true
 def gradient_norm(gradients: list[Tensor]) -> Tensor:  # ()
     "Give the norm of all gradients together."
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
@@ -66,7 +62,6 @@ def clip_(gradients: list[Tensor], norm: Tensor, largest: float | None) -> None:
         torch._foreach_mul_(gradients, (largest / norm).clamp(max=1.0))
 
 # %% ../nbs/24_training.ipynb #ema
-#| code-fold: true
 def ema_decay(
     step: int,  # updates already averaged
     decay: float = 0.999,  # where it ends
@@ -97,7 +92,6 @@ class EMA:
         self.exact = {name: p.detach().float() for name, p in narrow.items()}
 
 # %% ../nbs/24_training.ipynb #ema-update
-#| code-fold: true
 @patch
 @torch.no_grad()
 def update(
@@ -114,7 +108,6 @@ def update(
         kept.copy_(value)
 
 # %% ../nbs/24_training.ipynb #plain
-#| code-fold: true
 @dataclass(frozen=True)
 class TrainStep:
     "Report one update. Tensors stay on the device: reading one makes the host wait, so read few."
@@ -134,7 +127,6 @@ def plain(trainer: 'Trainer') -> Callable[[Any], Tensor]:  # of a batch: leaves 
     return backward
 
 # %% ../nbs/24_training.ipynb #trainer
-#| code-fold: true
 class Trainer:
     "Train a model: `for step in trainer.fit(batches)`."
 
@@ -168,7 +160,6 @@ class Trainer:
         self._place(pick_device(device), backward, **switches)
 
 # %% ../nbs/24_training.ipynb #place
-#| code-fold: true
 @patch
 def _place(self: Trainer, device: torch.device, backward: Callable, **switches: bool | int | None) -> None:
     check_settings(self.settings, self.model, self.seed)
@@ -184,7 +175,6 @@ def _place(self: Trainer, device: torch.device, backward: Callable, **switches: 
     self._broken = torch.full((), math.inf, device=device)  # the first update that was not finite
 
 # %% ../nbs/24_training.ipynb #update
-#| code-fold: true
 @patch
 def update(self: Trainer, batch: Any) -> TrainStep:
     "Make one update of the weights and of their average (eq-training-state)."
@@ -203,7 +193,6 @@ def update(self: Trainer, batch: Any) -> TrainStep:
     return TrainStep(self.step, loss, lr, norm)
 
 # %% ../nbs/24_training.ipynb #loss
-#| code-fold: true
 @patch
 def measure(
     self: Trainer,
@@ -223,7 +212,6 @@ def measure(
         return check_loss(ask(self._forward)).mean()
 
 # %% ../nbs/24_training.ipynb #look
-#| code-fold: true
 @patch
 def _look(self: Trainer, batch: Any, loss: Tensor, norm: Tensor) -> None:
     "Stop before a number that is not finite reaches the weights; on a GPU, without waiting, hold the optimizer still."
@@ -246,7 +234,6 @@ def _raise_if_broken(self: Trainer) -> None:
         raise FloatingPointError(f'update {int(self._broken)} is not finite, and the weights are those before it; check_every=1 names the tensor')
 
 # %% ../nbs/24_training.ipynb #fit
-#| code-fold: true
 @patch
 def fit(
     self: Trainer,
@@ -276,7 +263,6 @@ def _fit(self: Trainer, batches: Iterable[Any], folder: Path | None, every: int,
         self._raise_if_broken()
 
 # %% ../nbs/24_training.ipynb #save-trainer
-#| code-fold: true
 @patch
 def _state(self: Trainer) -> dict[str, Tensor]:
     "Every tensor that the next update depends on, by name."
@@ -295,7 +281,6 @@ def save(self: Trainer, folder: str | Path) -> Path:  # the file; where another 
     return write_checkpoint(folder, header, state) if self.writes else Path(folder)
 
 # %% ../nbs/24_training.ipynb #resume
-#| code-fold: true
 @patch
 def resume(
     self: Trainer,

@@ -57,7 +57,9 @@ def test_module(path):
         randomness = [problem for problem in randomness if 'torch.manual_seed' not in problem]
     report(
         [
-            *(rules.unsafe(source, where) if module not in ('store.convert', 'cli.graded') else ()),  # one reads pickles, one runs what students hand in, each in a process of its own: test_security.py watches them
+            *(
+                rules.unsafe(source, where) if module not in ('store.convert', 'cli.graded') else ()
+            ),  # one reads pickles, one runs what students hand in, each in a process of its own: test_security.py watches them
             *randomness,
             *rules.wrong_direction(module, source),
             *rules.looks_ahead(module, source, BOOK),

@@ -66,6 +66,5 @@ def test_an_equation_before_the_others_moves_their_numbers(tmp_path):
     assert read()[1:] == ['$$ a \\tag{12.2} $$ <a id="eq-good-a"></a>', 'See [Equation 12.2](#eq-good-a).']
 
 
-@pytest.mark.skip('the notebooks are converted last')
 def test_the_notebooks_are_in_step(capsys):
     assert main(['--check']) == 0, capsys.readouterr().out

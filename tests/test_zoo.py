@@ -178,7 +178,11 @@ def test_models_are_stored_in_half_precision_but_the_judge():
 
 
 def test_a_walk_to_measure_is_named_by_solver_steps_and_grid():
-    assert [walk_named(word) for word in ('heun:12', 'dpmpp_2m:10:snr', 'emoji@renoise:2')] == [(None, 'heun', 12, None), (None, 'dpmpp_2m', 10, 'snr'), ('emoji', 'renoise', 2, None)]
+    assert [walk_named(word) for word in ('heun:12', 'dpmpp_2m:10:snr', 'emoji@renoise:2')] == [
+        (None, 'heun', 12, None),
+        (None, 'dpmpp_2m', 10, 'snr'),
+        ('emoji', 'renoise', 2, None),
+    ]
     for word in ('magic:3', 'ddim', 'ddim:x', 'ddim:3:magic', 'ddim:3:snr:4'):
         with pytest.raises(ValueError, match=f'{word} is no walk, expected SOLVER:STEPS'):
             walk_named(word)

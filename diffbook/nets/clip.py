@@ -34,7 +34,6 @@ def info_nce(
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 # %% ../../nbs/41_clip.ipynb #activations
-#| code-fold: true
 @register
 def quick_gelu(x: Tensor) -> Tensor:
     "Multiply by a sigmoid of 1.702 x (Hendrycks and Gimpel 2016, section 2): what OpenAI's CLIP was trained with."
@@ -47,7 +46,6 @@ def gelu(x: Tensor) -> Tensor:
     return F.gelu(x)
 
 # %% ../../nbs/41_clip.ipynb #attention
-#| code-fold: true
 class Attention(nn.Module):
     "Let every token gather from all the others, or from those before it. Vaswani et al. 2017, section 3.2."
 
@@ -62,7 +60,6 @@ class Attention(nn.Module):
         return self.out_proj(mixed)
 
 # %% ../../nbs/41_clip.ipynb #mlp
-#| code-fold: true
 class MLP(nn.Module):
     "Look at each token by itself, in a wider space."
 
@@ -74,7 +71,6 @@ class MLP(nn.Module):
         return self.fc2(self.activation(self.fc1(x)))
 
 # %% ../../nbs/41_clip.ipynb #block-class
-#| code-fold: true
 class Block(nn.Module):
     "Add to the tokens what attention and a small network make of them. Pre-norm, as GPT-2."
 
@@ -88,7 +84,6 @@ class Block(nn.Module):
         return x + self.mlp(self.layer_norm2(x))
 
 # %% ../../nbs/41_clip.ipynb #transformer
-#| code-fold: true
 class Transformer(nn.Module):
     "Stack blocks; both towers are one."
 
@@ -116,7 +111,6 @@ class Transformer(nn.Module):
                 nn.init.zeros_(layer.bias)
 
 # %% ../../nbs/41_clip.ipynb #text-embeddings
-#| code-fold: true
 class TextEmbeddings(nn.Module):
     "Look up a vector for each token and add one for its place."
 
@@ -130,7 +124,6 @@ class TextEmbeddings(nn.Module):
         return self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
 
 # %% ../../nbs/41_clip.ipynb #text-tower
-#| code-fold: true
 @register
 class TextTower(nn.Module):
     "Read tokens from left to right: a state for each, and one vector for all. Radford et al. 2021, section 2.4."
@@ -155,7 +148,6 @@ class TextTower(nn.Module):
         self.text_projection = nn.Linear(width, dim, bias=False) if dim else None
 
 # %% ../../nbs/41_clip.ipynb #text-forward
-#| code-fold: true
 @patch
 def forward(
     self: TextTower,
@@ -173,7 +165,6 @@ def forward(
     return states, pooled if self.text_projection is None else self.text_projection(pooled)
 
 # %% ../../nbs/41_clip.ipynb #end-of
-#| code-fold: true
 @patch
 def end_of(self: TextTower, tokens: Tensor) -> Tensor:  # (b, l) -> (b,)
     "Find the first end token of each text."
@@ -185,7 +176,6 @@ def end_of(self: TextTower, tokens: Tensor) -> Tensor:  # (b, l) -> (b,)
     return found.int().argmax(1)
 
 # %% ../../nbs/41_clip.ipynb #text-refuse
-#| code-fold: true
 @patch
 def _refuse(self: TextTower, tokens: Tensor, skip: int) -> None:
     vocab_size, context = (len(e.weight) for e in (self.embeddings.token_embedding, self.embeddings.position_embedding))
@@ -198,7 +188,6 @@ def _refuse(self: TextTower, tokens: Tensor, skip: int) -> None:
     whole('skip', skip, 0, len(self.encoder.layers))
 
 # %% ../../nbs/41_clip.ipynb #image-embeddings
-#| code-fold: true
 class ImageEmbeddings(nn.Module):
     "Cut an image into patches, a vector for each; put a class token first; add a vector for each place."
 
@@ -216,7 +205,6 @@ class ImageEmbeddings(nn.Module):
         return torch.cat([first, patches], dim=1) + self.position_embedding.weight
 
 # %% ../../nbs/41_clip.ipynb #image-tower
-#| code-fold: true
 @register
 class ImageTower(nn.Module):
     "Read an image as a sequence of patches: a state for each, and one vector for all. Dosovitskiy et al. 2021."
@@ -242,7 +230,6 @@ class ImageTower(nn.Module):
         self.post_layernorm = nn.LayerNorm(width, eps)
 
 # %% ../../nbs/41_clip.ipynb #image-forward
-#| code-fold: true
 @patch
 def forward(self: ImageTower, images: Tensor) -> tuple[Tensor, Tensor]:  # (b, c, size, size) -> states (b, 1 + n, width), pooled (b, width)
     if images.ndim != 4 or images.shape[1:] != self.shape or not images.is_floating_point():
@@ -294,7 +281,6 @@ def clip_loss(clip: CLIP, batch: tuple[Tensor, Tensor], generator: torch.Generat
     return info_nce(*clip(*batch), clip.logit_scale)
 
 # %% ../../nbs/41_clip.ipynb #retrieval
-#| code-fold: true
 def retrieval(
     image_vectors: Tensor,  # (n, e)
     text_vectors: Tensor,  # (n, e); row i belongs to image i

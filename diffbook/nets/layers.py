@@ -7,7 +7,6 @@ __all__ = ['zero', 'sinusoids', 'ResBlock', 'attend', 'SelfAttention', 'CrossAtt
            'Downsample', 'Upsample']
 
 # %% ../../nbs/22_layers.ipynb #imports
-#| code-fold: true
 import math
 
 import torch
@@ -17,11 +16,9 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../../nbs/22_layers.ipynb #imports-own
-#| code-fold: true
 from ..core import Cond
 
 # %% ../../nbs/22_layers.ipynb #zero
-#| code-fold: true
 def zero(
     layer: nn.Module,  # a layer with parameters
 ) -> nn.Module:  # the same layer
@@ -31,7 +28,6 @@ def zero(
     return layer
 
 # %% ../../nbs/22_layers.ipynb #sinusoids
-#| code-fold: true
 def sinusoids(
     noise_level: Tensor,  # (b,), one number an image
     dim: int,  # how many features, even: half of them sines, half cosines
@@ -51,7 +47,6 @@ def sinusoids(
     return torch.cat(waves, dim=1)
 
 # %% ../../nbs/22_layers.ipynb #resblock
-#| code-fold: true
 class ResBlock(nn.Module):
     "Add to the input what two rounds of norm, SiLU and convolution make of it and of the noise level. Ho et al. 2020, appendix B (eq-layers-residual, eq-layers-told)."
 
@@ -74,7 +69,6 @@ class ResBlock(nn.Module):
         self.signals = (1 + scale_shift) * c_out  # how many numbers it wants to be told
 
 # %% ../../nbs/22_layers.ipynb #resblock-forward
-#| code-fold: true
 @patch
 def forward(
     self: ResBlock,
@@ -150,7 +144,6 @@ class CrossAttention(nn.Module):
         return torch.softmax(scores, -1).masked_fill(hidden, 0.0)
 
 # %% ../../nbs/22_layers.ipynb #transformer
-#| code-fold: true
 class TransformerBlock(nn.Module):
     "Let the pixels ask one another, then a text, then think. Rombach et al. 2022, section 3.3."
 
@@ -179,7 +172,6 @@ class TransformerBlock(nn.Module):
         return x + rearrange(self.leave(h), 'b (h w) c -> b c h w', h=x.shape[2])
 
 # %% ../../nbs/22_layers.ipynb #check-cond
-#| code-fold: true
 def check_cond(cond: Cond | None, x: Tensor, *, vec: int = 0, seq: int = 0, img: int = 0) -> None:
     "Raise a ValueError unless `cond` holds what a network was built with, for the batch `x`: a `vec`, a `seq`, an `img` of so many channels, 0 is none."
     cond, built = cond or Cond(), {'vec': vec, 'seq': seq, 'img': img}
@@ -197,7 +189,6 @@ def check_cond(cond: Cond | None, x: Tensor, *, vec: int = 0, seq: int = 0, img:
         raise ValueError(f'cond.mask holds {cond.mask.dtype}, expected torch.bool: True where a token may be read')
 
 # %% ../../nbs/22_layers.ipynb #downsample
-#| code-fold: true
 class Downsample(nn.Module):
     "Halve height and width by a convolution of stride two."
 
@@ -215,7 +206,6 @@ class Downsample(nn.Module):
         return self.conv(x if self.pad is None else F.pad(x, self.pad))
 
 # %% ../../nbs/22_layers.ipynb #upsample
-#| code-fold: true
 class Upsample(nn.Module):
     "Double height and width: repeat each pixel and convolve, as one transposed convolution with 4/9 of the work (eq-layers-doubling)."
 

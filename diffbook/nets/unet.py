@@ -6,7 +6,6 @@
 __all__ = ['UNetStep', 'Layout', 'UNet']
 
 # %% ../../nbs/23_unet.ipynb #imports
-#| code-fold: true
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import accumulate
@@ -18,13 +17,11 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../../nbs/23_unet.ipynb #imports-own
-#| code-fold: true
 from ..core import Cond, register
 from ..moved import moved
 from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, check_cond, sinusoids, zero
 
 # %% ../../nbs/23_unet.ipynb #stage
-#| code-fold: true
 class UNetStep(nn.Module):
     "One step of the walk: a residual block, then attention if `heads` is not zero, which reads a text if `seq_dim` is not."
 
@@ -44,7 +41,6 @@ class UNetStep(nn.Module):
         return self.attn(h, cond.seq, cond.mask) if self.reads else self.attn(h)
 
 # %% ../../nbs/23_unet.ipynb #layout
-#| code-fold: true
 @register
 @dataclass(frozen=True)
 class Layout:
@@ -172,7 +168,6 @@ def forward(
     return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.patch)
 
 # %% ../../nbs/23_unet.ipynb #join
-#| code-fold: true
 @patch
 def join(
     self: UNet,
@@ -183,7 +178,6 @@ def join(
     return torch.cat([h, skip], dim=1)
 
 # %% ../../nbs/23_unet.ipynb #refuse
-#| code-fold: true
 @patch
 def _refuse(self: UNet, x: Tensor, noise_level: Tensor, cond: Cond | None) -> None:
     if x.ndim != 4 or x.shape[1] != self.in_channels or x.shape[2] % self.unit or x.shape[3] % self.unit:
@@ -193,7 +187,6 @@ def _refuse(self: UNet, x: Tensor, noise_level: Tensor, cond: Cond | None) -> No
     check_cond(cond, x, vec=self.cond_dim, seq=self.seq_dim, img=self.img_channels)
 
 # %% ../../nbs/23_unet.ipynb #check-levels
-#| code-fold: true
 def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tuple[int, ...], groups: int) -> None:
     n = len(channels)
     if n == 0 or len(blocks) != n or len(heads) != n + 1:
@@ -207,7 +200,6 @@ def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tup
             raise ValueError(f'heads={heads}: {h} heads cannot share {c} channels equally')
 
 # %% ../../nbs/23_unet.ipynb #take-image
-#| code-fold: true
 @patch
 def _take_image(self: UNet, in_channels: int, patch: int, dropout: float) -> None:
     if in_channels < 1 or patch < 1 or not 0 <= dropout <= 1:
@@ -215,7 +207,6 @@ def _take_image(self: UNet, in_channels: int, patch: int, dropout: float) -> Non
     self.in_channels, self.patch = in_channels, patch
 
 # %% ../../nbs/23_unet.ipynb #take-conditions
-#| code-fold: true
 @patch
 def _take_conditions(self: UNet, cond_dim: int, seq_dim: int, img_channels: int, heads: bool) -> None:
     if min(cond_dim, seq_dim, img_channels) < 0:

@@ -57,6 +57,14 @@ def test_the_hours_of_a_path_are_those_that_are_counted(path):
     assert abs(said - counted) <= 0.5, f'{counted:.1f} hours are counted'
 
 
+def test_the_first_path_takes_at_most_five_hours():
+    from tools.book import Book
+    from tools.reading import FIRST, MOST, first_path
+
+    path = first_path(Book(ROOT / 'nbs'))
+    assert [ch.number for ch, _ in path] == FIRST and sum(minutes for _, minutes in path) <= MOST == 300
+
+
 def test_the_readme_shows_three_results_of_the_result_files():
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     row = json.loads((ROOT / 'diffbook/zoo/fashion-mnist/report.json').read_text(encoding='utf-8'))['rows'][0]

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high, shape=()):
@@ -90,4 +90,50 @@ add(
             s * torch.cos(torch.atan2(t, s * (1 - t))[1] - torch.atan2(t, s * (1 - t))[0])
         ),
     },
+)
+
+question(
+    '60-a',
+    'Place and velocity on a line.',
+    (1.25, -3.0),
+    {(1.25, 3.0): 'The velocity leads from data to noise: noise minus data.', (-0.25, -3.0): 'At t = 0.25 three quarters are data.'},
+)
+question(
+    '60-b',
+    'The mean velocity at a place.',
+    1.2,
+    {
+        -1.2: 'Against the velocity one walks towards the guess; the velocity itself leads away from it.',
+        0.6: 'Divide by the time.',
+        0.3: 'Divide by the time, do not multiply.',
+    },
+)
+question(
+    '60-c',
+    'Where the particles of the lowest bump come from.',
+    'b',
+    {'a': 'That is true of the lines on the left; paths of the mean velocity keep their order.', 'c': 'The order decides, not the distance.'},
+)
+question(
+    '60-d',
+    'The loss in the log.',
+    1.25,
+    {
+        1.2: 'That is the floor; the miss comes on top.',
+        0.05: 'That is the distance to the mean velocity. The log sees single lines, which spread.',
+        1.15: 'A miss adds to the loss.',
+    },
+    rtol=0.01,
+)
+question(
+    '60-e', 'Calls of fifty Euler steps.', 50, {100: 'Heun asks twice a step; Euler once.', 51: 'There are 51 times, and 50 steps between them.'}, rtol=0.001
+)
+question(
+    '60-f', 'The floor at t = 1 for twice the spread.', 4, {2: 'The floor is a variance, the square of the spread.', 1: 'That is the other end, at t = 0.'}
+)
+question(
+    '60-g',
+    'The time on the straight line.',
+    3 / 7,
+    {0.6: 'Divide by the sum of both scales.', 0.75: 'That is the ratio of noise to signal, tau / (1 - tau).', 4 / 7: 'That is the share of the data.'},
 )

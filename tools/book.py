@@ -671,7 +671,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '52_latent_diffusion.ipynb',
     '53_pretrained.ipynb',
     '54_stable_diffusion.ipynb',
-    '61_rectified_flow.ipynb',
     '62_distillation.ipynb',
     '63_consistency.ipynb',
     '64_flow_maps.ipynb',

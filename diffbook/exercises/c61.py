@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high, shape=()):
@@ -71,4 +71,28 @@ add(
         'Below the line stands 1 + (k - 1) t; you left out the 1 of k - 1.': lambda t, n, m: (lambda k: k * t / (1 + k * t))((m / n) ** 0.5),
         'You took the fourth root: sides go with the root of the pixels, and m and n are pixels.': lambda t, n, m: shifted(t, (m / n) ** 0.25),
     },
+)
+
+question(
+    '61-a',
+    'How bent the flow of a Gaussian of standard deviation 0.5 is.',
+    0.2146,
+    {0.1073: 'S grows with s, not with its square.', 0.4292: 'That is S at s = 1.', 0.8584: 'That is S over the square of the chord.'},
+)
+question('61-b', 'The floor of a student of perfect pairs.', 0.0, {1.0: 'That would be the spread of strangers. Partners leave one line through each point.'})
+question(
+    '61-c',
+    'How far a perfect student is from the data.',
+    0.03,
+    {
+        0.0: 'It never sees the data, only where its teacher arrives.',
+        0.24: 'The errors of eight steps are in the end of the walk already.',
+        0.00375: 'The error is not shared among steps; the student makes one.',
+    },
+)
+question(
+    '61-d',
+    'Whether a student can be better than its teacher.',
+    'b',
+    {'a': 'Straight paths save steps; they end where the teacher ends.', 'c': 'More pairs of the same teacher say more about the teacher.'},
 )

@@ -666,7 +666,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '50_vae.ipynb',
     '51_codebook.ipynb',
     '52_latent_diffusion.ipynb',
     '53_pretrained.ipynb',

@@ -666,8 +666,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '51_codebook.ipynb',
-    '52_latent_diffusion.ipynb',
     '53_pretrained.ipynb',
     '54_stable_diffusion.ipynb',
     '62_distillation.ipynb',

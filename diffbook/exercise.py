@@ -229,7 +229,7 @@ def _far(given: object, wrong: Answer) -> float:
 def _reply(q: Question, given: object) -> Verdict:
     "Answer an answer, without giving the right one away."
     kind = 'a letter' if isinstance(q.answer, str) else f'{len(q.answer)} numbers' if isinstance(q.answer, tuple) else 'a number'
-    if callable(given) or isinstance(given, str) != isinstance(q.answer, str):
+    if callable(given) or given is ... or isinstance(given, str) != isinstance(q.answer, str):
         raise ValueError(f'the answer is {_shown(given)}, expected {kind}')
     if _same(given, q.answer, q.rtol):
         return Verdict(True, f'{q.id}.')

@@ -241,7 +241,13 @@ def test_a_question_is_answered_and_not_given_away(asked, id, answer, right, wor
 
 
 @pytest.mark.parametrize(
-    ('id', 'answer', 'words'), [('99-a', 'b', 'expected 2 numbers'), ('99-b', 1.0, 'expected a letter'), ('99-a', abs, 'expected 2 numbers')]
+    ('id', 'answer', 'words'),
+    [
+        ('99-a', 'b', 'expected 2 numbers'),
+        ('99-b', 1.0, 'expected a letter'),
+        ('99-a', abs, 'expected 2 numbers'),
+        ('99-a', ..., 'the answer is Ellipsis, expected 2 numbers'),
+    ],
 )
 def test_a_question_wants_its_kind_of_answer(asked, id, answer, words):
     with pytest.raises(ValueError, match=words):

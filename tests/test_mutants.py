@@ -1227,10 +1227,19 @@ def run_tests(package, nodes, log):
     return int(pytest.main([*options, *(str(TESTS / node) for node in nodes)]))
 
 
-def verdict(package, nodes, log, limit=1500):
-    "Run tests in a child that shares our loaded torch, killed after `limit` seconds; where a process cannot be forked, in a fresh one."
+def fresh(package, nodes, log, limit=1200):
+    "Run tests in a process of their own."
+    return subprocess.run([sys.executable, __file__, str(package), str(log), *nodes], check=False, timeout=limit).returncode
+
+
+def verdict(package, nodes, log, limit=180):
+    """Run tests in a child that shares our loaded torch; where a process cannot be forked, in a fresh one.
+
+    A child may inherit a lock that a thread of ours held when it was forked, and then waits for ever: after `limit` seconds
+    it is killed, and a fresh process judges.
+    """
     if sys.platform != 'linux':
-        return subprocess.run([sys.executable, __file__, str(package), str(log), *nodes], check=False, timeout=limit).returncode
+        return fresh(package, nodes, log)
     child = os.fork()
     if child == 0:
         code = 70
@@ -1243,8 +1252,8 @@ def verdict(package, nodes, log, limit=1500):
     while not (done := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > end:
             os.killpg(child, signal.SIGKILL)
-            done = os.waitpid(child, 0)
-            break
+            os.waitpid(child, 0)
+            return fresh(package, nodes, log)
         time.sleep(0.02)
     return os.waitstatus_to_exitcode(done[1])
 

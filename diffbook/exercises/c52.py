@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def _latent_cases(g):
@@ -87,7 +87,7 @@ add(
         'You decoded the mean: the average is over draws of z, and their spread adds b^2 s^2 to the squared error.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, spread=0.0),
         'You added the KL divergence: it is subtracted.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=-1.0),
         'The KL divergence is missing.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0),
-        'You took the KL divergence to N(0, 1): the law of latents has the variance v.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (s**2 + m**2 - 1 - math.log(s**2)) / 2,
+        'You took the KL divergence to N(0, 1): the prior of latents has the variance v.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (s**2 + m**2 - 1 - math.log(s**2)) / 2,
         'Your KL divergence is the other way round: it is that of q from p.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (v / s**2 + m**2 / s**2 - 1 + math.log(s**2 / v)) / 2,
         'The entropy of q is missing: you subtracted the cross term -E log p(z) alone.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v, kl=0.0) - (s**2 + m**2) / (2 * v) - math.log(2 * math.pi * v) / 2,
         'This is log p(x) itself: with one Gaussian pixel it can be had, but the bound was asked.': lambda x, m, s, b, u, v: _log_normal(x, 0.0, b**2 * v + u),
@@ -95,3 +95,54 @@ add(
         'You forgot the constant log(2 pi u) / 2 of the decoder.': lambda x, m, s, b, u, v: _bound(x, m, s, b, u, v) + math.log(2 * math.pi * u) / 2,
     },
 )  # fmt: skip
+
+
+question(
+    '52-a',
+    'What less noise in the encoder costs, in nats.',
+    2 * math.log(2),
+    {
+        math.log(2): 'That is for one latent; there are two.',
+        4 * math.log(2): 'The entropy has half the logarithm of the variance: log s for each latent, not log s^2.',
+        -2 * math.log(2): 'The entropy falls; the term is minus the entropy, and rises.',
+    },
+)
+question(
+    '52-b',
+    'The variance of latents as drawn.',
+    0.75,
+    {
+        0.5: 'That is the variance of the means; the draw adds its own.',
+        1.0: 'You added a standard deviation to a variance: square it first.',
+        0.25: 'That is the draw alone.',
+    },
+)
+question(
+    '52-c',
+    'Where long training of the second stage ends.',
+    0.009,
+    {
+        0: 'The decoder paints every drawing, and its copies of real pictures already have the distance 0.009.',
+        0.011: 'That is the gap to the floor; the drawings come down to the floor itself.',
+        0.02: 'The second stage still improves: its own part of the distance can go.',
+    },
+)
+question(
+    '52-d',
+    'What an interval around zero says.',
+    'b',
+    {
+        'a': 'The interval also allows a large lead. No difference shown is not a difference of zero.',
+        'c': 'That the mean is positive may be the luck of these seeds: the interval contains zero.',
+    },
+)
+question(
+    '52-e',
+    'Places that are left for the U-Net.',
+    64,
+    {
+        8: 'That is along one side; a picture has two.',
+        48: 'That is the ratio of all numbers, with three values a pixel and four a cell; places were asked.',
+        512: 'A picture has two sides, not three.',
+    },
+)

@@ -170,7 +170,7 @@ def posterior(
     self: AutoencoderKL,
     x: Tensor,  # (b, in_channels, h, w) in [-1, 1], h and w multiples of `factor`
 ) -> tuple[Tensor, Tensor]:  # mean and log-variance, each (b, latent_channels, h / factor, w / factor)
-    "Give the law of the latents of each image, before shift and scale."
+    "Give the distribution of the latents of each image, before shift and scale."
     if x.ndim != 4 or x.shape[1] != self.in_channels or x.shape[2] % self.factor or x.shape[3] % self.factor or not x.numel():
         raise ValueError(f'x has shape {tuple(x.shape)}, expected (b, {self.in_channels}, h, w) with h and w multiples of {self.factor}')
     mean, log_var = self.encoder(x).chunk(2, dim=1)
@@ -199,7 +199,7 @@ def forward(
     x: Tensor,  # (b, in_channels, h, w)
     generator: torch.Generator | None = None,  # draws the latents; None: their means
 ) -> tuple[Tensor, Tensor, Tensor]:  # the images decoded; mean and log-variance of the latents
-    "Encode and decode, and give the law of the latents too: all that a loss needs."
+    "Encode and decode, and give the distribution of the latents too: all that a loss needs."
     mean, log_var = self.posterior(x)
     return self.decoder(draw_latents(mean, log_var, generator)), mean, log_var
 

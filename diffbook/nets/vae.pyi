@@ -87,7 +87,7 @@ class AutoencoderKL(nn.Module, ImageCodec):
         """
         ...
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the law of the latents of each image, before shift and scale.
+        """Give the distribution of the latents of each image, before shift and scale.
 
         x: (b, in_channels, h, w) in [-1, 1], h and w multiples of `factor`
         returns: mean and log-variance, each (b, latent_channels, h / factor, w / factor)
@@ -96,7 +96,7 @@ class AutoencoderKL(nn.Module, ImageCodec):
     def _to_unit(self, z: Tensor) -> Tensor: ...
     def _from_unit(self, z: Tensor) -> Tensor: ...
     def forward(self, x: Tensor, generator: torch.Generator | None=None) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode and decode, and give the law of the latents too: all that a loss needs.
+        """Encode and decode, and give the distribution of the latents too: all that a loss needs.
 
         x: (b, in_channels, h, w)
         generator: draws the latents; None: their means

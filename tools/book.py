@@ -563,6 +563,8 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: shows a picture and has no "#| label: fig-..."'
         if (label or '').startswith('fig-') and len(caption or '') < 15:
             yield f'{c.where}: {label} has no caption that says what is seen'
+        if (label or '').startswith('fig-') and ch.read and ch.name not in WAITING and len(c.option('fig-alt') or '') < 15:
+            yield f'{c.where}: {label} has no fig-alt, which tells a listener what is to be seen'
         if (label or '').startswith('fig-') and not c.picture and not c.has('slow'):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 

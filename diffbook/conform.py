@@ -65,7 +65,7 @@ def flow_error(
     times: Tensor,  # (n + 1,) falling
     known: int = 0,  # first steps that a solver which asks for `past` takes from exact states, for its memory alone
 ) -> float:  # root of the mean square distance
-    "Walk from a sample of the law at times[0] and give the distance from where the exact flow leads."
+    "Walk from a sample of `law` at times[0] and give the distance from where the exact flow leads."
     denoise, k, past = law.denoise(schedule), known if 'past' in asked(solver) else 0, []
     step = partial(equip(solver, past=past), schedule)
     x = law.at(schedule, times[0]).sample(50, make_generator(0, 'check_solver'))

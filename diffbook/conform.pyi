@@ -21,7 +21,7 @@ def check_straight(solver: Solver, schedules: Sequence[Schedule], times: Callabl
     ...
 
 def flow_error(solver: Solver, law: GaussianMixture, schedule: Schedule, times: Tensor, known: int=0) -> float:
-    """Walk from a sample of the law at times[0] and give the distance from where the exact flow leads.
+    """Walk from a sample of `law` at times[0] and give the distance from where the exact flow leads.
 
     solver: without noise
     law: one-dimensional, or a single Gaussian

@@ -42,7 +42,7 @@ def step_posterior(
     x0: Data,  # clean data, known or estimated
     t: Time,  # whole times in 1..T
 ) -> tuple[Tensor, Tensor]:  # mean like x, variance of the shape of t
-    "Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7; eq-elbo-posterior)."
+    "Give the distribution of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7; eq-elbo-posterior)."
     t = _whole_time(schedule, t)
     on_x, on_x0, std = schedule.posterior(t, t - 1)
     return match_dims(on_x, x) * x + match_dims(on_x0, x) * x0, std**2

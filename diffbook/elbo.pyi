@@ -15,7 +15,7 @@ def beta_variance(schedule: DiscreteSchedule, t: Time) -> Tensor:
     ...
 
 def step_posterior(schedule: DiscreteSchedule, x: Data, x0: Data, t: Time) -> tuple[Tensor, Tensor]:
-    """Give the law of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7; eq-elbo-posterior).
+    """Give the distribution of x_{t-1} when x_t and x_0 are known (Ho et al. 2020, equations 6 and 7; eq-elbo-posterior).
 
     schedule: a table of betas
     x: x_t

@@ -80,12 +80,12 @@ def log_prob(self: GaussianMixture, x: Tensor) -> Tensor:
 
 @patch
 def _dense(self: GaussianMixture) -> None:
-    expect((self.spreads > 0).all(), 'covs is singular, so there is no density; ask the law at a time with noise: at(schedule, t)')
+    expect((self.spreads > 0).all(), 'covs is singular, so there is no density; ask for the distribution at a time with noise: at(schedule, t)')
 
 # %% ../nbs/13_exact.ipynb #mixture-at
 @patch
 def at(self: GaussianMixture, schedule: Schedule, t: Tensor | float) -> GaussianMixture:
-    "The law of x_t, again a mixture (eq-exact-diffused)."
+    "The distribution of x_t, again a mixture (eq-exact-diffused)."
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     expect(alpha.ndim == 0, f't has shape {tuple(alpha.shape)}, expected ()')
     eye = torch.eye(self.d, dtype=torch.float64)
@@ -259,7 +259,7 @@ def random_mixture(
     seed: int,  # which
     sd: float = 0.5,  # its standard deviation
 ) -> GaussianMixture:  # one-dimensional, of mean zero
-    "Draw a mixture of two to six bumps, for comparisons on many laws."
+    "Draw a mixture of two to six bumps, for comparisons on many distributions."
     u = uniform(seed, 'random_mixture', 0, range(2 + seed % 5), (3,))
     weights, means, widths = (0.2 + u[:, 0]) / (0.2 + u[:, 0]).sum(), 4 * u[:, 1] - 2, 0.05 + 0.4 * u[:, 2]
     means = means - weights @ means

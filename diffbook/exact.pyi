@@ -34,7 +34,7 @@ class GaussianMixture:
         ...
     def _dense(self) -> None: ...
     def at(self, schedule: Schedule, t: Tensor | float) -> GaussianMixture:
-        """The law of x_t, again a mixture (eq-exact-diffused)."""
+        """The distribution of x_t, again a mixture (eq-exact-diffused)."""
         ...
     def sample(self, n: int, generator: torch.Generator | None=None) -> Tensor:
         """Draw (n, d) samples; without a generator, the same ones every time."""
@@ -99,7 +99,7 @@ def finite_data(points: Data, schedule: Schedule) -> DenoiseFn:
     ...
 
 def random_mixture(seed: int, sd: float=0.5) -> GaussianMixture:
-    """Draw a mixture of two to six bumps, for comparisons on many laws.
+    """Draw a mixture of two to six bumps, for comparisons on many distributions.
 
     seed: which
     sd: its standard deviation

@@ -28,7 +28,7 @@ def measured_law(
     if A.ndim != 2 or A.shape[1] != law.d or y.shape != A.shape[:1]:
         raise ValueError(f'A has shape {tuple(A.shape)} and y {tuple(y.shape)}, expected (m, {law.d}) and (m,)')
     cross = law.covs @ A.T  # (k, d, m)
-    seen = GaussianMixture(law.weights, law.means @ A.T, A @ cross + number('std', std, 0) ** 2 * torch.eye(len(y)).double())  # the law of y
+    seen = GaussianMixture(law.weights, law.means @ A.T, A @ cross + number('std', std, 0) ** 2 * torch.eye(len(y)).double())  # the distribution of y
     gain = torch.linalg.solve(seen.covs, cross.mT).mT
     log_joint = seen._components(y[None], as_time(1.0), as_time(0.0))[0]
     means = law.means + (gain @ (y - seen.means)[:, :, None])[:, :, 0]

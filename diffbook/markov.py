@@ -45,7 +45,7 @@ def forward_kernel(
 # %% ../nbs/11_markov.ipynb #kernel-methods
 @patch
 def marginal(self: Kernel, mean: Tensor | float, var: Tensor | float) -> tuple[Tensor, Tensor]:
-    "The mean and variance after the step, of a law with this mean and variance before it (eq-markov-variance)."
+    "The mean and variance after the step, of a distribution with this mean and variance before it (eq-markov-variance)."
     return self.gain * mean + self.offset, self.gain**2 * var + self.var
 
 
@@ -92,10 +92,10 @@ def jump(
 @patch
 def reverse(
     self: Kernel,
-    mean: Tensor | float,  # of the Gaussian law before the step
+    mean: Tensor | float,  # of the Gaussian before the step
     var: Tensor | float,  # of the same; zero for a known point
 ) -> Kernel:  # from after the step to before it
-    "Turn a step round by Bayes' rule, for a Gaussian law before it (eq-markov-bayes, eq-markov-posterior)."
+    "Turn a step round by Bayes' rule, for a Gaussian before it (eq-markov-bayes, eq-markov-posterior)."
     mean, var = _double(mean), holds('var', _double(var), least=0)
     seen_mean, seen_var = self.marginal(mean, var)
     holds('the variance after the step', seen_var, above=0)

@@ -13,7 +13,7 @@ class Kernel:
     offset: Tensor | float = 0.0
     def __post_init__(self): ...
     def marginal(self, mean: Tensor | float, var: Tensor | float) -> tuple[Tensor, Tensor]:
-        """The mean and variance after the step, of a law with this mean and variance before it (eq-markov-variance)."""
+        """The mean and variance after the step, of a distribution with this mean and variance before it (eq-markov-variance)."""
         ...
     def sample(self, x: Tensor, eps: Tensor) -> Tensor:
         """Take the step from `x` with the standard noise `eps`."""
@@ -25,9 +25,9 @@ class Kernel:
         """The kernel of this step followed by another (Chapman-Kolmogorov; eq-markov-chapman, eq-markov-compose)."""
         ...
     def reverse(self, mean: Tensor | float, var: Tensor | float) -> Kernel:
-        """Turn a step round by Bayes' rule, for a Gaussian law before it (eq-markov-bayes, eq-markov-posterior).
+        """Turn a step round by Bayes' rule, for a Gaussian before it (eq-markov-bayes, eq-markov-posterior).
 
-        mean: of the Gaussian law before the step
+        mean: of the Gaussian before the step
         var: of the same; zero for a known point
         returns: from after the step to before it
         """

@@ -202,7 +202,7 @@ def churn(
     gamma: float,  # by what share the noise-to-signal level is raised before each step
     low: float = 0.0,  # only at levels from here
     high: float = math.inf,  # to here
-    s_noise: float = 1.0,  # factor on the fresh noise; only 1 keeps the law of x_t
+    s_noise: float = 1.0,  # factor on the fresh noise; only 1 keeps the distribution of x_t
 ) -> Solver:
     "Go back up by fresh noise before each step (Karras et al. 2022, algorithm 2)."
     number('gamma', gamma, 0)

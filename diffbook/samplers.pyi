@@ -111,6 +111,6 @@ def churn(solver: Solver, gamma: float, low: float=0.0, high: float=..., s_noise
     gamma: by what share the noise-to-signal level is raised before each step
     low: only at levels from here
     high: to here
-    s_noise: factor on the fresh noise; only 1 keeps the law of x_t
+    s_noise: factor on the fresh noise; only 1 keeps the distribution of x_t
     """
     ...

@@ -145,6 +145,7 @@ claim('claim-good-one', got=[0.9] * 3, better_than=1, seeds=range(3))
 === code figure
 #| label: fig-one
 #| fig-cap: "A caption that says what is seen"
+#| fig-alt: "A line that rises from the left to the right"
 show(1)
 >>> PNG
 === markdown turn
@@ -299,6 +300,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('notebook_is_small', 'It ends.', 'It ends.' + ' ' * 500_000, 'expected under 500,000'),
     ('figures_are_labelled', '#| label: fig-one\n', '', 'cell figure: shows a picture and has no'),
     ('figures_are_labelled', '#| fig-cap: "A caption that says what is seen"\n', '', 'has no caption'),
+    ('figures_are_labelled', '#| fig-alt: "A line that rises from the left to the right"\n', '', 'fig-one has no fig-alt'),
     ('figures_are_labelled', '\n>>> PNG', '', 'no stored picture'),
     ('imports_look_back', 'import math', 'from diffbook.later import f', 'of the later chapter 13_later.ipynb'),
     ('imports_look_back', 'import math', 'import diffbook.later', 'of the later chapter 13_later.ipynb'),

@@ -24,7 +24,7 @@ def run(*words):
 
 
 def test_a_class_gets_a_table_and_the_reasons(tmp_path, capsys):
-    anna = notebook(tmp_path / 'anna.ipynb', RIGHT, '%matplotlib inline\n!ls\n' + GRADE, 'grade("04-a", 7)\ngrade("04-a", 5)')
+    anna = notebook(tmp_path / 'anna.ipynb', RIGHT, '%matplotlib inline\nif True:\n    !ls\n' + GRADE, 'grade("04-a", 7)\ngrade("04-a", 5)')
     ben = notebook(tmp_path / 'ben.ipynb', 'f = lambda a, b: a + b', 'print(undefined)', GRADE)
     (tmp_path / 'cleo.py').write_text('print("no answer")\n')
     assert run(anna, ben, tmp_path / 'cleo.py', '--out', tmp_path / 'marks.json') == 0

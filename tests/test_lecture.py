@@ -8,7 +8,7 @@ from tools import lecture
 from tools.book import DISPLAY, FENCE, FOLD, Book
 
 BOOK = {ch.number: ch for ch in Book(lecture.ROOT / 'nbs').chapters}
-CHAPTERS = [n for n in (10, 13, 14, 30, 41, 43) if BOOK[n].box is not None]
+CHAPTERS = [n for n in (10, 11, 13, 14, 30, 41, 43) if BOOK[n].box is not None]
 
 
 @pytest.mark.parametrize('number', CHAPTERS)

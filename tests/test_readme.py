@@ -42,7 +42,7 @@ def test_the_model_of_the_readme_draws_images(readme):
 
 PATHS = {  # row of the table of paths -> chapters, of which the first readings count
     'The first evening': (8, 9),
-    'The first path': (8, 9, 10, 11, 12, 13, 20, 21, 22, 23, 24, 30, 31, 32),
+    'The first path': (8, 9, 10, 11, 12, 13, 20, 21, 22, 23, 24, 30, 31, 32, 14),
     'Pictures from words': (*range(40, 47), *range(50, 55)),
     "The researcher's": (*range(33, 40), *range(60, 66)),
 }
@@ -52,9 +52,21 @@ PATHS = {  # row of the table of paths -> chapters, of which the first readings 
 def test_the_hours_of_a_path_are_those_that_are_counted(path):
     from tools.book import Book, minutes
 
-    counted = sum(minutes(ch)[0] for ch in Book(ROOT / 'nbs').chapters if ch.number in PATHS[path]) / 60
+    counted = sum(minutes(ch.readings[0]) for ch in Book(ROOT / 'nbs').chapters if ch.number in PATHS[path]) / 60
     said = float(re.search(rf'^\| \*\*{path}\*\* .*?([\d.]+) hours', (ROOT / 'README.md').read_text(encoding='utf-8'), re.M)[1])
     assert abs(said - counted) <= 0.5, f'{counted:.1f} hours are counted'
+
+
+def test_reading_is_counted_as_a_reader_noted_it():
+    "Within a twentieth of the least squares fit; the miss that the tool states is the one that there is."
+    from tools import reading
+    from tools.book import A_LINE, A_MINUTE, AN_EQUATION
+
+    words, equations, lines, noted = torch.tensor(reading.NOTED, dtype=torch.float64).T
+    fit = torch.linalg.lstsq(torch.stack([equations, lines], 1), (noted - words / A_MINUTE)[:, None]).solution[:, 0]
+    assert torch.allclose(torch.tensor([AN_EQUATION, A_LINE], dtype=torch.float64), fit, rtol=0.05)
+    miss = (words / A_MINUTE + AN_EQUATION * equations + A_LINE * lines - noted).abs().mean()
+    assert f'misses by {miss:.1f} minutes in the mean' in reading.__doc__
 
 
 def test_the_first_path_takes_at_most_five_hours():
@@ -115,3 +127,16 @@ def test_the_results_of_the_zoo_are_those_of_the_result_files():
     assert f'After {loss["detail"]["images"]:,} images' in text
     assert "{} times that of diffusers' and {} times that of denoising-diffusion-pytorch's".format(*ratios) in text
     assert f'{rows["C5"]["goals"][0]["figure"]:.0%} of the convolution ceiling' in text
+
+
+def test_the_students_of_the_garments_are_those_of_the_result_file():
+    text = (ROOT / 'benchmarks/README.md').read_text(encoding='utf-8')
+    found = json.loads((ROOT / 'benchmarks/results/few.json').read_text(encoding='utf-8'))
+    teacher = next(row for row in found['solvers'] if row.get('model') == 'fashion-mnist')
+    for row in [*found['solvers'], found['rows'][0] | {'calls': found['calls']}]:
+        share = row['frechet'] / teacher['frechet']
+        assert f'| {row["calls"]} | {row["frechet"]:.2f} | {share:.1f} | {row["precision"]:.2f}, {row["recall"]:.2f} | {row["copies"]:.2%} |' in text
+    assert (
+        f'{found["model"]["parameters"]:,} weights' in text
+        and found['judge'] == json.loads((ROOT / 'diffbook/zoo/zoo.json').read_text())['classifier']['sha256']
+    )

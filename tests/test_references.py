@@ -68,3 +68,18 @@ def test_an_equation_before_the_others_moves_their_numbers(tmp_path):
 
 def test_the_notebooks_are_in_step(capsys):
     assert main(['--check']) == 0, capsys.readouterr().out
+
+
+def test_a_fold_is_marked_for_the_site_and_leaves_no_mark_in_a_module():
+    "In the notebook `#| fold`, which the export takes away as it takes `#| export`; on the site Quarto's own mark, but for imports, which are folded together."
+    execnb, process = pytest.importorskip('execnb.nbio'), pytest.importorskip('nbdev.process')
+    from tools.pages import site_form
+
+    written = full('code', '#| code-fold: true\n#| export\ndef f(): ...', '12_good.ipynb', KNOWN)
+    assert written == '#| fold\n#| export\ndef f(): ...'
+    for source, folded in ((written, True), ('#| fold\nimport math', False), ('#| label: fig-good-a\n#| fig-number: Figure 12.1\nf()', False)):
+        cell = execnb.mk_cell(source)
+        cell.directives_ = process.extract_directives(cell, remove=True, lang='python')
+        assert 'fold' not in cell.source
+        site_form(cell)
+        assert cell.source.startswith('#| code-fold: true\n') is folded and 'fig-number' not in cell.source

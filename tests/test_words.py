@@ -70,7 +70,7 @@ PAGE = """
 ## Gizmos
 
 `gizmo` and $gizmo$ are no uses. Then two gizmos stand side
-by side, and a **gizmo** is what everybody wants.
+by side, and a **gizmo** is what everybody wants. A **gizmo** stays.
 
 A bare widget.
 """
@@ -99,7 +99,7 @@ def test_bare_words_become_links(small):
     assert words.link(chapter, small) == 1
     again = book.Book(small.nbs)
     text = again.chapters[0].markdown[-1].source
-    assert 'a [**gizmo**](91_words.qmd#gizmo) is' in text and 'A bare [widget](91_words.qmd#widget).' in text
+    assert 'a [**gizmo**](91_words.qmd#gizmo) is' in text and 'A **gizmo** stays.' in text and 'A bare [widget](91_words.qmd#widget).' in text
     assert '`gizmo` and $gizmo$ are no uses. Then two gizmos' in text
     assert not list(book.unexplained(again.chapters[0], again))
     assert words.link(again.chapters[0], again) == 0

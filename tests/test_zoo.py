@@ -17,7 +17,7 @@ from diffbook.metrics import load_classifier, zoo_entry
 from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.shapes import draw_split
 from diffbook.training import load, read_model
-from tools.measure_zoo import walk_named
+from tools.measure_zoo import command_of, walk_named
 
 ZOO, MEASURED = (importlib.resources.files('diffbook') / name for name in ('zoo', 'measured'))
 GARMENTS = ZOO / 'fashion-mnist'
@@ -186,3 +186,20 @@ def test_a_walk_to_measure_is_named_by_solver_steps_and_grid():
     for word in ('magic:3', 'ddim', 'ddim:x', 'ddim:3:magic', 'ddim:3:snr:4'):
         with pytest.raises(ValueError, match=f'{word} is no walk, expected SOLVER:STEPS'):
             walk_named(word)
+
+
+def test_the_command_on_record_is_the_one_that_was_given():
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    for option, more in {
+        'model': {'default': 'a'},
+        'compare': {'nargs': '*', 'default': ['x:1']},
+        'data-root': {},
+        'workers': {'default': 2},
+        'sizes': {'nargs': '+', 'type': int, 'default': [5]},
+    }.items():
+        parser.add_argument(f'--{option}', **more)
+    assert command_of(parser.parse_args([]), parser) == 'python tools/measure_zoo.py'
+    given = ['--model', 'my models/b', '--compare', 'y:2', 'z@w:3', '--sizes', '7', '--workers', '9', '--data-root', '/elsewhere']
+    assert command_of(parser.parse_args(given), parser) == "python tools/measure_zoo.py --model 'my models/b' --compare y:2 z@w:3 --sizes 7"

@@ -563,6 +563,8 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: shows a picture and has no "#| label: fig-..."'
         if (label or '').startswith('fig-') and len(caption or '') < 15:
             yield f'{c.where}: {label} has no caption that says what is seen'
+        if (label or '').startswith('fig-') and ch.read and ch.name not in WAITING and len(c.option('fig-alt') or '') < 15:
+            yield f'{c.where}: {label} has no fig-alt, which tells a listener what is to be seen'
         if (label or '').startswith('fig-') and not c.picture and not c.has('slow'):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
 
@@ -686,27 +688,20 @@ def opens_with_a_box(ch, book):
     if ch.box.index > 8 or (found := MINUTES.search(ch.box.source)) is None:
         yield f'{ch.box.where}: expected among the first cells, with "**Time:** N minutes for the first reading, M for the second; ..."'
         return
-    for said, counted, which in zip(found.groups(), minutes(ch), ('first', 'second')):
+    for said, counted, which in zip(found.groups(), map(minutes, ch.readings), ('first', 'second')):
         if abs(int(said or 0) - counted) > max(2, 0.1 * counted):
             yield f'{ch.box.where}: says {said or 0} minutes for the {which} reading, and {counted:.0f} are counted'
 
 
-def minutes(ch):
-    """Minutes to follow the first and the second reading.
+A_MINUTE, AN_EQUATION, A_LINE = 180, 4 / 3, 5.6 / 60  # words; minutes of an equation and of a line of code, as tools/reading.py fits them
 
-    180 words a minute, 4/3 minutes an equation and 5.6 seconds a line of code that is in sight. The last two are the
-    least squares fit to the times that a reader noted for fourteen chapters, which it meets to within 2.6 minutes in the mean.
-    """
 
-    def cost(parts):
-        cells = [c for _, cells in parts for c in cells]
-        text = '\n\n'.join(c.source for c in cells if c.kind == 'markdown' and c.id != 'box')
-        equations = len(DISPLAY.findall(FOLD.sub(' ', text)))
-        code = [c for c in cells if c.kind == 'code' and not c.has('hide', 'fold') and c.option('code-fold') != 'true']
-        lines = sum(1 for c in code for line in c.source.splitlines() if line.strip() and not line.startswith('#|'))
-        return words_of(text) / 180 + equations * 4 / 3 + lines * 5.6 / 60
-
-    return tuple(map(cost, ch.readings))
+def minutes(sections):
+    "Minutes to follow some sections, (heading, cells) each: their words, their equations, and the code in sight. Folds and the box are left out."
+    cells = [c for _, cells in sections for c in cells]
+    text = '\n\n'.join(c.source for c in cells if c.kind == 'markdown' and c.id != 'box')
+    seen = [c for c in cells if c.kind == 'code' and not c.has('hide', 'fold') and c.option('code-fold') != 'true']
+    return words_of(text) / A_MINUTE + AN_EQUATION * len(DISPLAY.findall(FOLD.sub(' ', text))) + A_LINE * sum(c.lines for c in seen)
 
 
 def second_readings_come_last(ch, book):

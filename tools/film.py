@@ -5,6 +5,7 @@ python tools/film.py --model fashion-mnist --rows 3 --columns 10 --steps 24 --ou
 """
 
 import argparse
+import io
 from pathlib import Path
 
 import torch
@@ -44,10 +45,8 @@ def main() -> None:
     a = parser.parse_args()
     film = [tiled(x, a.columns, a.zoom).quantize(a.colours, kmeans=1) for x in frames(a.model, a.rows * a.columns, a.steps, a.seed)]
     times = [120] * (len(film) - 1) + [2500]  # the last one stands still
-    temporary = a.out.with_suffix('.tmp')
-    film[0].save(temporary, 'GIF', save_all=True, append_images=film[1:], duration=times, loop=0, optimize=True)
-    write_whole(a.out, temporary.read_bytes())
-    temporary.unlink()
+    film[0].save(file := io.BytesIO(), 'GIF', save_all=True, append_images=film[1:], duration=times, loop=0, optimize=True)
+    write_whole(a.out, file.getvalue())
     print(f'{len(film)} frames, {a.out.stat().st_size:,} bytes, in {a.out}')
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.book import COMMENT, DISPLAY, FENCE, FOLD, TURN, Book, Chapter, minutes
+from tools.book import COMMENT, DISPLAY, FENCE, FOLD, TURN, Book, Cell, Chapter, minutes
 from tools.pages import RESULT, TRIED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +50,8 @@ def plain(text: str) -> str:
     return re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', text).strip()
 
 
-def pictures(cell) -> list[bytes]:
+def pictures(cell: Cell) -> list[bytes]:
+    "The pictures that a cell has drawn."
     found = [o.get('data', {}).get('image/png') for o in cell.outputs]
     return [base64.b64decode(''.join(p)) for p in found if p]
 
@@ -61,7 +62,7 @@ def sections(chapter: Chapter, second: bool = False) -> list[Section]:
     for heading, cells in [part for parts in (chapter.readings if second else chapter.readings[:1]) for part in parts]:
         prose = '\n\n'.join(c.source for c in cells if c.kind == 'markdown' and c.id not in ('title', 'box'))
         prose = re.sub(r'^(##? .*|> .*)$', '', prose, flags=re.M)
-        part = Section(heading or 'Where we are going', minutes(type('Part', (), {'readings': ([(heading, cells)], [])}))[0])
+        part = Section(heading or 'Where we are going', minutes([(heading, cells)]))
         asked, rest = TURN.search(prose), FOLD.sub('', prose)
         part.equations = [(m[3], m[1].strip()) for m in DISPLAY.finditer(FENCE.sub('', rest)) if m[3]]
         part.figures = [(c.option('label'), c.option('fig-cap') or '', png) for c in cells if c.kind == 'code' for png in pictures(c)]

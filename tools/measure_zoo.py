@@ -14,6 +14,7 @@ chapter on DDPM shows although it ships no data: samples with their nearest trai
 
 import argparse
 import json
+import shlex
 import time
 
 import torch
@@ -59,9 +60,17 @@ def walk_named(word):
     return model or None, solver, int(steps), grid or None
 
 
-def rows_of(fake, train, test, sizes):
+def command_of(a, parser):
+    "The command that measures this again: every option that is not as it comes, but where the data are and how many work."
+    words = ['python', 'tools/measure_zoo.py']
+    for key, value in vars(a).items():
+        if key not in ('data_root', 'workers', 'dry') and value != parser.get_default(key):
+            words += [f'--{key}', *map(str, value if isinstance(value, list) else [value])]
+    return shlex.join(words)
+
+
+def rows_of(fake, train, test, sizes, limit):
     "The metrics at each size: against training images, floor new test images against the same; and against test images."
-    limit = torch.quantile(nearest(to_model(test), to_model(train))[0], 0.01)  # as in copy_rate, found once
     near, rows = nearest(to_model(fake), to_model(train))[0], []
     for n in sizes:
         row = compare(fake[:n], train[:n], test[:n])
@@ -90,12 +99,12 @@ def main():
     train, test = (load_data('fashion-mnist', split, a.data_root) for split in ('train', 'test'))
     order, new = (torch.randperm(len(d), generator=generator(a.seed, 'evaluate')) for d in (train, test))
     train, test = train.images[order], test.images[new]
+    limit = torch.quantile(nearest(to_model(test), to_model(train))[0], 0.01)  # as in copy_rate, found once
     with mp.get_context('spawn').Pool(a.workers) as pool:
         begun = time.time()
         fake = draw_all(pool, a.model, max(a.sizes), a.steps, a.solver, a.grid, a.seed)
         seconds = time.time() - begun
         others = []
-        limit = torch.quantile(nearest(to_model(test), to_model(train))[0], 0.01)
         for model, solver, steps, grid in walks:
             few = draw_all(pool, model or a.model, a.sizes[0], steps, solver, grid, a.seed)
             row = compare(few, train[: a.sizes[0]], test[: a.sizes[0]])
@@ -107,12 +116,12 @@ def main():
     judge = load_classifier()
     with torch.no_grad():
         surety, named = torch.cat([judge(to_model(x)).softmax(1) for x in fake.split(1000)]).max(1)
-    rows = rows_of(fake, train, test, a.sizes)
+    rows = rows_of(fake, train, test, a.sizes, limit)
     odd = nearest(features(fake[:2048]), features(train[:20000]))[0].argsort(descending=True)[:16]
     shown = fake[:16]
     distance, twin = nearest(to_model(shown), to_model(train))
     result = {
-        'command': 'python tools/measure_zoo.py' + (f' --model {find_model(a.model).name}' if a.model != 'fashion-mnist' else ''), 'judge': zoo_entry('classifier')['sha256'], 'seed': a.seed,
+        'command': command_of(a, parser), 'judge': zoo_entry('classifier')['sha256'], 'seed': a.seed,
         'solver': a.solver, 'steps': a.steps, 'grid': a.grid, 'calls': calls(a.solver, a.steps), 'seconds': round(seconds), 'workers': a.workers,
         'rows': rows, 'solvers': others, 'classes': torch.bincount(named, minlength=10).tolist(), 'surety': surety.mean().item(),
         'nearest': distance.tolist(), 'nearest_of_test': nearest(to_model(test[:1000]), to_model(train))[0].mean().item(),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Code and formulas, in which nothing is a reference. A displayed equation is taken with what follows it.
 CODE = r'^(?:`{3,}|~{3,}).*?^(?:`{3,}|~{3,})[ \t]*$|(?<!`)`+(?!`)[^\n]*?`+'
 WRITTEN = re.compile(rf'(?P<code>{CODE})|\$\$(?P<tex>.+?)\$\$(?:[ \t]*\{{#(?P<eq>eq-[\w-]+)\}})?|(?<![\w.@/])@(?P<ref>(?:eq|fig|sec)-[\w-]*\w)', re.M | re.S)
-TAGGED = re.compile(r'[ ]?\\tag\{[\d.]+\}(\s*)\$\$ <a id="(eq-[\w-]+)"></a>')
+TAGGED = re.compile(r' \\tag\{[\d.]+\}(\s*)\$\$ <a id="(eq-[\w-]+)"></a>')
 LINKED = re.compile(r'\[(?:Equation|Figure) [\d.]+\]\((?:\w+\.ipynb)?#((?:eq|fig)-[\w-]+)\)')
 CHAPTER = re.compile(r'\[Chapter \d+\]\(\d\d_(\w+)\.ipynb\)')
 LABEL = re.compile(r'^#\|\s*label:\s*(fig-[\w-]+)\s*$', re.M)
@@ -72,6 +72,13 @@ def full(kind: str, source: str, name: str, known: dict[str, tuple[str, str]]) -
     return WRITTEN.sub(written, source)
 
 
+def write_notebook(path: Path, nb: dict) -> None:
+    "Write a notebook as nbdev does, whole or not at all."
+    from diffbook.store.files import write_whole
+
+    write_whole(path, (json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n').encode())
+
+
 def rewrite(folder: Path, write: bool = True) -> list[str]:
     "Bring the notebooks of a folder in step; the names of those that were not."
     paths = sorted(folder.glob('[0-9][0-9]_*.ipynb'))
@@ -88,7 +95,7 @@ def rewrite(folder: Path, write: bool = True) -> list[str]:
         if moved:
             changed.append(path.name)
             if write:
-                path.write_text(json.dumps(nb, indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+                write_notebook(path, nb)
     return changed
 
 

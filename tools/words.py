@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-from tools import book
+from tools import book, references
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE, PAGE = ROOT / 'nbs' / 'words.json', ROOT / 'nbs' / '91_words.qmd'
@@ -128,7 +128,7 @@ def link(chapter: book.Chapter, contents: book.Book) -> int:
     for k, text in changes.items():
         raw['cells'][k]['source'] = text.splitlines(keepends=True) if isinstance(raw['cells'][k]['source'], list) else text
     if changes:
-        chapter.path.write_text(json.dumps(raw, indent=1, ensure_ascii=False, sort_keys=True) + '\n', encoding='utf-8')
+        references.write_notebook(chapter.path, raw)
     return len(changes)
 
 
@@ -145,6 +145,8 @@ def main() -> None:
                 print(f'{chapter.name}: {link(chapter, contents)} cells changed')
             for c, _, term in book.unexplained(chapter, contents) if args.missing else ():
                 print(f'{c.where}: {term.word} (chapter {term.chapter:02d})')
+        if args.link:  # the cells that changed are in their short form
+            references.rewrite(ROOT / 'nbs')
         return
     if not PAGE.exists() or PAGE.read_text(encoding='utf-8') != text:
         if args.check:

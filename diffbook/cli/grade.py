@@ -29,6 +29,8 @@ def grade(
     A cell that fails is noted and the next one runs; the last answer to an exercise counts. Every file runs in a process of its
     own, in its own folder, and may do there what Python may do: open what strangers hand in where nothing can be harmed.
     """
+    from tqdm import tqdm
+
     from diffbook.exercise import find
     from diffbook.store.files import write_whole
 
@@ -42,7 +44,8 @@ def grade(
             raise ValueError(f'{file} is no notebook, expected a name that ends in .ipynb or .py')
         if not file.is_file():
             raise FileNotFoundError(2, 'no such file', str(file))
-    sheets = [sheet(file, seed, cases, minutes) for file in files]
+    bar = tqdm(files, unit='file', disable=None if len(files) > 1 else True)  # None: quiet where no terminal is there
+    sheets = [sheet(file, seed, cases, minutes) for file in bar]
     ids = wanted or sorted({id for s in sheets for id in s['verdicts']})
     for s in sheets:
         s['right'] = sum(s['verdicts'].get(id, {}).get('right', False) for id in ids)

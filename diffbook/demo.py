@@ -156,7 +156,7 @@ Done. A reader of shapes finds one clear object in {clear:.0%} of the samples, a
 
 Next:
   diffbook sample {shlex.quote(str(args.out / 'model'))} --n 16 --seed 1 --out more.png     (in .venv/bin, where make put it)
-  jupyter lab nbs/10_gaussian.ipynb                            the first chapter""")
+  jupyter lab nbs/08_first_model.ipynb                          the first chapter""")
 
 
 if __name__ == '__main__':

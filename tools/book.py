@@ -671,7 +671,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '53_pretrained.ipynb',
     '54_stable_diffusion.ipynb',
     '63_consistency.ipynb',
-    '64_flow_maps.ipynb',
     '65_discrete.ipynb',
 }
 

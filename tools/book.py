@@ -669,9 +669,7 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '39_grids.ipynb',
     '53_pretrained.ipynb',
     '54_stable_diffusion.ipynb',
-    '62_distillation.ipynb',
     '63_consistency.ipynb',
-    '64_flow_maps.ipynb',
     '65_discrete.ipynb',
 }
 

@@ -668,7 +668,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '53_pretrained.ipynb',
     '54_stable_diffusion.ipynb',
     '62_distillation.ipynb',
     '63_consistency.ipynb',

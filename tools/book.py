@@ -672,7 +672,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '54_stable_diffusion.ipynb',
     '62_distillation.ipynb',
     '63_consistency.ipynb',
-    '65_discrete.ipynb',
 }
 
 

@@ -665,7 +665,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '34_score.ipynb',
     '35_sde.ipynb',
     '36_likelihood.ipynb',
-    '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
     '53_pretrained.ipynb',

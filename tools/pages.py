@@ -180,6 +180,12 @@ def buttons(name):
     site = yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']
     repo = site['repo-url'].removeprefix('https://github.com/')
     page = f'{repo}/blob/{site["repo-branch"]}/nbs/{name}.ipynb'
-    colab = f'[Open in Colab](https://colab.research.google.com/github/{page}){{.chapter-button .colab}}'
-    download = f'[Download](https://github.com/{page}?raw=true){{.chapter-button .download}}'
-    return f'::: {{.chapter-buttons}}\n{colab} {download}\n:::'
+    issue = f'https://github.com/{repo}/issues/new?title=Chapter+{name[:2]}:+&body=On+the+page+{name[3:]}.html:+'
+    links = {
+        'Open in Colab': (f'https://colab.research.google.com/github/{page}', 'colab'),
+        'Download': (f'notebooks/{name}.ipynb', f'download" download="{name}.ipynb'),
+        'View source': (f'https://github.com/{page}', 'source'),
+        'Report a problem': (issue, 'problem'),
+    }
+    made = ' '.join(f'`<a class="chapter-button {mark}" href="{address}">{word}</a>`{{=html}}' for word, (address, mark) in links.items())
+    return f'::: {{.chapter-buttons}}\n{made}\n:::'

@@ -667,7 +667,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '37_edm.ipynb',
     '38_multistep.ipynb',
     '39_grids.ipynb',
-    '54_stable_diffusion.ipynb',
     '63_consistency.ipynb',
     '65_discrete.ipynb',
 }

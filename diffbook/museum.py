@@ -23,7 +23,6 @@ from .ledger import claim, read_measured
 from .plots import lines, panels, scatter
 
 # %% ../nbs/93_museum.ipynb #case
-#| code-fold: true
 def _find(k: int) -> Case:
     if whole('k', k) not in CASES:
         raise ValueError(f'k is {k}, expected a case from 1 to {len(CASES)}')
@@ -48,7 +47,6 @@ def case(
     return Listing(k, tuple(_find(k).lines))
 
 # %% ../nbs/93_museum.ipynb #oracle
-#| code-fold: true
 @dataclass(frozen=True)
 class Finding:
     "Hold what an oracle measured: true if all is as it must be."
@@ -76,7 +74,6 @@ def oracle(
     return Finding(k, tuple(found.oracle(f or found.f)))
 
 # %% ../nbs/93_museum.ipynb #accuse
-#| code-fold: true
 def looks(
     k: int,  # the number of a case
 ) -> dict[str, float] | None:
@@ -128,7 +125,6 @@ def accuse(
     return Verdict(False, f'Line {line} is innocent. {alibi}\nIt does not explain this: {what} is {got:.4g} and must be {want:.4g}.')
 
 # %% ../nbs/93_museum.ipynb #look
-#| code-fold: true
 def look(
     k: int,  # the number of a case, or 0 for the right program
     seed: int = 0,  # of weights, data and noise
@@ -142,7 +138,6 @@ def look(
     return points, losses, judge(points)
 
 # %% ../nbs/93_museum.ipynb #gallery
-#| code-fold: true
 @dataclass(frozen=True)
 class Gallery:
     "Show rows as a table."

@@ -6,7 +6,7 @@
 __all__ = ['Listing', 'case', 'Finding', 'oracle', 'looks', 'accuse', 'look', 'Gallery', 'gallery']
 
 # %% ../nbs/93_museum.ipynb #imports
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ def oracle(
     found = _find(k)
     return Finding(k, tuple(found.oracle(f or found.f)))
 
-# %% ../nbs/93_museum.ipynb #accuse
+# %% ../nbs/93_museum.ipynb #looks
 def looks(
     k: int,  # the number of a case
 ) -> dict[str, float] | None:
@@ -93,7 +93,7 @@ def looks(
         'right share': mean([r['share'] for _, r in pairs]), 'different': mean([w['different'] for w, _ in pairs]),
     }  # fmt: skip
 
-
+# %% ../nbs/93_museum.ipynb #story
 def _story(k: int) -> str:
     "Tell where a mistake stood in public, how it looks, and what turns red."
     found, seen = CASES[k], looks(k)
@@ -108,7 +108,7 @@ def _story(k: int) -> str:
     red = f'oracle({k})' + (f', and in this library tests/{row[-1]}' if row else '')
     return '\n'.join([found.where, *([found.link] if found.link else []), look, f'Red: {red}.'])
 
-
+# %% ../nbs/93_museum.ipynb #accuse
 def accuse(
     k: int,  # the number of a case
     line: int,  # the number of the line that is wrong

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def numbers(g, *shape):
@@ -83,4 +83,67 @@ add(
         'A discriminator that always says one half is not the best.': lambda p, q: value(p, q, 0 * p + 0.5),
         'You left out the second term, of the outputs.': lambda p, q: (p * torch.log(p / (p + q))).sum(),
     },
+)
+
+
+question(
+    '62-a',
+    'What the student is asked for when the two steps end at the data.',
+    'c',
+    {
+        'a': 'The example only says where to ask; the target is made by the teacher.',
+        'b': 'Only the place where the teacher arrives counts, and its last step arrives at its last estimate.',
+    },
+)
+question(
+    '62-b',
+    'What the last student inherits, from 64 and from 128 steps.',
+    (0.026, 0.013),
+    {
+        (0.026, 0.026): 'A finer teacher has a smaller error, and the student inherits that of its own teacher.',
+        (0.026, 0.0065): 'A quarter would be order two, as of Heun; DDIM has order one.',
+        (0.0, 0.0): 'A perfect student copies the teacher, errors and all.',
+        (0.026, 0.052): 'More rounds add nothing if every student is perfect; more steps of the teacher take away.',
+    },
+)
+question(
+    '62-c',
+    'Rounds from 1,024 steps to 4, and calls of the teacher for each example.',
+    (8, 2),
+    {
+        (256, 2): 'Every round halves the steps: count the halvings.',
+        (10, 2): 'Ten halvings lead to one step; stop at four.',
+        (8, 1): 'The teacher takes two steps for one of the student.',
+        (8, 3): 'The third call is that of the student.',
+    },
+    rtol=0.001,
+)
+question(
+    '62-d',
+    'The answer of a guided student, and its smallest loss.',
+    (1.1, 0.0),
+    {
+        (1.4, 0.0): 'You began at the answer with the condition; here the scale 1 is no guidance, so begin at the one without.',
+        (0.9, 0.0): 'That is the difference alone; add it to the answer without the condition.',
+        (-0.4, 0.0): 'The difference leads from the answer without the condition to the one with it.',
+        (1.1, 0.09): 'The student sees all that the target depends on, so no variance is left.',
+    },
+)
+question(
+    '62-e',
+    'Where an output goes after one step.',
+    0.56,
+    {
+        0.44: 'The gradient is fake minus real, and descent subtracts it.',
+        0.6: 'The output is pulled by the difference of both denoisers, not to the estimate of one.',
+        0.55: 'The pull is real minus fake; where the output stands does not enter.',
+        1.1: 'That is a rate of one; here it is 0.1.',
+    },
+    rtol=0.005,
+)
+question(
+    '62-f',
+    'Which of two students that differ is broken.',
+    'b',
+    {'a': 'It was never asked to copy the map: judge it by its distribution.', 'c': 'Both may be perfect, each in what it was asked for.'},
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -79,4 +79,40 @@ add(
             x * (1 - torch.sqrt(c**2 + s**2) / torch.sqrt(c**2 + t**2)) / (t - s)
         ),
     },
+)
+
+question(
+    '64-a',
+    'The average velocity of a piece of path.',
+    1.0,
+    {
+        2.0: 'That is the velocity at its start; the average is the way divided by the time.',
+        0.6: 'That is the way. Divide it by the time.',
+        -1.0: 'The sign: u is x minus where the path leads, over t - s, which is positive.',
+        0.36: 'Divide the way by the time, do not multiply.',
+    },
+)
+question(
+    '64-b',
+    'Which identity needs no velocity.',
+    'a',
+    {'b': 'The end moves with a velocity: v stands on the right.', 'c': 'v stands in it twice: as the first term and as the direction of the derivative.'},
+)
+question(
+    '64-c',
+    'The target of one example of MeanFlow.',
+    -2.5,
+    {
+        -2.0: 'That is the target where s = t; here the bracket counts, times t - s.',
+        -1.5: 'The sign of the bracket: it is taken away from the velocity.',
+        -3.0: 'The bracket is multiplied by the length of the step, 0.5.',
+        1.5: 'The velocity on the straight path is noise minus data, -2.',
+    },
+    rtol=0.01,
+)
+question(
+    '64-d',
+    'What to look at beside a mean error.',
+    'b',
+    {'a': 'It is of use, but it is a mean over places again.', 'c': 'Its floor depends on the method; it does not say what the samples are.'},
 )

@@ -610,7 +610,7 @@ def test_the_site_folds_by_its_own_mark(tmp_path):
     notebooks.close(path)
     cells = cells_of(path)
     assert not any(c.get('metadata') for c in cells)
-    assert [c.source for c in cells if 'x = 1' in c.source] == ['#| code-fold: true\n#| fold\nx = 1']
+    assert [c.source for c in cells if 'x = 1' in c.source] == ['#| code-fold: true\nx = 1']
 
 
 def test_site_numbers_are_those_of_the_notebooks():

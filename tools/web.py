@@ -115,7 +115,7 @@ def word_entries() -> list[dict]:
             {'objectID': href, 'href': href, 'title': 'Words', 'section': ' · '.join(names), 'text': re.sub(r'[$*`\\{}]', '', said), 'crumbs': ['Appendix']}
         )
     for k, row in enumerate(told['notation']):
-        said = re.sub(r'[$*`\\{}]', '', f'{row["read"]}: {row["meaning"]}')
+        said = re.sub(r'[$*`\\{}]', '', f'{row["read"]}, {row["read"].replace("-", " ")}: {row["meaning"]}')
         made.append(
             {
                 'objectID': f'words.html#notation-{k}',

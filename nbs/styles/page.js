@@ -79,7 +79,8 @@
   line.setAttribute('aria-hidden', 'true');
   document.body.append(line);
   const read = new Set(store.get('read') || []);
-  const mark = () => all('#quarto-sidebar a.sidebar-link[href]').forEach((a) => a.classList.toggle('was-read', read.has(a.getAttribute('href').replace('./', ''))));
+  const pageOf = (a) => new URL(a.href, location.href).pathname.split('/').pop();
+  const mark = () => all('#quarto-sidebar a.sidebar-link[href]').forEach((a) => a.classList.toggle('was-read', read.has(pageOf(a))));
   addEventListener('scroll', () => {
     const share = scrollY / Math.max(1, document.documentElement.scrollHeight - innerHeight);
     line.style.transform = `scaleX(${Math.min(1, share)})`;
@@ -90,7 +91,7 @@
   // A path that was chosen on the first page stays marked in the sidebar.
   const chosen = store.get('path');
   for (const row of all('table tr', main)) {
-    const links = all('a[href]', row).map((a) => a.getAttribute('href').replace('./', '').split('#')[0]), name = row.querySelector('td strong');
+    const links = all('a[href]', row).map(pageOf), name = row.querySelector('td strong');
     if (page !== 'index.html' || !name || links.length < 2) continue;
     const button = document.createElement('button');
     button.type = 'button';
@@ -103,7 +104,7 @@
   }
   function path() {
     const pages = store.get('path')?.pages || [];
-    all('#quarto-sidebar a.sidebar-link[href]').forEach((a) => a.classList.toggle('on-path', pages.includes(a.getAttribute('href').replace('./', ''))));
+    all('#quarto-sidebar a.sidebar-link[href]').forEach((a) => a.classList.toggle('on-path', pages.includes(pageOf(a))));
   }
   if (chosen || page === 'index.html') path();
 

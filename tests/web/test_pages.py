@@ -4,6 +4,7 @@ Without it these tests say so and do nothing; the publishing workflow builds it 
 """
 
 import gzip
+import re
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -112,7 +113,7 @@ def test_search_finds(opened, said, wanted):
     page.wait_for_selector('.aa-Item a[href], .aa-List a[href]', timeout=10_000)
     page.wait_for_timeout(500)
     links = page.evaluate('[...document.querySelectorAll(".aa-List a[href]")].map((a) => a.getAttribute("href")).slice(0, 12)')
-    assert any(wanted in link for link in links), links
+    assert any(wanted in re.sub(r'\?q=[^#]*', '', link) for link in links), links
 
 
 def test_a_theme_that_was_chosen_is_kept_and_the_systems_is_respected(opened):
@@ -149,7 +150,7 @@ def test_a_chapter_that_was_read_is_marked(opened):
     page = opened('gaussian.html')
     page.evaluate('window.scrollTo(0, document.documentElement.scrollHeight)')
     page.wait_for_selector('a.was-read', state='attached')
-    assert set(page.evaluate('[...document.querySelectorAll("a.was-read")].map((a) => a.getAttribute("href"))')) == {'./gaussian.html'}
+    assert {link.rpartition('/')[2] for link in page.evaluate('[...document.querySelectorAll("a.was-read")].map((a) => a.href)')} == {'gaussian.html'}
 
 
 def test_the_notebook_of_a_chapter_is_a_file(opened):

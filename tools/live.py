@@ -86,7 +86,7 @@ def main() -> None:
             page.goto(page_file.as_uri())
             page.wait_for_function('document.querySelector("[data-live]").frame')
             page.wait_for_timeout(500)
-            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB').quantize(64)
+            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB').quantize(128, kmeans=1)
             picture.save(file := io.BytesIO(), 'PNG', optimize=True)
             write_whole(NBS / 'images' / 'live' / f'{name}.png', file.getvalue())
             print(f'{name}: {len(file.getvalue()):,} bytes')

@@ -27,8 +27,10 @@
       this.still = host.querySelector('img');
       this.body = element('div', { class: 'live-body', role: 'group', 'aria-label': `Living figure: ${this.name}` });
       this.panel = element('div', { class: 'live-panel' });
-      host.append(this.body, this.panel);
-      host.classList.add('live-on');
+      this.stage = element('div', { class: 'live-stage' }, this.body, this.panel);  // takes the place of the still; captions stay below
+      let place = this.still;
+      while (place && place.parentNode !== host) place = place.parentNode;
+      if (place) { place.classList.add('live-still'); place.after(this.stage); } else host.append(this.stage);
       this.link = new URLSearchParams(location.search);
       this.seen = true;
       if ('IntersectionObserver' in globalThis) new IntersectionObserver(([e]) => { this.seen = e.isIntersecting; if (this.seen) this.paint(); }).observe(host);
@@ -116,7 +118,7 @@
     // A line of numbers under the figure, read aloud when it has come to rest.
     readout() {
       const line = element('p', { class: 'live-readout', role: 'status', 'aria-live': 'polite' });
-      this.host.append(line);
+      this.stage.append(line);
       return (text) => { if (line.textContent !== text) line.textContent = text; };
     }
 

@@ -670,7 +670,6 @@ WAITING = {  # chapters that are not yet in two readings, a line each
     '39_grids.ipynb',
     '53_pretrained.ipynb',
     '54_stable_diffusion.ipynb',
-    '63_consistency.ipynb',
     '65_discrete.ipynb',
 }
 

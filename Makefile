@@ -8,7 +8,7 @@ SETUP  := settings.ini setup.py pyproject.toml tools/setup_venv.sh $(LOCK)
 export LOCK TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nbtest export notebooks lint lock site bench clean
+.PHONY: help demo test nbtest export notebooks lint lock site stills test-web bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ lock:  ## refresh requirements.lock: exact versions of everything (ARGS="'torch<
 site: $(VENV)/.ready-dev  ## build the book as a web site in _docs (needs Quarto)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/build_site.sh
 
+stills: $(VENV)/.ready-web  ## draw what stands for each living figure on paper (needs Chromium; ARGS=playground for one)
+	$(BIN)/python -m tools.live $(ARGS)
+
+test-web: $(VENV)/.ready-web  ## open every living figure in a browser, and every page if `make site` was run (needs Chromium)
+	$(BIN)/python -m pytest -q tests/web $(ARGS)
+
 bench: $(VENV)/.ready-dev  ## run the benchmarks against other libraries; results go to benchmarks/
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -65,3 +71,6 @@ $(VENV)/.ready-demo: $(SETUP)
 
 $(VENV)/.ready-dev: $(SETUP)
 	@sh tools/setup_venv.sh $(VENV) dev
+
+$(VENV)/.ready-web: $(SETUP)
+	@sh tools/setup_venv.sh $(VENV) web

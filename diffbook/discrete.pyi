@@ -8,7 +8,7 @@ from .nets.clip import TextEmbeddings
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'gumbel', 'unmask', 'Chains', 'subset_bound', 'masked_loss', 'exact_walk', 'each_alone', 'any_places', 'surest_place', 'surest_tokens', 'captions', 'Neighbours', 'TextDenoiser']
+__all__ = ['LETTERS', 'PredictFn', 'Rule', 'spell', 'read', 'hide', 'gumbel', 'unmask', 'Chains', 'masked_loss', 'subset_bound', 'exact_walk', 'each_alone', 'captions', 'Neighbours', 'TextDenoiser', 'any_places', 'surest_place', 'surest_tokens']
 
 LETTERS: str
 
@@ -88,13 +88,6 @@ class Chains:
         """
         ...
 
-def subset_bound(predict: PredictFn, x0: Tensor, mask: int, cond: Cond | None=None) -> Tensor:
-    """The bound of masked diffusion, summed over every set of hidden places: for short texts (eq-discrete-subsets).
-
-    returns: (b,) nats
-    """
-    ...
-
 def masked_loss(predict: PredictFn, x0: Tensor, generator: torch.Generator | Rows, cond: Cond | None=None, *, mask: int, schedule: Schedule=..., draw: Callable[[Schedule, int, torch.Generator], Tensor]=...) -> Tensor:
     """Hide tokens at a random time and weigh the surprise at those hidden (Sahoo et al. 2024, equation 10; Shi et al. 2024; eq-discrete-bound).
 
@@ -105,6 +98,13 @@ def masked_loss(predict: PredictFn, x0: Tensor, generator: torch.Generator | Row
     schedule: alpha; the mean does not depend on it, the spread does
     draw: of the times
     returns: (b,) nats of each text: an unbiased estimate of the bound
+    """
+    ...
+
+def subset_bound(predict: PredictFn, x0: Tensor, mask: int, cond: Cond | None=None) -> Tensor:
+    """The bound of masked diffusion, summed over every set of hidden places: for short texts (eq-discrete-subsets).
+
+    returns: (b,) nats
     """
     ...
 
@@ -119,18 +119,6 @@ def exact_walk(predict: PredictFn, mask: int, length: int, rules: Sequence[Rule]
 
 def each_alone(share: float) -> Rule:
     """Show each hidden token with one chance, as `unmask` does."""
-    ...
-
-def any_places(m: int) -> Rule:
-    """Show m hidden tokens, at places drawn evenly."""
-    ...
-
-def surest_place(log_p: Tensor, hidden: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Look for the hidden place whose best token is likeliest, then draw there."""
-    ...
-
-def surest_tokens(m: int) -> Rule:
-    """Draw a token everywhere, keep the m likeliest of those drawn, hide the others again (Nie et al. 2025, low-confidence remasking)."""
     ...
 
 def captions() -> dict[str, float]:
@@ -166,3 +154,15 @@ class TextDenoiser(nn.Module):
     def forward(self, x: Tensor, t: Time | None=None, cond: Cond | None=None) -> Tensor:
         """returns: (b, l) -> (b, l, tokens)"""
         ...
+
+def any_places(m: int) -> Rule:
+    """Show m hidden tokens, at places drawn evenly."""
+    ...
+
+def surest_place(log_p: Tensor, hidden: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Look for the hidden place whose best token is likeliest, then draw there."""
+    ...
+
+def surest_tokens(m: int) -> Rule:
+    """Draw a token everywhere, keep the m likeliest of those drawn, hide the others again (Nie et al. 2025, low-confidence remasking)."""
+    ...

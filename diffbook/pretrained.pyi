@@ -18,7 +18,7 @@ from .published import clip, scheduler, unet, vae
 from .published.reading import Source
 from typing import Any
 
-__all__ = ['make_empty', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'NoisePlan', 'load_schedule', 'save_published', 'save_pipeline']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'save_published', 'save_pipeline']
 
 _PARTS: dict[Any, Any]
 
@@ -28,6 +28,73 @@ def make_empty(part: str, config: Mapping[str, object]) -> nn.Module:
     part: one of _PARTS
     config: its settings, in the published words
     returns: on the device 'meta'
+    """
+    ...
+
+@dataclass(frozen=True)
+class NoisePlan:
+    """What a published scheduler says: the table, what the network predicts, and which times a sampler visits.
+
+    schedule: a table of betas; for flows the straight path
+    spacing: 'leading', 'trailing' or 'linspace'
+    offset: added to the times of 'leading': 1 in Stable Diffusion
+    last: where sampling ends; 1: a step early, as Stable Diffusion's `set_alpha_to_one: false`
+    clip: estimates of x0 are held within plus and minus this
+    whole: False: times of 'linspace' may stand between rows, as Euler's do
+    spare: times placed beyond the last and left out: 1 in the families of DPM-Solver
+    halves: first steps that are halved, as where Runge and Kutta begin for PNDM
+    levels: a rule that places the levels between the first and the last
+    variance: of DDPM's step; a learned one is the second half of what the network says
+    scheduler: the class that says so, which names a step rule too
+    rule: a step rule that its settings name, such as 'dpmpp_2m'
+    told: what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
+    flow: for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
+    unmatched: settings for which the book has no step rule, in words
+    """
+    schedule: Schedule
+    prediction: Prediction = ...
+    spacing: str = 'leading'
+    offset: int = 0
+    last: float = 0.0
+    clip: float | None = None
+    whole: bool = True
+    spare: int = 0
+    halves: int = 0
+    levels: str | None = None
+    variance: str = 'fixed_small'
+    scheduler: str | None = None
+    rule: str | None = None
+    told: str = 'time'
+    flow: tuple[str, float] | None = None
+    unmatched: str = ''
+    def __post_init__(self) -> None: ...
+    def denoiser(self, net: nn.Module) -> Denoiser:
+        """Turn a published network into a denoiser: it was told t - 1."""
+        ...
+    @property
+    def step_rule(self) -> Solver:
+        """The step rule that the scheduler's class and settings name; DDIM, with a warning, where the book does not have it."""
+        ...
+    @property
+    def in_ratio(self) -> bool:
+        """Whether that rule walks x / alpha over sigma / alpha."""
+        ...
+    @property
+    def unit(self) -> bool:
+        """Whether a walk starts from noise of unit variance, and not from sigma times it."""
+        ...
+    def times(self, n: int) -> Tensor:
+        """Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading).
+
+        returns: (n + 1,) falling times
+        """
+        ...
+
+def load_schedule(source: Source, config: Mapping[str, object] | None=None) -> NoisePlan:
+    """Read a published scheduler: its table of betas, prediction and times, and the name of its step rule.
+
+    source: folder of the scheduler or of the model, a name of the Hub, or what was read of it
+    config: settings that replace those of the file
     """
     ...
 
@@ -96,73 +163,6 @@ def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer:
 
     source: folder of the tokenizer or of the model, or a name of the Hub
     folder: within that of the model
-    """
-    ...
-
-@dataclass(frozen=True)
-class NoisePlan:
-    """What a published scheduler says: the table, what the network predicts, and which times a sampler visits.
-
-    schedule: a table of betas; for flows the straight path
-    spacing: 'leading', 'trailing' or 'linspace'
-    offset: added to the times of 'leading': 1 in Stable Diffusion
-    last: where sampling ends; 1: a step early, as Stable Diffusion's `set_alpha_to_one: false`
-    clip: estimates of x0 are held within plus and minus this
-    whole: False: times of 'linspace' may stand between rows, as Euler's do
-    spare: times placed beyond the last and left out: 1 in the families of DPM-Solver
-    halves: first steps that are halved, as where Runge and Kutta begin for PNDM
-    levels: a rule that places the levels between the first and the last
-    variance: of DDPM's step; a learned one is the second half of what the network says
-    scheduler: the class that says so, which names a step rule too
-    rule: a step rule that its settings name, such as 'dpmpp_2m'
-    told: what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
-    flow: for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
-    unmatched: settings for which the book has no step rule, in words
-    """
-    schedule: Schedule
-    prediction: Prediction = ...
-    spacing: str = 'leading'
-    offset: int = 0
-    last: float = 0.0
-    clip: float | None = None
-    whole: bool = True
-    spare: int = 0
-    halves: int = 0
-    levels: str | None = None
-    variance: str = 'fixed_small'
-    scheduler: str | None = None
-    rule: str | None = None
-    told: str = 'time'
-    flow: tuple[str, float] | None = None
-    unmatched: str = ''
-    def __post_init__(self) -> None: ...
-    def denoiser(self, net: nn.Module) -> Denoiser:
-        """Turn a published network into a denoiser: it was told t - 1."""
-        ...
-    @property
-    def step_rule(self) -> Solver:
-        """The step rule that the scheduler's class and settings name; DDIM, with a warning, where the book does not have it."""
-        ...
-    @property
-    def in_ratio(self) -> bool:
-        """Whether that rule walks x / alpha over sigma / alpha."""
-        ...
-    @property
-    def unit(self) -> bool:
-        """Whether a walk starts from noise of unit variance, and not from sigma times it."""
-        ...
-    def times(self, n: int) -> Tensor:
-        """Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading).
-
-        returns: (n + 1,) falling times
-        """
-        ...
-
-def load_schedule(source: Source, config: Mapping[str, object] | None=None) -> NoisePlan:
-    """Read a published scheduler: its table of betas, prediction and times, and the name of its step rule.
-
-    source: folder of the scheduler or of the model, a name of the Hub, or what was read of it
-    config: settings that replace those of the file
     """
     ...
 

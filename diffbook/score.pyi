@@ -6,7 +6,7 @@ from .core import Cond, Data, DenoiseFn, Noise, NoiseFn
 from .exact import GaussianMixture
 from .schedules import Schedule
 
-__all__ = ['ScoreFn', 'expectation', 'implicit_loss', 'score_at', 'langevin', 'spectral_gap', 'annealed_langevin', 'sliced_loss']
+__all__ = ['ScoreFn', 'expectation', 'implicit_loss', 'score_at', 'langevin', 'annealed_langevin', 'spectral_gap', 'sliced_loss']
 
 ScoreFn = Callable[[Tensor], Tensor]
 
@@ -43,15 +43,6 @@ def langevin(score: ScoreFn, x: Data, size: Tensor | float, steps: int, *, noise
     """
     ...
 
-def spectral_gap(law: GaussianMixture, n: int=500) -> Tensor:
-    """Give the rate at which Langevin's dynamics forgets its start: the second eigenvalue of its walk on a grid (eq-score-gap).
-
-    law: one-dimensional
-    n: points of the grid
-    returns: one over time
-    """
-    ...
-
 def annealed_langevin(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, steps: int=100, size: float=0.1, noise: Noise=...) -> Data:
     """Settle at the new level; where no noise is left, denoise (Song and Ermon 2019, algorithm 1; eq-score-annealed).
 
@@ -59,6 +50,15 @@ def annealed_langevin(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor
     size: r: of a step, in units of sigma**2
     noise: forked for each step
     returns: x_s
+    """
+    ...
+
+def spectral_gap(law: GaussianMixture, n: int=500) -> Tensor:
+    """Give the rate at which Langevin's dynamics forgets its start: the second eigenvalue of its walk on a grid (eq-score-gap).
+
+    law: one-dimensional
+    n: points of the grid
+    returns: one over time
     """
     ...
 

@@ -7,18 +7,7 @@ from .samplers import Solver
 from .schedules import Schedule
 from typing import Any
 
-__all__ = ['SubVPSchedule', 'reverse', 'euler_maruyama', 'reverse_diffusion', 'renew', 'ddim_sde', 'midpoint_sde', 'corrected']
-
-class SubVPSchedule(Schedule):
-    """Square the noise scale of a schedule with alpha**2 + sigma**2 = 1 (Song et al. 2021, sub-VP; eq-sde-sub-vp)."""
-    base: Any
-    t_min: Any
-    t_max: Any
-    def __init__(self, base: Schedule | None=None) -> None: ...
-    def alpha(self, t: Tensor | float) -> Tensor: ...
-    def sigma(self, t: Tensor | float) -> Tensor: ...
-    def alpha_dot(self, t: Tensor | float) -> Tensor: ...
-    def sigma_dot(self, t: Tensor | float) -> Tensor: ...
+__all__ = ['reverse', 'euler_maruyama', 'SubVPSchedule', 'reverse_diffusion', 'renew', 'ddim_sde', 'midpoint_sde', 'corrected']
 
 def reverse(schedule: Schedule, noise_level: float=1.0) -> tuple[Callable, Callable]:
     """Give drift and diffusion of the walk back to the data with any amount of noise and the same densities (Zhang and Chen 2023; eq-sde-reverse).
@@ -37,6 +26,17 @@ def euler_maruyama(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s
     returns: x_s
     """
     ...
+
+class SubVPSchedule(Schedule):
+    """Square the noise scale of a schedule with alpha**2 + sigma**2 = 1 (Song et al. 2021, sub-VP; eq-sde-sub-vp)."""
+    base: Any
+    t_min: Any
+    t_max: Any
+    def __init__(self, base: Schedule | None=None) -> None: ...
+    def alpha(self, t: Tensor | float) -> Tensor: ...
+    def sigma(self, t: Tensor | float) -> Tensor: ...
+    def alpha_dot(self, t: Tensor | float) -> Tensor: ...
+    def sigma_dot(self, t: Tensor | float) -> Tensor: ...
 
 def reverse_diffusion(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise_level: float=1.0, noise: NoiseFn=...) -> Data:
     """Undo one step of the chain with its own increments (Song et al. 2021, appendix E; eq-sde-reverse-diffusion).

@@ -97,7 +97,7 @@ def test_the_lock_names_one_version_of_every_requirement_within_what_settings_cl
     found = locked(python, system)
     versions = {r.name: str(r.specifier).removeprefix('==') for r in found}
     assert len(versions) == len(found)
-    for key in ('requirements', 'hub_requirements', 'scale_requirements', 'parity_requirements', 'dev_requirements'):
+    for key in ('requirements', 'hub_requirements', 'scale_requirements', 'parity_requirements', 'dev_requirements', 'web_requirements'):
         for claim in map(Requirement, shlex.split(CFG[key])):
             if claim.marker is None or claim.marker.evaluate({'python_version': python}):
                 assert claim.specifier.contains(versions[claim.name.replace('_', '-')]), claim
@@ -145,7 +145,7 @@ def test_llms_txt_names_every_taught_chapter():
 
 
 def test_every_target_is_explained_and_phony():
-    explained = set(re.findall(r'^([a-z]+):.*## ', MAKEFILE, re.M))
+    explained = set(re.findall(r'^([a-z-]+):.*## ', MAKEFILE, re.M))
     phony = set(re.search(r'^\.PHONY: (.*)$', MAKEFILE, re.M)[1].split())
     assert explained == phony
     assert {'demo', 'test', 'export', 'notebooks', 'lint', 'site', 'bench', 'clean', 'help'} <= explained
@@ -448,6 +448,7 @@ def test_set_up_names_a_missing_lock(tools_only, tmp_path):
     [
         ('demo', {}, {'.ready-demo'}, ['-c requirements.lock setuptools', '-c requirements.lock --no-build-isolation -e .']),
         ('dev', {}, {'.ready-demo', '.ready-dev'}, ['-c requirements.lock setuptools', '-c requirements.lock --no-build-isolation -e .[dev]']),
+        ('web', {}, {'.ready-demo', '.ready-dev', '.ready-web'}, ['-c requirements.lock setuptools', '-c requirements.lock --no-build-isolation -e .[dev,web]']),
         ('demo', {'LOCK': ''}, {'.ready-demo'}, ['setuptools', '--no-build-isolation -e .']),
         ('demo', {'LOCK': 'setup.py'}, {'.ready-demo'}, ['-c setup.py setuptools', '-c setup.py --no-build-isolation -e .']),
         ('demo', {'TORCH_INDEX': 'there'}, {'.ready-demo'}, ['-c requirements.lock --no-deps --index-url there torch torchvision',

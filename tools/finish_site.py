@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from tools import live
+
 ROOT = Path(__file__).parent.parent
 KINDS = 'Figure|Table|Equation|Section|Chapter|Listing'
 # Where Quarto 1.5 writes a chapter's number: (what it is, the mark of such a place, the place with the number in it).
@@ -184,7 +186,7 @@ def main(folder):
     anchors = {name: set(re.findall(r'\bid="([^"]+)"', page)) for name, page in pages.items()}
     for path in sorted(folder.glob('*.html')):
         page = let_wide_figures_scroll(renumber(pages[path.name], numbers), folder)
-        page = say_what_figures_show(own_links(path.name, page, site, anchors))
+        page = live.with_scripts(say_what_figures_show(own_links(path.name, page, site, anchors)))
         path.write_text(page, encoding='utf-8')
         wrong += problems(path.name, page)
     search = folder / 'search.json'

@@ -55,7 +55,7 @@ def lock(bounds: list[str], floors: bool) -> str:
         bounds_file.write_text('\n'.join([*bounds, *(oldest(wanted(*LIBRARY)) if floors else [])]))
         done = subprocess.run(
             [compiler(f'{folder}/uv'), 'pip', 'compile', *options, '--python-version', wanted('min_python')[0], '-c', bounds_file, '-'],
-            input='\n'.join(wanted(*LIBRARY, 'dev_requirements')), capture_output=True, text=True, cwd=folder,
+            input='\n'.join(wanted(*LIBRARY, 'dev_requirements', 'web_requirements')), capture_output=True, text=True, cwd=folder,
         )  # fmt: skip
     if done.returncode:
         sys.exit(done.stderr)

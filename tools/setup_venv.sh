@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make the virtual environment and install diffbook in it:  sh tools/setup_venv.sh .venv demo|dev
+# Make the virtual environment and install diffbook in it:  sh tools/setup_venv.sh .venv demo|dev|web
 # Uses uv where it is present, else venv and pip. Needs Python 3.10 or newer. Two variables may say otherwise:
 #   LOCK         the file of exact versions, requirements.lock; empty for none: what is there stays, the rest is the newest
 #   TORCH_INDEX  where torch and torchvision come from, such as https://download.pytorch.org/whl/cpu
@@ -9,7 +9,8 @@ kind=$2
 case $kind in
     demo) what='.' ;;
     dev) what='.[dev]' ;;
-    *) echo "setup_venv.sh: the second argument is demo or dev, not $kind" >&2; exit 2 ;;
+    web) what='.[dev,web]' ;;
+    *) echo "setup_venv.sh: the second argument is demo, dev or web, not $kind" >&2; exit 2 ;;
 esac
 lock=${LOCK-requirements.lock}
 if [ -n "$lock" ] && [ ! -f "$lock" ]; then
@@ -74,4 +75,5 @@ pip_install setuptools  # builds diffbook itself, and is locked, too
 pip_install --no-build-isolation -e "$what"
 
 touch "$venv/.ready-demo"
-if [ "$kind" = dev ]; then touch "$venv/.ready-dev"; fi
+if [ "$kind" != demo ]; then touch "$venv/.ready-dev"; fi
+if [ "$kind" = web ]; then touch "$venv/.ready-web"; fi

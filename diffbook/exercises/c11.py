@@ -123,7 +123,11 @@ question(
     '11-b',
     'Variance 3 after a step with beta 0.2.',
     2.6,
-    {3.2: 'The noise is added; the old variance is shrunk as well.', 2.12: 'The gain is the root of 1 - beta, so its square is 1 - beta.'},
+    {
+        3.2: 'The noise is added; the old variance is shrunk as well.',
+        2.4: 'That is the old variance, shrunk. The step adds noise to it.',
+        2.12: 'The gain is the root of 1 - beta, so its square is 1 - beta.',
+    },
 )
 question(
     '11-c',

@@ -216,3 +216,12 @@ question(
         334.0: 'That is after two steps.',
     },
 )
+question(
+    '30-h',
+    'Which two samplers walk alike on the straight schedule and apart on the cosine?',
+    'a',
+    {
+        'b': 'Set both to two steps and look at the marked particle: they end at different places on either schedule.',
+        'c': 'They agree, but on every schedule.',
+    },
+)

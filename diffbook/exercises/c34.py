@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high, shape=()):
@@ -149,5 +149,70 @@ add(
             (s2 + sigma**2) / (1 - r * sigma**2 / (2 * (s2 + sigma**2)))
         ),
         'That is one step; n are asked for.': lambda v, s2, sigma, r, n: walked(v, s2, sigma, r, 1),
+    },
+)
+
+question(
+    '34-a',
+    'The score of a Gaussian at a point.',
+    -4.0,
+    {
+        4.0: 'The score leads back to the mean: minus (x - m) / v.',
+        -2.0: 'Divide by the variance, not by the standard deviation.',
+        -0.25: 'Divide by the variance; you multiplied by it.',
+        -1.0: 'Divide by the variance: narrow Gaussians have long arrows.',
+    },
+)
+question(
+    '34-b',
+    'The Fisher divergence of a candidate from its implicit loss.',
+    0.58,
+    {
+        0.29: 'That is half of it: the implicit loss is half the Fisher divergence minus I / 2.',
+        4.08: 'The constant is I / 2, not I.',
+        8.16: 'The constant is I / 2, not I.',
+        0.145: 'The loss holds half the divergence, so double the excess.',
+    },
+    rtol=0.03,
+)
+question(
+    '34-c',
+    'How wrong the arrows are.',
+    0.73,
+    {
+        0.073: 'That is the error of the noise; the score is -eps / sigma, so divide by sigma.',
+        0.0053: 'That is the excess of the loss: sigma^2 times the mean squared error of the arrows.',
+        0.53: 'Divide by sigma^2 and then take the root.',
+        9.7: 'Take off the floor first: a perfect network has the loss 0.9347.',
+    },
+    rtol=0.03,
+)
+question(
+    '34-d',
+    'The variance of walkers with halved arrows.',
+    0.2,
+    {
+        0.1: 'That needs the whole arrows: with half of them the climb no longer balances the shaking.',
+        0.05: 'Weaker arrows hold the walkers less, so they spread more.',
+        0.4: 'The score of a Gaussian is -x / v: half of it belongs to twice the variance.',
+    },
+)
+question(
+    '34-e',
+    'Where the bound on the likelihood sees the weights.',
+    'b',
+    {
+        'a': 'The bound is one of the likelihood, and the likelihoods differ by 0.22 nats.',
+        'c': 'At small noise the bumps lie apart, and the score of the two distributions is the same wherever there are data.',
+    },
+)
+question(
+    '34-f',
+    'The share on the right after too large a jump.',
+    0.61,
+    {
+        0.8: 'That would need walkers that cross; at a noise of 0.5 they cannot.',
+        0.5: 'The walkers are not shared out evenly: each falls into the basin in which it stands.',
+        0.39: 'That is the left bump.',
     },
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -119,4 +119,49 @@ add(
         'The sign: too long a step leaves the law too wide, not too narrow.': lambda v, q, c: c**2 * v / (1 + q**2),
         'That is a standard deviation; the variance is asked for.': lambda v, q, c: c * torch.sqrt(v / (1 - q**2)),
     },
+)
+
+question(
+    '35-a',
+    'The velocity of a single point.',
+    1 / 3,
+    {
+        1.0: 'That is the mean of the two velocities; the second group is twice as many.',
+        5 / 3: 'You gave the double weight to the wrong group, the one with velocity 3.',
+        -1.0: 'The larger group does not win: the mean counts both.',
+        3.0: 'Each group has its weight; the point moves with the mean.',
+    },
+)
+question(
+    '35-b',
+    'The variance that h z collects in a hundred steps.',
+    0.01,
+    {1.0: 'That is what sqrt(h) z would collect.', 0.0001: 'That is one step; there are a hundred.', 0.1: 'That is the standard deviation.'},
+)
+question(
+    '35-c',
+    'The velocity of the flow and the drift with l = 1.',
+    (0.5, 1.0),
+    {
+        (-0.5, -1.0): 'The score points inward, and there is a minus before it.',
+        (0.5, 0.5): 'With noise the factor of the score is (1 + l^2) / 2, twice that of the flow.',
+        (1.0, 2.0): 'Mind the half: the flow has g^2 / 2 times the score.',
+        (0.5, 0.0): 'The pull is added to the half that the flow has: (1 + l^2) / 2.',
+    },
+)
+question(
+    '35-d',
+    'One Euler-Maruyama step.',
+    2.32,
+    {
+        2.48: 'Time falls: the drift is multiplied by -0.08.',
+        1.92: 'The noise is missing.',
+        2.0331: 'The noise goes with the root of the length of the step.',
+        2.36: 'That is half of the drift: with l = 1 the factor of the score is g^2.',
+        2.4857: 'The noise has the factor g, not its square.',
+    },
+    rtol=0.001,
+)
+question(
+    '35-e', 'Steps for an error of 0.3 %.', 'b', {'a': 'That is one halving from 128 steps: 0.58 %.', 'c': 'The error falls like 1/n, not like the root of it.'}
 )

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -110,4 +110,67 @@ add(
         'mmse is already summed over the dimensions.': lambda r, m, d: d / r - d * m / r**3,
         'That is the Fisher information, dims / r^2 - mmse / r^4: multiply by r.': lambda r, m, d: d / r**2 - m / r**4,
     },
+)
+
+question(
+    '36-a',
+    'The factor of the density.',
+    math.exp(-0.6),
+    {
+        math.exp(0.6): 'Where neighbours part the density falls: minus the divergence.',
+        -0.6: 'That is the change of the logarithm; the factor is its exponential.',
+        0.4: 'That is what 1 - 0.6 gives; the change of the logarithm is 0.6.',
+        math.exp(-1.5): 'The rate acts only for 0.4 of time.',
+    },
+)
+question(
+    '36-b',
+    'The log-density of a data point.',
+    -1.15,
+    {
+        -1.65: 'The collected divergence is added, not taken away: the data are denser than the noise where paths part.',
+        0.25: 'That is what was collected; the noise at the end counts too.',
+        0.1: 'Weigh each divergence by the time for which it lasts, and mind the log-density of the noise.',
+    },
+    rtol=0.01,
+)
+question(
+    '36-c',
+    'What lets two curves stop.',
+    'c',
+    {'a': 'The curves are flat: a finer tolerance changes nothing.', 'b': 'The same method takes the other two schedules to a billionth.'},
+)
+question(
+    '36-d',
+    'Per cent of variance too much.',
+    1,
+    {
+        10: 'That is the ratio of the standard deviations; variances go with its square.',
+        101: 'That is the true variance.',
+        0.5: 'That is how much larger the standard deviation is.',
+        0.01: 'In per cent.',
+    },
+)
+question(
+    '36-e',
+    'Bits per dimension on another scale.',
+    -2000 / (784 * math.log(2)) + math.log2(255),
+    {
+        -2000 / (784 * math.log(2)): 'That is a density, which may exceed 1. A code has no negative length: the width of a bin is missing.',
+        8 - 2000 / (784 * math.log(2)): 'The levels stand 1/255 apart, so the offset is log2 of 255.',
+        math.log2(127.5) - 2000 / (784 * math.log(2)): 'That is the offset for the scale from -1 to 1.',
+        math.log2(255) - 2000 / 784: 'From nats to bits: divide by log 2.',
+    },
+    rtol=0.0005,
+)
+question(
+    '36-f',
+    'Pictures for half the interval.',
+    512,
+    {
+        256: 'The standard error falls with the root of their number.',
+        384: 'That is how many are to be added; the question is about all.',
+        64: 'Fewer pictures make the interval wider.',
+    },
+    rtol=0.001,
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -124,5 +124,81 @@ add(
         'That is a plain running mean, which knows no gamma.': lambda j, gamma: (j + 1) / (j + 2),
         'That keeps a share that never grows, so its memory is a number of updates and not a share of the run.': lambda j, gamma: 1 / (gamma + 2) + 0 * j,
         'You are one exponent too high: the product would fall as i^(gamma + 1).': lambda j, gamma: (j + 1) / (j + gamma + 3),
+    },
+)
+
+question(
+    '37-a',
+    'c_skip and c_out where noise and data have the standard deviation 2.',
+    (0.5, 2**0.5),
+    {
+        (0.5, 2.0): 'That is the square of c_out: 16 / 8. Take the root.',
+        (0.5, 0.7071): 'That is c_out for noise and data of standard deviation 1; it grows with them.',
+        (0.7071, 1.4142): 'c_skip is a quotient of variances, 4 / 8, not of standard deviations.',
+        (1.0, 1.4142): 'A skip of one would keep all the noise. Half of the variance that is seen is noise.',
+    },
+)
+question(
+    '37-b',
+    'The best answer of the network on independent Gaussian data.',
+    0.0,
+    {
+        1.0: 'One is the variance of the target, not the best answer. What does the regression line leave open that could still be guessed?',
+        0.5: 'That is c_skip where noise and data are equally strong. The network is asked for what the line leaves open.',
+    },
+)
+question(
+    '37-c',
+    'The first loss at high noise for data of standard deviation 0.25 and a wrapper that believes 0.5.',
+    0.25,
+    {
+        4.0: 'Upside down: the true variance stands above, the believed one below.',
+        0.5: 'That is a quotient of standard deviations; the loss is a square.',
+        1.0: 'So it is at low noise, where the target is the noise. At high noise the target is x0 / s.',
+        0.0625: 'That is the variance of the data; the target is x0 / s, so divide by the square of s.',
+    },
+)
+question(
+    '37-d',
+    'Whether a loss of 0.9 after training is bad.',
+    'c',
+    {
+        'a': 'A tenth may be all that there is to learn: what is the floor at this level?',
+        'b': 'The floor may be far below 0.9; then nearly all is still to be learned.',
+    },
+)
+question(
+    '37-e',
+    'Mean and standard deviation of the draw for a reducible loss that is flat from -3 to 1.',
+    (-1.0, 4 / 12**0.5),
+    {
+        (-1.0, 2.0): 'Two is half of the width. The standard deviation of a uniform distribution is its width over the root of 12.',
+        (-1.0, 4.0): 'Four is the width. The standard deviation of a uniform distribution is its width over the root of 12.',
+        (-1.0, 4 / 3): 'That is the variance, 16 / 12. Take the root.',
+        (-2.0, 4 / 12**0.5): 'That adds the ends; the mean lies in the middle of them.',
+    },
+)
+question(
+    '37-f',
+    'The share of the loss that a linear network learns, for variances 1.8 and 0.2 at noise level 1.',
+    0.1905,
+    {
+        0.8095: 'That is the floor; what can be learned is the rest.',
+        0.0: 'So it would be if both variances were one: the average stands outside the fraction, not inside.',
+        0.5952: 'You left out the factor 1 + sigma^2 / s^2, which turns the error of x0 into that of F.',
+        -0.619: 'The sum over the axes is to be divided by their number, two.',
+    },
+)
+question(
+    '37-g',
+    'P_mean for data of standard deviation 1, from -1.2 for 0.5.',
+    -0.5069,
+    {
+        -1.2: 'The number counts levels in absolute units; data twice as wide hides under noise twice as strong.',
+        -1.8931: 'The other way: wider data is still seen under more noise, so the mean rises.',
+        -0.6: 'A factor moves the logarithm by a sum: add log 2.',
+        -2.4: 'A factor moves the logarithm by a sum: add log 2.',
+        -0.2: 'You added the difference of the standard deviations or more; add the logarithm of their ratio.',
+        -0.899: 'That is the logarithm to base 10; these are natural ones.',
     },
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -120,4 +120,103 @@ add(
             h, h1, h2, r=lambda h, h1: h1 / (2 * h)
         ),
     },
+)
+
+question(
+    '38-a',
+    'The length in lambda of a step that halves noise over signal.',
+    0.6931,
+    {
+        -0.6931: 'lambda rises while we sample: the signal grows against the noise.',
+        1.3863: 'That is the change of the log signal-to-noise ratio; lambda is half of it.',
+        0.3466: 'lambda is the logarithm of alpha / sigma itself, which doubles.',
+        2.0: 'That is the factor; lambda is its logarithm.',
+    },
+)
+question(
+    '38-b',
+    'The share of the weight on the second half of a step from 0 to 2.',
+    0.7311,
+    {
+        0.5: 'That would be an even weight; e^lambda grows.',
+        0.2689: 'That is the share of the first half.',
+        0.6321: 'That is 1 - 1/e, over e^2 alone; the whole integral is e^2 - 1.',
+    },
+    rtol=0.01,
+)
+question(
+    '38-c',
+    'Where the first-order step to the data leads.',
+    0.4,
+    {
+        1.0: 'The state is multiplied by sigma_s / sigma_t, which is zero.',
+        1.4: 'The state is multiplied by sigma_s / sigma_t, which is zero.',
+        0.0: 'The step is endless in lambda, so 1 - e^-h is one, not zero.',
+    },
+)
+question(
+    '38-d',
+    'The estimate foreseen for the middle of the step.',
+    0.8,
+    {
+        1.1: 'That is the end of the step; the method looks half a step ahead.',
+        0.65: 'You took half of the difference, as if both steps were equally long; this one is twice the last.',
+        0.5: 'That holds the estimate, as DDIM does.',
+        0.2: 'The line runs on, not back.',
+    },
+)
+question(
+    '38-e',
+    'Pairs in the memory after ten steps.',
+    1,
+    {
+        10: 'Each step replaces the list; it does not append.',
+        2: 'A line goes through two values, but one of them is the present one, which is just being asked for.',
+        9: 'Each step replaces the list; it does not append.',
+    },
+    rtol=0.001,
+)
+question(
+    '38-f',
+    'The error with four times the steps.',
+    0.0025,
+    {
+        0.01: 'That is order one: four times the steps, a quarter of the error.',
+        0.02: 'That is order one half. Order two divides by the square of the factor.',
+        0.000625: 'That is order three; order two divides by 4^2 = 16.',
+    },
+)
+question(
+    '38-g',
+    'The last step but one on even times, in lambda.',
+    0.6931,
+    {
+        0.0: 'It does not shrink: sigma halves, however small it is.',
+        -0.6931: 'lambda rises towards the data.',
+        2.0: 'That is the factor between the levels; lambda is a logarithm.',
+        1.3863: 'That is the change of the log signal-to-noise ratio, twice lambda.',
+    },
+)
+question(
+    '38-h',
+    'Steps of Heun for 31 calls.',
+    16,
+    {
+        15: 'Those are 29 calls: the last step asks once.',
+        31: 'Heun asks twice a step.',
+        15.5: 'The last step asks once, so the number comes out whole.',
+        62: 'Twice the calls a step, so half of the steps.',
+    },
+    rtol=0.001,
+)
+question(
+    '38-i',
+    'Steps of 2M for the price of 20 steps of 2S.',
+    40,
+    {
+        20: 'A step of 2M asks once, a step of 2S twice.',
+        10: 'The other way round: 2M is the cheaper one.',
+        39: 'Here each step of 2S asks twice, the last one too.',
+    },
+    rtol=0.001,
 )

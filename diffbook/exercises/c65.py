@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def numbers(g, *shape):
@@ -108,5 +108,78 @@ add(
         'You multiplied by the number of tokens that lose, not by their probability: sum q over them.': lambda p, q: torch.stack(
             [p * (q < p[:, None]).double().mean(1), q * (p < q[:, None]).double().mean(1)]
         ),
+    },
+)
+
+question(
+    '65-a',
+    'Of the letters seen at s, the share that is hidden at t.',
+    0.75,
+    {
+        0.25: 'That is the share that is still seen.',
+        0.6: 'That is the share of all letters; of those that were seen at s it is more.',
+        0.8: 'That is the share of all letters that is hidden at t; only those seen at s are asked for.',
+    },
+)
+question(
+    '65-b',
+    'The chance to show a hidden letter in one step.',
+    0.2,
+    {
+        0.1: 'That is the share of all letters. Only hidden ones can be shown: divide by the chance to be hidden at t.',
+        0.8: 'That is the chance that it stays hidden.',
+        1 / 6: 'Divide by the chance to be hidden at t, 0.5.',
+        0.25: 'Divide by the chance to be hidden at t, 0.5, not at s.',
+    },
+)
+question(
+    '65-c',
+    'The first letter, given the second.',
+    1 / 6,
+    {
+        0.1: 'Divide by the probability of all texts that agree with what is seen, 0.6.',
+        0.5: 'That would be right if nothing were seen. The b says something about the first letter.',
+        0.2: 'Divide by the probability of all texts that agree, not by that of bb alone.',
+    },
+)
+question(
+    '65-d',
+    'The loss of a text of 60 letters.',
+    120,
+    {
+        2: 'That is the cost of one letter; the loss is of the whole text.',
+        60: 'That is the sum over hidden letters, averaged over the time, without the weight.',
+        240: 'On average a share t of the letters is hidden, not all of them.',
+    },
+)
+question(
+    '65-e',
+    'The cost of both letters from right to left.',
+    math.log(8),
+    {
+        math.log(4): 'That is the cost of the first letter in the other order.',
+        math.log(2): 'That is the cost of the second letter in the other order.',
+        math.log(32): 'The a is paid once: the cost is that of the text.',
+        3: 'That is in bits; a nat is a natural logarithm.',
+    },
+)
+question(
+    '65-f',
+    'The divergence of two letters that are drawn apart.',
+    math.log(2),
+    {
+        2 * math.log(2): 'That is the sum of the single entropies; take away that of the text.',
+        0.0: 'The predictions are perfect, but the letters do not see each other.',
+        0.5: 'That is the share of what is written that is no text.',
+        1: 'That is in bits; a nat is a natural logarithm.',
+    },
+)
+question(
+    '65-g',
+    'What helps against mixed meanings.',
+    'b',
+    {
+        'a': 'Letters of one step do not see each other, however good the network is.',
+        'c': 'Longer training betters each single distribution; letters of one step still do not see each other.',
     },
 )

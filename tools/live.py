@@ -1,0 +1,97 @@
+"""Living figures: what a page loads for each, and the stills that stand for them on paper and in Jupyter.
+
+    python -m tools.live                # draws nbs/images/live/NAME.png of every figure, in a browser
+    python -m tools.live playground     # of one
+
+A figure NAME is nbs/live/NAME.js, whose first line may name other files that it needs (`// needs mixture, data/garments`). A chapter
+shows it by a <div class="live" id="live-NAME" data-live="NAME"> around the still. Stills need what `make test-web` needs.
+"""
+
+import argparse
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diffbook.store.files import write_whole
+
+ROOT = Path(__file__).resolve().parents[1]
+NBS, LIVE = ROOT / 'nbs', ROOT / 'nbs' / 'live'
+SHARED = ('live', 'mixture')  # no figures of their own
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
+CHROMIUM = ('/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome')
+
+
+def figures() -> list[str]:
+    "Names of all living figures."
+    return sorted(p.stem for p in LIVE.glob('*.js') if p.stem not in SHARED)
+
+
+def needs(name: str) -> list[str]:
+    "What must be loaded before a file, in order, and the file itself."
+    found: list[str] = []
+    said = re.match(r'// needs (.+)', (LIVE / f'{name}.js').read_text(encoding='utf-8'))
+    for other in [w.strip() for w in said[1].split(',')] if said else []:
+        found += [f for f in needs(other) if f not in found]
+    return [*found, name]
+
+
+def scripts(names: list[str], prefix: str = 'live/') -> str:
+    "What goes into the head of a page with these figures."
+    files = list(dict.fromkeys(['live', *(f for name in names for f in needs(name))]))
+    return '\n'.join([f'<link rel="stylesheet" href="{prefix}live.css">', *(f'<script src="{prefix}{f}.js" defer></script>' for f in files)])
+
+
+def with_scripts(page: str) -> str:
+    "A page with what its living figures need."
+    names = list(dict.fromkeys(re.findall(r'data-live="([\w-]+)"', page)))
+    return page.replace('</head>', scripts(names) + '\n</head>', 1) if names else page
+
+
+def alone(name: str, dark: bool = False) -> str:
+    "A page with one figure and nothing else, for tests and stills."
+    look = ' class="quarto-dark"' if dark else ''
+    host = f'<div class="live" id="live-{name}" data-live="{name}"></div>'
+    head = f'<meta charset="utf-8"><title>{name}</title>{scripts([name], (LIVE.as_uri() + "/"))}'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body{look}><main>{host}</main></body></html>'
+
+
+@contextmanager
+def browser() -> Iterator:
+    "Chromium of the distribution, driven by playwright."
+    from playwright.sync_api import sync_playwright
+
+    path = next((p for p in CHROMIUM if Path(p).exists()), None)
+    if path is None:
+        raise FileNotFoundError(f'no Chromium at {", ".join(CHROMIUM)}: install it from the distribution, such as apt-get install chromium')
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def main() -> None:
+    from PIL import Image
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='NAME', help='figures; all if none is named')
+    names = parser.parse_args().names or figures()
+    page_file = ROOT / 'out' / 'still.html'
+    page_file.parent.mkdir(exist_ok=True)
+    with browser() as chromium:
+        for name in names:
+            page_file.write_text(alone(name), encoding='utf-8')
+            page = chromium.new_page(viewport={'width': 800, 'height': 900}, device_scale_factor=1.5)
+            page.goto(page_file.as_uri())
+            page.wait_for_function('document.querySelector("[data-live]").frame')
+            page.wait_for_timeout(500)
+            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB').quantize(128, kmeans=1)
+            picture.save(file := io.BytesIO(), 'PNG', optimize=True)
+            write_whole(NBS / 'images' / 'live' / f'{name}.png', file.getvalue())
+            print(f'{name}: {len(file.getvalue()):,} bytes')
+            page.close()
+
+
+if __name__ == '__main__':
+    main()

@@ -83,7 +83,7 @@ def ancestral(
     variance: VarianceFn | None = None,  # of the step, such as `denoiser.step_variance`; the posterior's if not said
     both: Callable | None = None,  # (x_t, t, s, cond) -> x0 and variance from one call of the network: `denoiser.both`, for `denoise` and `variance`
 ) -> Data:  # x_s
-    "Draw x_s from the posterior q(x_s | x_t, x0) at the estimated x0 (Ho et al. 2020, algorithm 2)."
+    "Draw x_s from the posterior q(x_s | x_t, x0) at the estimated x0 (Ho et al. 2020, algorithm 2; eq-samplers-typed)."
     a, b, std = (match_dims(c, x) for c in schedule.posterior(t, s))
     x0, var = both(x, t, s, cond) if both else (denoise(x, t, cond), variance and variance(x, t, s, cond))
     if var is not None:

@@ -30,7 +30,7 @@ def uniform_times(schedule: Schedule, n: int) -> Tensor:
     ...
 
 def ancestral(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, cond: Cond | None=None, *, noise: NoiseFn=..., variance: VarianceFn | None=None, both: Callable | None=None) -> Data:
-    """Draw x_s from the posterior q(x_s | x_t, x0) at the estimated x0 (Ho et al. 2020, algorithm 2).
+    """Draw x_s from the posterior q(x_s | x_t, x0) at the estimated x0 (Ho et al. 2020, algorithm 2; eq-samplers-typed).
 
     schedule: alpha and sigma
     denoise: (x_t, t, cond) -> x0

@@ -25,9 +25,7 @@ def test_each_figure_of_a_chapter_is_whole():
         for id, figure, still, alt in SHOWN.findall(source):
             shown.append(figure)
             assert id == figure and figure in live.figures() and still == f'images/live/{figure}.png' and (live.NBS / still).exists(), f'{name}: {figure}'
-            assert len(unescape(alt).split()) > 12 and 'grade("' in source, (
-                f'{name}: {figure} wants an alt text and a question'
-            )
+            assert len(unescape(alt).split()) > 12 and 'grade("' in source, f'{name}: {figure} wants an alt text and a question'
     assert len(shown) == len(set(shown)) and 'playground' in shown
 
 

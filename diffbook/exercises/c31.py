@@ -20,7 +20,9 @@ add(
     _moments,
     _frechet,
     {
-        'You compared the variances; the formula compares the standard deviations, their roots.': lambda m1, v1, m2, v2: (m1 - m2).square().sum() + (v1 - v2).square().sum(),
+        'You compared the variances; the formula compares the standard deviations, their roots.': lambda m1, v1, m2, v2: (
+            (m1 - m2).square().sum() + (v1 - v2).square().sum()
+        ),
         'The root of the whole: what is called Frechet distance in print is its square.': lambda *a: _frechet(*a).sqrt(),
         'The means are missing.': lambda m1, v1, m2, v2: (v1.sqrt() - v2.sqrt()).square().sum(),
         'The covariances are missing.': lambda m1, v1, m2, v2: (m1 - m2).square().sum(),
@@ -47,10 +49,16 @@ add(
     lambda kxx, kyy, kxy: _off_diagonal(kxx) + _off_diagonal(kyy) - 2 * kxy.mean(),
     {
         'You kept the diagonal: pairs of a point with itself make the estimate biased upwards.': lambda kxx, kyy, kxy: kxx.mean() + kyy.mean() - 2 * kxy.mean(),
-        'You left the diagonal out of the sum but divided by n squared; there are n (n - 1) pairs left.': lambda kxx, kyy, kxy: (kxx.sum() - kxx.trace()) / kxx.numel() + (kyy.sum() - kyy.trace()) / kyy.numel() - 2 * kxy.mean(),
+        'You left the diagonal out of the sum but divided by n squared; there are n (n - 1) pairs left.': lambda kxx, kyy, kxy: (
+            (kxx.sum() - kxx.trace()) / kxx.numel() + (kyy.sum() - kyy.trace()) / kyy.numel() - 2 * kxy.mean()
+        ),
         'The cross term counts twice.': lambda kxx, kyy, kxy: _off_diagonal(kxx) + _off_diagonal(kyy) - kxy.mean(),
-        'The cross term is left out pairwise too: x and y are different points, so all of its pairs count.': lambda kxx, kyy, kxy: _off_diagonal(kxx) + _off_diagonal(kyy) - 2 * (kxy.sum() - kxy.diagonal().sum()) / (kxy.numel() - len(kxy)),
-        'This is the root of the answer: the squared distance is asked, and its unbiased estimate may be negative.': lambda kxx, kyy, kxy: (_off_diagonal(kxx) + _off_diagonal(kyy) - 2 * kxy.mean()).clamp_min(0).sqrt(),
+        'The cross term is left out pairwise too: x and y are different points, so all of its pairs count.': lambda kxx, kyy, kxy: (
+            _off_diagonal(kxx) + _off_diagonal(kyy) - 2 * (kxy.sum() - kxy.diagonal().sum()) / (kxy.numel() - len(kxy))
+        ),
+        'This is the root of the answer: the squared distance is asked, and its unbiased estimate may be negative.': lambda kxx, kyy, kxy: (
+            (_off_diagonal(kxx) + _off_diagonal(kyy) - 2 * kxy.mean()).clamp_min(0).sqrt()
+        ),
     },
 )
 
@@ -65,10 +73,14 @@ add(
     _balls,
     lambda distances, radii: (distances <= radii).any(1).double().mean(),
     {
-        'That is the share of samples whose ball holds a real point; recall counts real points.': lambda distances, radii: (distances <= radii).any(0).double().mean(),
+        'That is the share of samples whose ball holds a real point; recall counts real points.': lambda distances, radii: (
+            (distances <= radii).any(0).double().mean()
+        ),
         'You counted pairs; a real point in two balls counts once.': lambda distances, radii: (distances <= radii).double().mean(),
         'A point must lie in some ball, not in all of them.': lambda distances, radii: (distances <= radii).all(1).double().mean(),
-        'You took the nearest sample and its own ball only; a farther sample may have a larger ball.': lambda distances, radii: (distances.min(1).values <= radii[distances.argmin(1)]).double().mean(),
+        'You took the nearest sample and its own ball only; a farther sample may have a larger ball.': lambda distances, radii: (
+            (distances.min(1).values <= radii[distances.argmin(1)]).double().mean()
+        ),
     },
 )
 
@@ -125,4 +137,14 @@ question(
         0.0125: 'Twice the images: half, not a quarter.',
     },
     rtol=0.005,
+)
+question(
+    '31-f',
+    'The Frechet distance of the numbers -1 and 1, equally often, from standard normal ones.',
+    0.0,
+    {
+        2 - 2 * (2 / torch.pi) ** 0.5: 'That is the price of carrying the numbers themselves. Here both clouds are first replaced by bells.',
+        1.0: 'What is the variance of the numbers -1 and 1? It is the mean of their squares.',
+        2.0: 'That is the mean square between independent pairs. The distance takes the cheapest pairs, of the two bells.',
+    },
 )

@@ -8,13 +8,16 @@ SETUP  := settings.ini setup.py pyproject.toml tools/setup_venv.sh $(LOCK)
 export LOCK TORCH_INDEX
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nbtest export notebooks lint lock site stills test-web bench clean
+.PHONY: help demo read test nbtest export notebooks lint lock site stills test-web bench clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.ready-demo  ## train a small model on drawn shapes and sample from it (about 5 minutes, no download of data)
 	$(BIN)/python -m diffbook.demo --out $(OUT) $(ARGS)
+
+read: $(VENV)/.ready-dev  ## open the chapters in Jupyter (nothing is run before you run it)
+	$(BIN)/jupyter lab nbs $(ARGS)
 
 test nbtest notebooks: export OMP_NUM_THREADS = 1  # faster than two for networks this small
 
@@ -24,8 +27,9 @@ test: $(VENV)/.ready-dev  ## run every notebook and every test (ARGS=... goes to
 nbtest: $(VENV)/.ready-dev  ## run every notebook the way nbdev does
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_test --n_workers 2
 
-export: $(VENV)/.ready-dev  ## number the notebooks, write diffbook/*.py from them, then the stubs, the index of formulas and the glossary, and clean the notebooks
+export: $(VENV)/.ready-dev  ## number the notebooks and close their folded cells, write diffbook/*.py from them, then the stubs, the index of formulas and the glossary, and clean the notebooks
 	$(BIN)/python -m tools.references
+	$(BIN)/python tools/notebooks.py --close
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_export
 	PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_clean
 	$(BIN)/python tools/stubs.py

@@ -467,6 +467,48 @@ def test_set_up_installs_the_locked_versions_once_and_stamps(tools_only, tmp_pat
     assert {p.name for p in venv.glob('.ready-*')} == stamps
 
 
+# What a reader of the notebooks finds closed
+
+notebooks = pytest.importorskip('tools.notebooks', reason='needs nbclient')
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'nbs').glob('*.ipynb')), ids=lambda p: p.name)
+def test_what_the_site_folds_is_closed_in_jupyter_and_colab(path):
+    wrong = [c['id'] for c in json.loads(path.read_text(encoding='utf-8'))['cells'] if c['metadata'] != notebooks.metadata(c)]
+    assert not wrong, f'make export closes {", ".join(wrong)}'
+
+
+@pytest.mark.parametrize('source', ['#| fold\nx = 1', '#| export\n#| fold\nx = 1', '#| code-fold: true\nx = 1', '#| hide\nx = 1', '#| hide'])
+def test_a_folded_cell_is_closed(source):
+    assert notebooks.metadata({'cell_type': 'code', 'source': source}) == notebooks.CLOSED
+    assert notebooks.metadata({'cell_type': 'code', 'source': source.splitlines(True)}) == notebooks.CLOSED
+    assert notebooks.metadata({'cell_type': 'markdown', 'source': source}) == {}
+
+
+@pytest.mark.parametrize('source', ['x = 1\n#| fold', '#| export\nx = 1', '#| folds', '#| code-fold: false\nx = 1', '#| fig-cap: "a #| fold"\nx = 1', ''])
+def test_other_cells_stay_open(source):
+    assert notebooks.metadata({'cell_type': 'code', 'source': source}) == {}
+
+
+def test_closing_changes_nothing_else_and_survives_the_cleaner(tmp_path):
+    clean = pytest.importorskip('nbdev.clean', reason='needs nbdev')
+    path = notebook(tmp_path / '12_word.ipynb', '#| fold\nx = 1', 'x')
+    before = json.loads(path.read_text())
+    notebooks.close(path)
+    after = json.loads(path.read_text())
+    assert [c['metadata'] for c in after['cells']] == [{}, notebooks.CLOSED, {}]
+    kept = json.loads(path.read_text())
+    clean.clean_nb(kept, allowed_cell_metadata_keys=CFG['allowed_cell_metadata_keys'].split())
+    assert [c['metadata'] for c in kept['cells']] == [c['metadata'] for c in after['cells']]
+    for cell in after['cells']:
+        cell['metadata'] = {}
+    assert after == before
+    opened = path.read_text().replace('#| fold\\n', '')
+    path.write_text(opened)
+    notebooks.close(path)
+    assert [c['metadata'] for c in json.loads(path.read_text())['cells']] == [{}, {}, {}]
+
+
 # The processors of the site
 
 pages = pytest.importorskip('tools.pages', reason='needs nbdev')
@@ -561,6 +603,14 @@ def cells_of(path):
     finally:
         os.chdir(here)
     return nb.cells
+
+
+def test_the_site_folds_by_its_own_mark(tmp_path):
+    path = notebook(tmp_path / '12_word.ipynb', '#| fold\nx = 1')
+    notebooks.close(path)
+    cells = cells_of(path)
+    assert not any(c.get('metadata') for c in cells)
+    assert [c.source for c in cells if 'x = 1' in c.source] == ['#| code-fold: true\nx = 1']
 
 
 def test_site_numbers_are_those_of_the_notebooks():

@@ -2,6 +2,7 @@
 
 python tools/notebooks.py                    # all of them
 python tools/notebooks.py nbs/12_*.ipynb     # some
+python tools/notebooks.py --close            # run nothing: close the cells that the site folds, in Jupyter and Colab too
 """
 
 import base64
@@ -24,6 +25,8 @@ SETTINGS = {
     'PYTHONWARNINGS': 'error::DeprecationWarning:__main__',
 }
 ADDRESS = re.compile(r' at 0x[0-9a-f]+')
+FOLDED = re.compile(r'(?:#\|.*\n)*#\|[ \t]*(?:fold|hide|code-fold:[ \t]*true)[ \t]*(?:\n|\Z)')
+CLOSED = {'cellView': 'form', 'jupyter': {'source_hidden': True}}  # Colab reads the first, JupyterLab the second
 
 
 def small(png):
@@ -60,23 +63,48 @@ def merge(outputs):
     return merged
 
 
-def run(path):
-    "Execute the notebook at `path` and write it back, atomically."
-    nb = nbformat.read(path, as_version=4)
-    NotebookClient(nb, timeout=600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
-    for cell in nb.cells:
-        cell['metadata'] = {}
-        if cell['cell_type'] == 'code':
-            cell['execution_count'] = None
-            cell['outputs'] = merge([clean(o) for o in cell['outputs']])
-    nb['metadata'] = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
+def metadata(cell):
+    "What Jupyter and Colab are told of a cell: code that the site folds or leaves out is closed, and a click opens it."
+    return CLOSED if cell['cell_type'] == 'code' and FOLDED.match(''.join(cell['source'])) else {}
+
+
+def write(nb, path):
+    "Write a notebook in one piece or not at all."
     temporary = path.with_suffix('.tmp')
     temporary.write_text(json.dumps(nb, sort_keys=True, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     os.replace(temporary, path)
 
 
+def close(path):
+    "Close the folded cells of the notebook at `path`; nothing is run, and nothing else is changed."
+    nb = json.loads(path.read_text(encoding='utf-8'))
+    wanted = [metadata(cell) for cell in nb['cells']]
+    if wanted != [cell['metadata'] for cell in nb['cells']]:
+        for cell, told in zip(nb['cells'], wanted):
+            cell['metadata'] = told
+        write(nb, path)
+
+
+def run(path):
+    "Execute the notebook at `path` and write it back, atomically."
+    nb = nbformat.read(path, as_version=4)
+    NotebookClient(nb, timeout=600, kernel_name='python3', resources={'metadata': {'path': str(path.parent)}}).execute()
+    for cell in nb.cells:
+        cell['metadata'] = metadata(cell)
+        if cell['cell_type'] == 'code':
+            cell['execution_count'] = None
+            cell['outputs'] = merge([clean(o) for o in cell['outputs']])
+    nb['metadata'] = {'kernelspec': {'display_name': 'python3', 'language': 'python', 'name': 'python3'}}
+    write(nb, path)
+
+
 if __name__ == '__main__':
     os.environ.update(SETTINGS)
-    for name in sys.argv[1:] or sorted(str(p) for p in Path('nbs').rglob('[0-9]*.ipynb')):
+    names = [name for name in sys.argv[1:] if name != '--close']
+    closing = len(names) < len(sys.argv) - 1
+    for name in names or sorted(str(p) for p in Path('nbs').rglob('[0-9]*.ipynb')):
+        if closing:
+            close(Path(name))
+            continue
         print(name, flush=True)
         run(Path(name))

@@ -22,6 +22,7 @@ def site_form(cell):
     "Take the form that the site resolves: labels and references in place of the numbers and links of the notebook."
     if cell.get('source'):
         cell.source = short(cell.cell_type, cell.source)
+    cell.metadata = {}  # what closes a cell in Jupyter; here `code-fold` does
     if 'fold' in marks_of(cell) and not only_imports(cell):  # those are folded below
         cell.source = f'#| code-fold: true\n{cell.source}'
 

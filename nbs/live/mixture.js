@@ -40,6 +40,12 @@
     },
   };
 
+  // DDPM's table: a thousand betas that rise linearly, by the share t of its steps. Its entries alone: t falls on the nearest.
+  const logs = [0];
+  for (let i = 0; i < 1000; i++) logs.push(logs[i] + Math.log1p(-(1e-4 + (0.02 - 1e-4) * i / 999)));
+  const entry = (t) => logs[Math.round(1000 * t)];
+  const tables = { linear: { alpha: (t) => Math.exp(entry(t) / 2), sigma: (t) => Math.sqrt(-Math.expm1(entry(t))) } };
+
   // ---- a mixture: points are pairs in one Float64Array
   class Mixture {
     constructor(bumps) {  // [{x, y, std, weight}]
@@ -206,5 +212,5 @@
     };
   }
 
-  Object.assign(live, { random, schedules, Mixture, grids, solvers, walk, erf, slicedDistance });
+  Object.assign(live, { random, schedules, tables, Mixture, grids, solvers, walk, erf, slicedDistance });
 })();

@@ -9,23 +9,16 @@ from .losses import Denoiser
 from .samplers import Solver
 from .schedules import Schedule
 
-__all__ = ['MapFn', 'PairDraw', 'exact_map', 'anchored', 'boundary_scalings', 'grid_pairs', 'squared', 'pseudo_huber', 'consistency_loss', 'quantiles', 'pointwise_error', 'doubling', 'Perceptron', 'renoise', 'along']
+__all__ = ['MapFn', 'PairDraw', 'exact_map', 'anchored', 'grid_pairs', 'squared', 'pseudo_huber', 'consistency_loss', 'quantiles', 'pointwise_error', 'doubling', 'Perceptron', 'renoise', 'boundary_scalings', 'along']
 
 MapFn = Callable[[Tensor, Tensor, Tensor, Cond | None], Tensor]
 
 def exact_map(law: GaussianMixture, schedule: Schedule) -> MapFn:
-    """Give the flow map of a law of which the flow is known: (x_t, t, s, cond) -> x_s."""
+    """Give the flow map of a distribution whose flow is known: (x_t, t, s, cond) -> x_s."""
     ...
 
 def anchored(denoise: DenoiseFn, schedule: Schedule) -> DenoiseFn:
     """Make any denoiser the identity at t_min: one DDIM step from t to t_min (eq-consistency-anchor)."""
-    ...
-
-def boundary_scalings(t: Time, t_min: float=0.002, sigma_data: float=0.5) -> tuple[Tensor, Tensor]:
-    """Give the numbers of f = c_skip x + c_out F on a schedule whose noise is its time, so that f is x at t_min (Song et al. 2023, appendix C; eq-consistency-scalings).
-
-    returns: c_skip and c_out
-    """
     ...
 
 PairDraw = Callable[[Schedule, int, torch.Generator], tuple[Tensor, Tensor]]
@@ -99,6 +92,13 @@ def renoise(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tenso
 
     noise: where fresh noise comes from
     returns: x_s
+    """
+    ...
+
+def boundary_scalings(t: Time, t_min: float=0.002, sigma_data: float=0.5) -> tuple[Tensor, Tensor]:
+    """Give the numbers of f = c_skip x + c_out F on a schedule whose noise is its time, so that f is x at t_min (Song et al. 2023, appendix C; eq-consistency-scalings).
+
+    returns: c_skip and c_out
     """
     ...
 

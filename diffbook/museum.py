@@ -20,7 +20,7 @@ from .exercises.museum import mistakes
 from .exercises.museum.cases import CASES, Case, digest, judge
 from .exercises.museum.right import draw, program, train
 from .ledger import claim, read_measured
-from .plots import lines, panels, scatter
+from .plots import images, lines, panels, scatter
 
 # %% ../nbs/93_museum.ipynb #case
 def _find(k: int) -> Case:

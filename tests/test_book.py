@@ -253,6 +253,11 @@ def test_a_good_page_passes(tmp_path, rule):
     report(rule(book.chapters[0], book))
 
 
+def test_questions_of_appendices_have_graders(tmp_path):
+    book = make_book(tmp_path / 'nbs', ('92_good.ipynb', GOOD))
+    assert '92_good.ipynb: question 12-a has no grader: question(...)' in list(rules.sections_ask(book.chapters[0], book))
+
+
 # fmt: off
 BREAKS = [  # rule, what is replaced on the good page, by what, words of the message
     ('cells_have_ids', '=== code checked', '=== code', 'cell 5: no id'),

@@ -68,6 +68,7 @@ def test_what_was_measured_is_of_these_functions():
         losses = [[run['loss'] for run in runs[who]] for who in ('wrong', 'right')]
         untouched = not CASES[k].trained or CASES[k].part == 'average'  # which follows the training and has no say in it
         assert (losses[0] == losses[1]) is untouched
+    assert [*seen['garments']] == ['right', '7', '9', '11', '14'] and seen['garments']['14'][:3] == seen['garments']['14'][3:] == seen['garments']['right'][:3]
     assert all(museum.looks(k) is None for k in CASES if k not in DRAWN)
 
 
@@ -77,6 +78,7 @@ def test_the_measurement_can_be_had_again(tmp_path, monkeypatch):
     monkeypatch.setattr(measure_museum, 'train', lambda p, seed: right.train(p, seed, steps=40))
     monkeypatch.setattr(measure_museum, 'CASES', {9: CASES[9]})
     monkeypatch.setattr(measure_museum, 'draw', lambda p, net, **options: right.draw(p, net, n=80, batch=40, **options))
+    monkeypatch.setattr(measure_museum, 'garments', lambda: {})
     measure_museum.main(['--seeds', '1'])
     found = json.loads((tmp_path / 'museum.json').read_text())
     assert found['digest'] == digest() and len(found['cases']['9']['points']) == 80

@@ -2,6 +2,7 @@
 
     python tools/measure_museum.py                  # five seeds: some minutes of one core
     python tools/measure_museum.py --seeds 1 --show # a look, nothing is written
+    python tools/measure_museum.py --garments      # draw the pictures of garments anew, and keep the rest
 
 Each mistake stands in one function of a small program (diffbook/exercises/museum/right.py), which is trained and drawn from
 with the mistake and without, from the same seeds. Where the mistake is not on the way of training, the networks are the same.
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import torch
 
+from diffbook import load
+from diffbook.core import noise
 from diffbook.exercises.museum.cases import CASES, digest, judge
-from diffbook.exercises.museum.right import draw, program, train
+from diffbook.exercises.museum.right import STEPS, draw, program, train
 from diffbook.store.files import write_whole
 
 FILE = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured' / 'museum.json'
@@ -52,16 +55,52 @@ def measure(seeds, numbers, say=print):
     return found
 
 
+WALKS = {  # case -> the way, the steps, and the numbers of the noises in two batches of three; '' is the right program
+    '': ('ddim', 30, 0.0),
+    '7': ('ddim', 30, 1.0),
+    '9': ('ddpm', 100, 1.0),
+    '11': ('ddim', 30, 0.0),
+    '14': ('ddim', 30, 0.0),
+}
+
+
+@torch.no_grad()
+def garments(walks=WALKS, n=6, batch=3):
+    "Garments from the zoo by the steps of the right program and of some cases, from the same noises: rows of pixels, two hexadecimal digits each."
+    model, drawn = load('fashion-mnist'), {}
+    bars = model.schedule.alpha(0.99 * torch.arange(STEPS + 1, dtype=torch.float64) / STEPS).float() ** 2
+    for k, (way, steps, eta) in walks.items():
+        case = CASES[int(k)] if k else None
+        p = program(**({case.part: case.f} if k else {}))
+        numbers = [*range(batch)] * (n // batch) if k == '14' else [*range(n)]  # the mistake of case 14, whose function draws points
+        x = torch.cat([noise(0, 'museum', 0, range(i, i + 1), (1, 28, 28)) for i in numbers]).float()
+        fresh = torch.Generator().manual_seed(0)
+        for t, s in p.levels(STEPS, steps):
+            z, bar, bar_s = torch.randn(x.shape, generator=fresh), bars[t], bars[s]
+            eps = (x - bar.sqrt() * model(x, torch.tensor(0.99 * t / STEPS))) / (1 - bar).sqrt()
+            x = p.ancestral(x, eps, bar, bar_s, z) if way == 'ddpm' else p.ddim(x, eps, bar, bar_s, eta, z)
+        pixels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        drawn[k or 'right'] = [bytes(picture.flatten().tolist()).hex() for picture in pixels]
+    return drawn
+
+
+def write(report):
+    text = json.dumps(report, separators=(',', ':')).replace('"cases"', '\n"cases"').replace('},"', '},\n"').replace('],"', '],\n"')
+    write_whole(FILE, (text + '\n').encode())
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', type=int, default=5)
     parser.add_argument('--show', action='store_true', help='write nothing')
+    parser.add_argument('--garments', action='store_true', help='draw these alone')
     a = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if a.garments:
+        return write(json.loads(FILE.read_text(encoding='utf-8')) | {'garments': garments()})
     found = measure(a.seeds, [k for k, case in CASES.items() if case.drawn])
     if not a.show:
-        report = {'command': f'python tools/measure_museum.py --seeds {a.seeds}', 'digest': digest(), 'seeds': a.seeds, 'cases': found}
-        write_whole(FILE, (json.dumps(report, separators=(',', ':')).replace('"cases"', '\n"cases"').replace('},"', '},\n"') + '\n').encode())
+        write({'command': f'python tools/measure_museum.py --seeds {a.seeds}', 'digest': digest(), 'seeds': a.seeds, 'cases': found, 'garments': garments()})
 
 
 if __name__ == '__main__':

@@ -222,3 +222,12 @@ question(
         0.0: 'KL is zero only for equal distributions; these have different means.',
     },
 )
+question(
+    '10-h',
+    'What is seen moves away from what was expected, and the variances stay. What happens to the width of the posterior?',
+    'b',
+    {
+        'a': 'Surprise does not make it less sure: the width has no x in it. Move what is seen, and look at the green bell.',
+        'c': 'Its place changes, not its width: the precisions of prior and look add, wherever the two stand.',
+    },
+)

@@ -148,3 +148,12 @@ question(
     {'a': 'The size of the noise is in the kernel, which serves both ways.', 'c': "Bayes' rule looks at one step; it does not count them."},
 )
 question('11-f', 'The variance of the way back.', 0.0909, {0.1: 'That is the way forward. Given x0 less is unknown.', 0.11: 'The fraction stands upside down.'})
+question(
+    '11-g',
+    'What a way back that knows the crowd brings back.',
+    'b',
+    {
+        'a': 'For that the way back must know where each grain began. Look at the colours.',
+        'c': 'A wide cloud comes of knowing the mean and the spread only. The crowd at each step says where the drops were.',
+    },
+)

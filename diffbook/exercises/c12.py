@@ -187,3 +187,17 @@ question(
         1.386: 'That is by how much lambda falls. For so small a signal log(1 + e**lambda) is nearly e**lambda.',
     },
 )
+
+question(
+    '12-f',
+    'At which t are signal and noise equally strong on the linear table of DDPM?',
+    0.26,
+    {
+        0.5: 'Half of the time is right for the cosine and for the straight line. The linear table is ahead of them: look at its log SNR there.',
+        0.45: 'Is that the angle? Signal and noise are equally strong at 45 degrees; the question is when the linear table gets there.',
+        45.0: 'That is the angle at which they are equal. At which t does the linear table reach it?',
+        0.74: 'You counted from the noisy end. In this book the data are at t = 0.',
+        259.0: 'The right step of the thousand; as a share of the way it is 0.259.',
+    },
+    rtol=0.05,
+)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -104,3 +104,59 @@ add(
         'You took the level for the angle: theta = arctan(r / s).': lambda r, s: torch.cos((r / s).diff()).prod(),
     },
 )  # fmt: skip
+
+question(
+    '39-a',
+    'By which factors the errors of one DDIM step and of the walk fall when all steps are halved.',
+    (4.0, 2.0),
+    {
+        (2.0, 2.0): 'A single step errs by the square of its length.',
+        (4.0, 4.0): 'That is right for a step, but now there are twice as many steps.',
+        (2.0, 4.0): 'It is the other way round: the square belongs to the step, and the walk adds twice as many.',
+        (4.0, 8.0): 'Twice as many steps add more errors, not fewer: divide by two.',
+    },
+)
+question(
+    '39-b',
+    'How much denser the best grid is where c is a hundred times larger.',
+    10.0,
+    {
+        100.0: 'The density goes with the root of c, not with c.',
+        0.1: 'The steps are a tenth as long, so the density is ten times as large.',
+        10000.0: 'The root of c, not its square.',
+    },
+)
+question(
+    '39-c',
+    'The middle level of an even-angle grid for data of standard deviation 0.5.',
+    0.5,
+    {
+        1.0: 'The tangent of 45 degrees is one, in units of the standard deviation of the data.',
+        0.25: 'Half of the angle is not half of the level: r = s tan(theta).',
+        0.7854: 'That is the angle, a quarter of pi; the level is s times its tangent.',
+        40.0: 'That is half of the highest level: even steps of the level, not of its angle.',
+    },
+)
+question(
+    '39-d',
+    'The time to which a shift of 3 moves 0.5.',
+    0.75,
+    {
+        1.5: 'Past 1 there is no time. The level t / (1 - t) is multiplied, not the time.',
+        3.0: 'That is the new level; the time that has it is asked for.',
+        0.25: 'That shifts towards the data.',
+        0.6: 'The denominator is 1 + (k - 1) t, which is 2 here.',
+    },
+)
+question(
+    '39-e',
+    'Which grid to take with another solver than the one of the paper.',
+    'c',
+    {'a': 'Its errors were those of DDIM. A method of second order errs elsewhere.', 'b': 'That B lost for DDIM does not make it win for your solver.'},
+)
+question(
+    '39-f',
+    'What follows from an interval about zero.',
+    'b',
+    {'a': 'A difference of 0.4 either way is as well compatible with the measurement as none.', 'c': 'The smaller end is negative: it may as well be better.'},
+)

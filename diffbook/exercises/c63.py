@@ -2,7 +2,7 @@
 
 import torch
 
-from diffbook.exercise import add
+from diffbook.exercise import add, question
 
 
 def u(g, low, high):
@@ -89,4 +89,58 @@ add(
         'The sign of everything: this is the change with rising tau.': lambda tau, x, v, F, dF: turn(tau, x, v, F, dF, 1.0, 1.0),
         'Sine and cosine are exchanged.': lambda tau, x, v, F, dF: turn(torch.pi / 2 - tau, x, v, F, dF),
     },
+)
+
+
+question(
+    '63-a',
+    'A self-consistent function that is not the consistency function.',
+    'a',
+    {'b': 'The denoiser answers with a mean that changes along the path.', 'c': 'Along a path f stays and t changes, so the sum does.'},
+)
+question(
+    '63-b',
+    'The answer with the boundary built in, inside and at the end.',
+    (1.8, 1.0),
+    {
+        (2.0, 2.0): 'That is what the network says; the state has a share of it, and at the end all of it.',
+        (1.8, 2.0): 'At the end the factor of the network is zero: the state is given back.',
+        (1.2, 1.0): 'The share of the state is 0.1 / 0.5, one fifth; four fifths are the network.',
+        (2.2, 1.0): 'The share of the network is what is left of one: 0.8.',
+    },
+)
+question(
+    '63-c',
+    'Where one pair goes, and where all go on average.',
+    (0.75, 0.35),
+    {
+        (0.35, 0.75): 'First the pair of this example, then the mean.',
+        (1.0, 0.2): 'Those are the estimates; the step leads to s = 0.25, where some noise is left.',
+        (0.35, 0.35): 'Only the mean of all pairs is the step of the denoiser; this pair goes by its own example.',
+        (0.75, 0.75): 'On average the denoiser stands in the place of the example.',
+    },
+)
+question(
+    '63-d',
+    'More steps for half the error, distilled from Euler and trained.',
+    (2, 4),
+    {
+        (2, 2): 'Training has the order one half: the error falls with the root of the steps.',
+        (4, 2): 'The other way round: training needs more.',
+        (4, 4): 'Euler has order one: twice the steps, half the error.',
+        (2, 1.4142): 'You took the root; to halve a root takes four times as many.',
+    },
+    rtol=0.01,
+)
+question(
+    '63-e',
+    'How much the loss falls on a grid that is ten times finer.',
+    100,
+    {10: 'The difference falls by ten; the loss is its square.', 1: 'The two ends come closer, and so do their answers.'},
+)
+question(
+    '63-f',
+    'Why two calls are not compared noise by noise.',
+    'b',
+    {'a': 'It is known at every time, for this mixture.', 'c': 'The second call starts from other places and ends at others.'},
 )

@@ -81,14 +81,14 @@
       control.addEventListener('input', () => { this.state[name] = read(); this.changed(name); this.paint(); });
     }
 
-    // A slider over numbers from min to max, or over a list of values.
-    slider({ name, label, min = 0, max, step = 1, values, value, show = (v) => `${v}` }) {
+    // A slider over numbers from min to max, or over a list of values. The one that matters most is `big`: as wide as the figure.
+    slider({ name, label, min = 0, max, step = 1, values, value, show = (v) => `${v}`, big = false }) {
       const shown = element('output'), input = element('input', { type: 'range', min: values ? 0 : min, max: values ? values.length - 1 : max, step: values ? 1 : step, 'aria-label': label });
       const read = () => values ? values[+input.value] : +input.value;
       const tell = () => { shown.textContent = show(read()); input.setAttribute('aria-valuetext', shown.textContent); };
       const write = (v) => { input.value = values ? Math.max(0, values.findIndex((w) => `${w}` === `${v}`)) : v; tell(); };
       input.addEventListener('input', tell);
-      this.panel.append(element('label', { class: 'live-control' }, element('span', {}, label), input, shown));
+      this.panel.append(element('label', { class: big ? 'live-control live-big' : 'live-control' }, element('span', {}, label), input, shown));
       this.#keep(name, input, read, write, value);
       return input;
     }

@@ -40,6 +40,12 @@
     },
   };
 
+  // DDPM's table: a thousand betas that rise linearly, by the share t of its steps. Its entries alone: t falls on the nearest.
+  const logs = [0];
+  for (let i = 0; i < 1000; i++) logs.push(logs[i] + Math.log1p(-(1e-4 + (0.02 - 1e-4) * i / 999)));
+  const entry = (t) => logs[Math.round(1000 * t)];
+  const tables = { linear: { alpha: (t) => Math.exp(entry(t) / 2), sigma: (t) => Math.sqrt(-Math.expm1(entry(t))) } };
+
   // ---- a mixture: points are pairs in one Float64Array
   class Mixture {
     constructor(bumps) {  // [{x, y, std, weight}]
@@ -103,8 +109,8 @@
   }
 
   // ---- grids: n steps from t = 1 to t = 0
-  function even(n, measure, back, schedule) {  // even in a measure of the level between 1000 and 0.002; then one step to 0
-    const top = measure(1e3), low = measure(0.002), times = [1];
+  function even(n, measure, back, schedule) {  // even in a measure of the level from that at t = 1, 1000 at most, to 0.002; then one step to 0
+    const top = measure(Math.min(1e3, schedule.sigma(1) / schedule.alpha(1))), low = measure(0.002), times = [1];
     for (let k = 1; k < n; k++) times.push(schedule.timeAt(back(top + (low - top) * k / (n - 1))));
     return [...times, 0];
   }
@@ -206,5 +212,5 @@
     };
   }
 
-  Object.assign(live, { random, schedules, Mixture, grids, solvers, walk, erf, slicedDistance });
+  Object.assign(live, { random, schedules, tables, Mixture, grids, solvers, walk, erf, slicedDistance });
 })();

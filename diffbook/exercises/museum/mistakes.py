@@ -153,7 +153,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     # losses
     'min-SNR for v with the weight for x0': (
-        'diffusers#9451', 'losses.py',
+        'diffusers#5654, #9451, Min-SNR#5: which weight belongs to v?', 'losses.py',
         'value = skip_out(prediction, schedule, t)[1] ** 2 * weight(schedule, t)', 'value = weight(schedule, t)',
         'test_losses.py::test_min_snr_equals_the_formulas_of_diffusers',
     ),
@@ -688,7 +688,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     # several parts and processes, and files of strangers
     'the same rows for every part': (
-        'accelerate#236: every rank draws the same noise', 'core.py',
+        'accelerate#236, lingbot-vla-v2#41: every rank draws the same noise', 'core.py',
         '[generator.first : generator.first + n]', '[:n]',
         'test_scale.py::test_rows_of_parts_are_the_rows_of_the_whole',
     ),
@@ -862,7 +862,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
 
     # edm
     'the exponent of the last average for all': (
-        'ema-pytorch#22: a loop variable overwrites gamma', 'edm.py',
+        'ema-pytorch PR#22: a loop variable overwrites gamma', 'edm.py',
         'gamma, wanted = torch.tensor([power_gamma(w) for w in widths.tolist()])', 'gamma, wanted = torch.tensor([power_gamma(widths[-1].item()) for w in widths])',
         'test_edm.py::test_profiles_are_rebuilt_within_known_errors_and_shares_add_up[16-0.15-0.9]',
     ),
@@ -908,7 +908,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'test_samplers.py::test_s_noise_scales_the_fresh_noise_alone',
     ),
     'one half for any data': (
-        'edm#24, k-diffusion: sigma_data left at its default', 'recipes.py',
+        'consistency_models#16, edm#24, k-diffusion: sigma_data left at its default', 'recipes.py',
         'round(to_model(found.images[:4096]).square().mean().sqrt().item(), 3)', '0.5',
         'test_recipes.py::test_the_method_edm_asks_for_the_target_of_the_paper[plain]',
     ),
@@ -1233,6 +1233,11 @@ LINKS = {  # where a mistake can be read up: threads and files that were read fo
     'a pull that does not balance the noise': 'tue-bmd/zea/pull/551',
     'inversion asks at the wrong time': 'Stability-AI/stablediffusion/pull/226',
     'inversion with the roles of the times exchanged': 'huggingface/diffusers/pull/5145',
+    'min-SNR for v with the weight for x0': 'huggingface/diffusers/issues/5654',
+    'a coupling that ignores the labels': 'atong01/conditional-flow-matching/issues/117',
+    'the exponent of the last average for all': 'lucidrains/ema-pytorch/pull/22',
+    'the same rows for every part': 'huggingface/accelerate/issues/236',
+    'one half for any data': 'Kinyugo/consistency_models/issues/16',
     'seven bits on every scale': 'yang-song/score_sde_pytorch/issues/51',
 }
 

@@ -132,3 +132,15 @@ question(
         'c': 'v is -x0 there: its determinant is alpha^2 + sigma^2 = 1. Which target is a copy of the input?',
     },
 )
+
+question(
+    '20-f',
+    'How much is an error of v amplified at most, on the straight schedule?',
+    1.207,
+    {
+        1: 'So it is on the circle, and on the straight line at t = 0.5 and at t = 1. Look at the curve between them.',
+        2: 'At t = 0.5 the determinant is 1/2, and one over it is 2; the error is multiplied by sigma as well.',
+        0.707: 'That is the time at which it is largest. How much is it there?',
+        0.5: 'That is the smallest determinant. The amplification is sigma divided by it, and is not largest there.',
+    },
+)

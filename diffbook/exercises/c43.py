@@ -149,3 +149,12 @@ question(
         'c': 'If they were distributed as reality they would be recognised as often as reality.',
     },
 )
+question(
+    '43-f',
+    'What is left of the distance to the promise if guidance acts only at t <= 0.2: a, b or c.',
+    'c',
+    {
+        'a': 'The share of the time says little: the push is far too strong in heavy noise, and nearly right in light noise.',
+        'b': 'The end is where a constant scale is nearly right. Set "up to t" to 0.2 in the figure, and then "guide from t".',
+    },
+)

@@ -109,8 +109,8 @@
   }
 
   // ---- grids: n steps from t = 1 to t = 0
-  function even(n, measure, back, schedule) {  // even in a measure of the level between 1000 and 0.002; then one step to 0
-    const top = measure(1e3), low = measure(0.002), times = [1];
+  function even(n, measure, back, schedule) {  // even in a measure of the level from that at t = 1, 1000 at most, to 0.002; then one step to 0
+    const top = measure(Math.min(1e3, schedule.sigma(1) / schedule.alpha(1))), low = measure(0.002), times = [1];
     for (let k = 1; k < n; k++) times.push(schedule.timeAt(back(top + (low - top) * k / (n - 1))));
     return [...times, 0];
   }

@@ -6,6 +6,8 @@ asked for. `FACE` says where each lives; the chapter of a module derives it.
 
 import ast
 import importlib
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -13,7 +15,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 FACE = {  # module -> the names that others rely on
-    'core': 'Cond Data DenoiseFn Noise Time match_dims merge',
+    'core': 'Cond Data DenoiseFn Noise Time match_dims merge register',
+    'data': 'load_data read_folder save_images',
     'gaussian': 'kl_gaussian',
     'exact': 'GaussianMixture',
     'schedules': 'CosineSchedule DiscreteSchedule ExponentialSchedule KarrasSchedule LinearBetaSchedule RectifiedFlowSchedule Schedule ShiftedSchedule'
@@ -51,7 +54,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     module = importlib.import_module(f'diffbook.{_HOME[name]}')
-    _explain(module)
     globals()[name] = value = getattr(module, name)
     return value
 
@@ -72,3 +74,26 @@ def _explain(module: ModuleType) -> None:
             for written, thing in parts:
                 if isinstance(thing, (FunctionType, type)) and thing.__module__ == module.__name__ and (text := ast.get_docstring(written)):
                     thing.__doc__ = text
+
+
+class _Explained:
+    "Finds the modules of the book as others would, and explains each when it is loaded, whoever imports it."
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if not name.startswith('diffbook.'):
+            return None
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not cls)
+        spec = next((spec for spec in found if spec is not None), None)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                load(module)
+                _explain(module)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+sys.meta_path.insert(0, _Explained)

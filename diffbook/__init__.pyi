@@ -7,6 +7,10 @@ from diffbook.core import Noise as Noise
 from diffbook.core import Time as Time
 from diffbook.core import match_dims as match_dims
 from diffbook.core import merge as merge
+from diffbook.core import register as register
+from diffbook.data import load_data as load_data
+from diffbook.data import read_folder as read_folder
+from diffbook.data import save_images as save_images
 from diffbook.gaussian import kl_gaussian as kl_gaussian
 from diffbook.exact import GaussianMixture as GaussianMixture
 from diffbook.schedules import CosineSchedule as CosineSchedule

@@ -7,6 +7,7 @@ __all__ = ['PLANE', 'BETWEEN', 'check_manners', 'check_straight', 'flow_error', 
            'check_prediction', 'check_denoiser', 'Told', 'row_moments', 'moments', 'check_spread', 'check_law']
 
 # %% ../nbs/33_conform.ipynb #imports
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,15 +17,39 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/33_conform.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, Noise, expect, make_generator
+from .core import Cond, Data, DenoiseFn, Noise, expect, make_generator, seeded_noise
 from .exact import GaussianMixture, reference_mixture
 from .predictions import Prediction, check_solvable
 from .samplers import Solver, asked, equip, sample, snr_times, uniform_times, walk
 from .schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, Schedule
 
+# %% ../nbs/33_conform.ipynb #check-call
+def _check_call(solver: Solver) -> None:
+    "Raise if a solver cannot be called with its six arguments alone."
+    try:
+        signature = inspect.signature(solver)
+        lacking = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+        for name in lacking:
+            own = {'noise': ': noise=seeded_noise(0), of diffbook.core', 'past': ': past=()'}.get(name, '')
+            expect(False, f'the solver asks for `{name}`, and not every caller hands that in; give it a default{own}')
+        signature.bind(*'schedule denoise x t s cond'.split())
+    except TypeError as error:
+        raise ValueError(f'the solver cannot be called as solver(schedule, denoise, x, t, s, cond): {error}') from None
+
+
+def _draws(solver: Solver) -> bool:
+    "Whether a walk with other noise ends elsewhere."
+    if 'noise' not in asked(solver):
+        return False
+    law, schedule = reference_mixture(), CosineSchedule()
+    times, x = uniform_times(schedule, 8), torch.ones(1, 1).double()
+    ends = [[*sample(law.denoise(schedule), schedule, x, times, equip(solver, noise=seeded_noise(k)))][-1] for k in (0, 1)]
+    return not torch.equal(*ends)
+
 # %% ../nbs/33_conform.ipynb #check-manners
 def check_manners(solver: Solver) -> None:
     "Raise if `solver` changes its input, the shape or the dtype, forgets cond, remembers, or mixes the examples of a batch."
+    _check_call(solver)
     law, schedule, cond, seen = reference_mixture(), CosineSchedule(), Cond(), []
     exact = law.denoise(schedule)
     r, t, s = torch.tensor([0.5, 0.7, 0.6], dtype=torch.float64)
@@ -116,6 +141,7 @@ def check_solver(
             check_law(solver, order, schedule, BETWEEN, GaussianMixture([1.0], [[0.4, -1.3]], torch.zeros(1, 2, 2)))
         check_law(solver, order, schedule, times, law)
     else:
+        expect(not _draws(solver), 'the solver draws noise; say so: check_solver(yours, order, stochastic=True)')
         check_straight(solver, lines)
         check_order(solver, order, schedule, times, law)
 
@@ -178,8 +204,15 @@ def check_prediction(
     check_solvable(prediction, schedule, n)
 
 # %% ../nbs/33_conform.ipynb #check-denoiser
-def check_denoiser(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None = None, *, tol: float = 1e-5) -> None:
-    "Raise if `denoise` breaks a rule that every denoiser keeps; `x` is a noisy batch of two or more."
+def check_denoiser(
+    denoise: DenoiseFn,  # yours, such as Denoiser(net, schedule, predict_v)
+    schedule: Schedule,  # alpha and sigma
+    x: Data,  # a noisy batch of two or more
+    cond: Cond | None = None,  # of that batch
+    *,
+    tol: float = 1e-5,  # between answers that should be the same
+) -> None:  # silent when all is well
+    "Raise if `denoise` breaks a rule of conduct that every denoiser keeps; how good its answers are is not looked at."
     t, before = schedule.time((schedule.t_min + schedule.t_max) / 2), x.clone()
     with torch.no_grad():
         x0, again, each = denoise(x, t, cond), denoise(x, t, cond), denoise(x, t.expand(len(x)), cond)

@@ -256,10 +256,13 @@ def describe(value: Any) -> Any:
         return [describe(v) for v in value]
     name = _key(value if hasattr(value, '__name__') else type(value))
     if name not in REGISTRY:
-        raise ValueError(f'{name} is not registered; registered are {", ".join(sorted(REGISTRY))}')
+        raise ValueError(f'{name} is not registered, so no file can name it; put @register above your class or function (from diffbook import register)')
     return {'type': name} | {k: describe(v) for k, v in getattr(value, 'arguments', {}).items()}
 
 # %% ../nbs/00_core.ipynb #find
+_SHELL = '(in a shell: python -c "import {}; from diffbook.cli import main; main()" sample ...)'
+
+
 def _find(name: object) -> Callable:
     "What the list holds under a name; for a part of the book its module is imported, for no other."
     module, _, short = str(name).rpartition(':')
@@ -272,8 +275,8 @@ def _find(name: object) -> Callable:
     if len(found) == 1:
         return REGISTRY[found[0]]
     if module.replace('.', '').replace('_', '').isalnum():
-        raise ValueError(f'type is {name[:100]!r}: {short[:50]} is no part of the book; if the module {module[:50]} is yours, import it before this')
-    raise ValueError(f'type is {repr(name)[:100]}, expected one of {", ".join(sorted(REGISTRY))}; a class of your own is known once its module is imported')
+        raise ValueError(f'type is {name[:100]!r}: {short[:50]} is no part of the book; if the module {module[:50]} is yours, import it before this {_SHELL.format(module[:50])}')
+    raise ValueError(f'type is {repr(name)[:100]}, expected one of the book, or one of your own whose module is imported before this {_SHELL.format("MODULE")}')
 
 # %% ../nbs/00_core.ipynb #build
 def build(config: Any) -> Any:

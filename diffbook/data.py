@@ -54,6 +54,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        known = [f'classes {", ".join(self.classes)}'] * bool(self.classes) + ['captions'] * (self.captions is not None)
+        known += ['labels'] * (self.labels is not None and not self.classes)
+        return f'<Dataset {self.name}: {len(self):,} images of {" x ".join(map(str, self.images.shape[1:]))}{", with " * bool(known)}{" and ".join(known)}>'
+
 # %% ../nbs/03_data.ipynb #subset
 def subset(
     data: Dataset,  # any data set
@@ -219,7 +224,7 @@ TOYS: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (two_moons, che
 
 # %% ../nbs/03_data.ipynb #load
 def load_data(
-    name: str,  # shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images
+    name: str,  # shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images, which is read in colour
     split: str = 'train',  # train or test; of a folder with such sub-folders also val
     root: str | Path | None = None,  # see data_root
     *,
@@ -243,13 +248,13 @@ def load_data(
 # %% ../nbs/03_data.ipynb #read-folder
 def read_folder(
     path: str | Path,  # a folder of images; sub-folders, if any, are classes, unless they are called train, test or val
-    size: int = 64,  # height and width to scale to
+    size: int = 64,  # height and width that the middle square of each image is scaled to, be it larger or smaller
     *,
     split: str | None = None,  # train, test or val, where there are such sub-folders; None: train
     captions: bool | None = None,  # True: every image must have one; None: take them if every image has one; False: leave them
     ground: str | Sequence[int] = 'white',  # behind what is transparent
     skip_broken: bool = False,  # leave out what cannot be read, and say so
-) -> Dataset:  # in the order of the file names
+) -> Dataset:  # in the order of the file names, always in colour: images of shape (n, 3, size, size)
     "Read a folder of images, with their classes, and with the captions in text files of their names; a warning says what was left out, a ValueError what cannot be read."
     found, said = read_pictures(path, size, split, captions, ground, skip_broken)
     for text in said:

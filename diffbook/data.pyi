@@ -30,6 +30,7 @@ class Dataset:
     classes: tuple[str, ...] = ...
     def __post_init__(self) -> None: ...
     def __len__(self) -> int: ...
+    def __repr__(self) -> str: ...
 
 def subset(data: Dataset, index: slice | Tensor) -> Dataset:
     """Take some images of a data set.
@@ -139,7 +140,7 @@ TOYS: dict[str, Callable[..., Tensor]]
 def load_data(name: str, split: str='train', root: str | Path | None=None, *, size: int | None=None, captions: bool | None=None, ground: str | Sequence[int]='white', skip_broken: bool=False) -> Dataset:
     """Load a data set by name; raise a ValueError for a name or a file that is not one, a FileNotFoundError that says how to fetch what is not here.
 
-    name: shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images
+    name: shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images, which is read in colour
     split: train or test; of a folder with such sub-folders also val
     root: see data_root
     size: of drawn shapes (32), of emoji or of a folder's images (64)
@@ -153,12 +154,12 @@ def read_folder(path: str | Path, size: int=64, *, split: str | None=None, capti
     """Read a folder of images, with their classes, and with the captions in text files of their names; a warning says what was left out, a ValueError what cannot be read.
 
     path: a folder of images; sub-folders, if any, are classes, unless they are called train, test or val
-    size: height and width to scale to
+    size: height and width that the middle square of each image is scaled to, be it larger or smaller
     split: train, test or val, where there are such sub-folders; None: train
     captions: True: every image must have one; None: take them if every image has one; False: leave them
     ground: behind what is transparent
     skip_broken: leave out what cannot be read, and say so
-    returns: in the order of the file names
+    returns: in the order of the file names, always in colour: images of shape (n, 3, size, size)
     """
     ...
 

@@ -81,7 +81,7 @@ LIBRARY = {
     'unknown type': (lambda: build({'type': 'os.system'}), "type is 'os.system', expected one of"),
     'unknown argument': (lambda: build({'type': 'ShiftedSchedule', 'shfit': 2}), "ShiftedSchedule has no argument 'shfit', expected"),
     'missing argument': (lambda: build({'type': 'ShiftedSchedule', 'shift': 2.0}), "ShiftedSchedule lacks the argument 'base'"),
-    'unregistered object': (lambda: describe(nn.Linear(1, 1)), 'Linear is not registered; registered are'),
+    'unregistered object': (lambda: describe(nn.Linear(1, 1)), 'Linear is not registered, .* put @register above'),
     'lambda in a model': (lambda: describe(Denoiser(tiny(), SCHEDULE, lambda s, t: predict_v(s, t))), 'lambda.* is not registered'),
     # ledger, exercise
     'equation id': (lambda: check('gaussian', 1, 1), "id is 'gaussian', expected 'eq-'"),

@@ -30,7 +30,7 @@ from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes
 from diffbook.cli.models import GRIDS, SOLVERS
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
-from diffbook.data import Dataset, from_model, to_model
+from diffbook.data import Dataset, from_model, read_folder, to_model
 from diffbook.editing import start_from
 from diffbook.grids import angle_times, beta_times, shifted_times
 from diffbook.guidance import guide
@@ -45,6 +45,7 @@ from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSche
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.store.checkpoints import read_checkpoint
+from diffbook.store.pictures import grey
 from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, checkpoints, learning_rate, load, read_model, save
 
@@ -866,6 +867,85 @@ def test_evaluate_likelihood_is_the_densitys_in_bits(tmp_path, monkeypatch, caps
     assert f'{mean:.3f} bits per dimension, 95 % interval {low:.3f} to {high:.3f}: n = 40' in said and 'upper bound' in said
     run('evaluate', tmp_path / 'm', '--data', 'grey', '--likelihood', '--n', 50, code=2)
     assert '--n is 50, expected at most 40' in capsys.readouterr().err
+
+
+FIGURES = (*(f'{name}{end}' for name in ('frechet', 'kernel', 'precision', 'recall') for end in ('', '_floor')), 'frechet_ratio')
+
+
+def grey_folder(folder, n, side=20):
+    folder.mkdir(parents=True)
+    for k, image in enumerate((255 * uniform(0, folder.name, 0, range(n), (side, side))).to(torch.uint8)):
+        Image.fromarray(image.numpy()).save(folder / f'{k:03}.png')
+
+
+@pytest.mark.parametrize('split', [False, True])
+def test_evaluate_reads_a_folder_in_the_shape_of_the_model(split, tmp_path, monkeypatch, capsys):
+    for name in ('train', 'test') if split else ('any',):
+        grey_folder(tmp_path / 'own' / name, 12 if split else 24)
+    save(tmp_path / 'm', plain_model((1, 28, 28)), {'shape': [1, 28, 28]})
+    seen = []
+    patch_cli(monkeypatch, 'draw', lambda *a, **k: torch.zeros(12, 1, 28, 28))
+    monkeypatch.setattr('diffbook.metrics.compare', lambda *images: seen.extend(images) or dict.fromkeys(FIGURES, 1.0))
+    run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--n', 12)
+    said = capsys.readouterr()
+    _, real, other = seen
+    assert real.shape == other.shape == (12, 1, 28, 28) and len({image.numpy().tobytes() for image in (*real, *other)}) == 24
+    whole = sorted(image.tolist() for image in grey(read_folder(tmp_path / 'own' / 'train', 28).images)) if split else None
+    assert not split or sorted(image.tolist() for image in real) == whole
+    assert '24 images of' in said.out and 'read as 1 x 28 x 28' in said.out
+    assert ('has no sub-folders train and test: all of its 24 images are taken, one half beside the other' in said.err) != split
+
+
+def test_evaluate_takes_the_likelihood_of_a_folder_in_colour(tmp_path, monkeypatch, capsys):
+    grey_folder(tmp_path / 'own', 12)
+    save(tmp_path / 'm', plain_model((3, 8, 8)), {'shape': [3, 8, 8]})
+    seen = []
+    patch_cli(monkeypatch, 'measure_likelihood', lambda opened, images, *rest: seen.append(images) or {})
+    run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--likelihood', '--n', 12)
+    assert sorted(v.tolist() for v in seen[0]) == sorted(v.tolist() for v in read_folder(tmp_path / 'own', 8).images)
+    assert 'all of its 12 images are taken, also those' in capsys.readouterr().err
+    run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--n', 12, code=2)  # said before a word about splits
+    assert "m draws in colour; expected a model that draws grey images, which are all that the book's judge" in capsys.readouterr().err
+    save(tmp_path / 'm', plain_model((1, 8, 16)), {'shape': [1, 8, 16]})
+    run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--n', 12, code=2)
+    assert 'of shape (1, 8, 16), and a folder is read as squares' in capsys.readouterr().err
+
+
+def test_a_name_is_no_folder_that_happens_to_lie_here(tmp_path, monkeypatch):
+    (tmp_path / 'mnist').mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not cli.evaluate.is_folder('mnist') and not cli.evaluate.is_folder('own') and cli.evaluate.is_folder('.')
+
+
+def test_help_and_the_first_line_say_how_a_folder_is_read(tmp_path, capsys):
+    grey_folder(tmp_path / 'own', 4)
+    run('train', '--data', tmp_path / 'own', '--size', 8, '--width', 8, '--batch-size', 2, '--steps', 1, '--out', tmp_path / 'run')
+    assert '4 images of' in (said := capsys.readouterr().out) and 'read as 3 x 8 x 8 (in colour; --size says how large); ' in said
+    for command, words in (
+        ('train', 'a folder of images, which is read in colour'),
+        ('evaluate', 'or a folder of images, read in size and colour as the model draws'),
+    ):
+        run(command, '--help')
+        assert words in ' '.join(re.sub('[^\\w ,-]', ' ', capsys.readouterr().out).split())
+
+
+def test_a_model_of_ones_own_module_is_drawn_by_the_line_that_is_told(tmp_path, capsys):
+    text = (
+        'import torch\nfrom torch import nn\nfrom diffbook import register\n\n\n@register\nclass Own(nn.Module):\n'
+        '    def __init__(self):\n        super().__init__()\n        self.layer = nn.Conv2d(1, 1, 1)\n\n'
+        '    def forward(self, x, level, cond=None):\n        return self.layer(x)\n'
+    )
+    (tmp_path / 'ownnet.py').write_text(text)
+    make = 'import ownnet; from diffbook import CosineSchedule, Denoiser, predict_v, save; save("m", Denoiser(ownnet.Own(), CosineSchedule(), predict_v), {"shape": [1, 8, 8]})'
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(Path(cli.__file__).parents[2]), str(tmp_path)])}
+    call = lambda *words: subprocess.run([sys.executable, '-c', *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert call(make).returncode == 0
+    run('sample', tmp_path / 'm', '--out', tmp_path / 'out.png', code=2)
+    said = capsys.readouterr().err
+    line = re.search(r'python -c "(.*?)" sample', said)[1]
+    assert 'if the module ownnet is yours' in said and line.startswith('import ownnet; ')
+    done = call(line, 'sample', 'm', '--out', 'out.png', '--n', '2', '--steps', '1', '--device', 'cpu')
+    assert done.returncode == 0 and (tmp_path / 'out.png').exists(), done.stderr
 
 
 def test_evaluate_likelihood_refuses_what_has_none(trained, reader, capsys):

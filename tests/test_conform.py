@@ -308,6 +308,31 @@ def broken_stream(schedule, denoise, x, t, s, cond=None, *, noise=seeded_noise(0
     return ancestral(schedule, denoise, x, t, s, cond, noise=lambda x, s: noise(x, torch.zeros(()).double()))
 
 
+def needs_noise(schedule, denoise, x, t, s, cond=None, *, noise):
+    return ancestral(schedule, denoise, x, t, s, cond, noise=noise)
+
+
+def needs_past(schedule, denoise, x, t, s, cond=None, *, past):
+    return ddim(schedule, denoise, x, t, s, cond)
+
+
+def needs_less(schedule, denoise, x, t, s):
+    return ddim(schedule, denoise, x, t, s)
+
+
+class Remembers:
+    "Keeps the estimate before to itself, and takes a higher time for a new walk."
+
+    before = None
+
+    def __call__(self, schedule, denoise, x, t, s, cond=None):
+        x0 = denoise(x, t, cond)
+        u, old = self.before or (t, x0)
+        self.before = t, x0
+        guess = x0 + (x0 - old) / 2 if t < u else x0
+        return ddim(schedule, lambda *_: guess, x, t, s, cond)
+
+
 BROKEN_SOLVERS = [
     (broken_shape, 1, 'shape (5, 1, 1)'),
     (broken_dtype, 1, 'from float32 the solver made torch.float64'),
@@ -320,7 +345,12 @@ BROKEN_SOLVERS = [
     (broken_end, 1, 'off the straight path'),
     (broken_root, 1, 'off the straight path'),
     (broken_clip, 1, 'off the straight path'),
-    (ancestral, 1, 'off the straight path'),
+    (ancestral, 1, 'draws noise; say so: check_solver(yours, order, stochastic=True)'),
+    (churn(ddim, 0.2, 0.3, 0.6), 1, 'draws noise'),
+    (needs_noise, None, 'asks for `noise`, and not every caller hands that in; give it a default: noise=seeded_noise(0), of diffbook.core'),
+    (needs_past, 1, 'asks for `past`, and not every caller hands that in; give it a default: past=()'),
+    (needs_less, 1, 'cannot be called as solver(schedule, denoise, x, t, s, cond): too many'),
+    (Remembers, 1, 'cannot be called as solver'),
     (broken_average, 2, 'the order is 1.01, expected 2'),
     (euler, 2, 'the order is 1.0'),
     (heun, 1, 'the order is 2.0'),
@@ -337,7 +367,7 @@ BROKEN_SOLVERS = [
 ]
 
 
-@pytest.mark.parametrize('solver, order, words', BROKEN_SOLVERS, ids=[f'{f.__name__}-{order}' for f, order, _ in BROKEN_SOLVERS])
+@pytest.mark.parametrize('solver, order, words', BROKEN_SOLVERS, ids=[f'{getattr(f, "__name__", "none")}-{order}' for f, order, _ in BROKEN_SOLVERS])
 def test_check_solver_rejects(solver, order, words):
     with pytest.raises(ValueError) as error:
         check_solver(solver, order)
@@ -378,19 +408,6 @@ def test_check_denoiser_accepts_the_oracle(name):
     x = LAW.sample(6, torch.Generator().manual_seed(0))
     for dtype in (torch.float32, torch.float64):
         check_denoiser(LAW.denoise(SCHEDULES[name]), SCHEDULES[name], x.to(dtype), Cond(vec=torch.ones(6, 1)))
-
-
-class Remembers:
-    "Keeps the estimate before to itself, and takes a higher time for a new walk."
-
-    before = None
-
-    def __call__(self, schedule, denoise, x, t, s, cond=None):
-        x0 = denoise(x, t, cond)
-        u, old = self.before or (t, x0)
-        self.before = t, x0
-        guess = x0 + (x0 - old) / 2 if t < u else x0
-        return ddim(schedule, lambda *_: guess, x, t, s, cond)
 
 
 def test_a_hidden_memory_is_refused():

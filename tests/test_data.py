@@ -152,3 +152,10 @@ def test_units_may_run_from_black_to_white_as_said():
     for low, high in ((0.0, 1.0), (-1.0, 1.0), (-2.0, 3.0)):
         want = [min(255, max(0, (v - low) / (high - low) * 255)) for v in x.tolist()]
         assert (from_model(x, low, high).double() - torch.tensor(want, dtype=torch.float64)).abs().max() <= 0.5 + 1e-9
+
+
+def test_a_data_set_prints_in_one_line():
+    images, labels = torch.zeros(1200, 3, 8, 8, dtype=torch.uint8), torch.zeros(1200).long()
+    assert repr(Dataset(images, name='signs')) == '<Dataset signs: 1,200 images of 3 x 8 x 8>'
+    assert repr(Dataset(images, labels, ('a',) * 1200, 'signs', ('ring', 'cross'))).endswith('8 x 8, with classes ring, cross and captions>')
+    assert repr(Dataset(images, labels)).endswith(', with labels>')

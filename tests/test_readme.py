@@ -1,7 +1,9 @@
 """The code that the README shows runs as it stands, and says what is true."""
 
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +20,17 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 @pytest.fixture(scope='module')
-def readme() -> dict:
-    "What is defined after the README's Python was run from top to bottom."
+def readme(tmp_path_factory) -> Iterator[dict]:
+    "What is defined after the README's Python was run from top to bottom, in a folder of its own."
     namespace: dict = {}
+    home = Path.cwd()
+    os.chdir(namespace.setdefault('folder', tmp_path_factory.mktemp('readme')))
     for block in blocks('README.md', 'python'):
         exec(compile(block, 'README.md', 'exec'), namespace)
         if 'x' in namespace:
             namespace.setdefault('noise_of_the_mixture', namespace['x'])
-    return namespace
+    yield namespace
+    os.chdir(home)
 
 
 def test_the_sampler_of_the_readme_is_near_the_exact_flow(readme):
@@ -37,6 +42,10 @@ def test_the_sampler_of_the_readme_is_near_the_exact_flow(readme):
 def test_the_model_of_the_readme_draws_images(readme):
     garments = readme['garments']
     assert garments.shape == (64, 1, 28, 28)
+    from PIL import Image
+
+    with Image.open(readme['folder'] / 'garments.png') as picture:  # eight rows of eight, each pixel as two by two, with gaps
+        assert picture.size[0] == picture.size[1] >= 8 * 28 * 2 and picture.getextrema() not in ((0, 0), (255, 255))
     assert garments.abs().max() < 1.5 and garments.amin((1, 2, 3)).max() < -0.8  # every garment has a black ground
 
 

@@ -27,16 +27,13 @@ class Edit(NamedTuple):
 
 def open_edit(image: Path, mask: Path | None, strength: float | None, shape: tuple[int, ...], ground: str = 'white') -> Edit:
     "Read a picture, and a mask of the same size, as a model of images of `shape` takes them."
-    import torch
-
     from diffbook.data import to_model
-    from diffbook.store.pictures import middle, read_picture
+    from diffbook.store.pictures import grey, middle, read_picture
 
     channels, side = shape[0], shape[1]
     whole = read_picture(image, ground=ground)
     pixels, given = middle(whole, side), whole.size
-    grey = (pixels * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0, keepdim=True).round().to(torch.uint8)
-    picture = to_model(pixels if channels == 3 else grey)[None]
+    picture = to_model(pixels if channels == 3 else grey(pixels))[None]
     known = None if mask is None else ~read_mask(mask, image, given, side)
     if given != (side, side):
         cut = 'its middle square is' if given[0] != given[1] else 'it is'

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, say
+from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, note, noted, say
 from diffbook.cli.edits import draw
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, Opened, check_walk, open_model
 from diffbook.cli.prompts import reader_of, tell
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
-    data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist; shapes, for a model that reads text.')],
+    data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist; shapes, for a model that reads text; or a folder of images, read in size and colour as the model draws: in sub-folders train and test, or without, then all of it is taken.')],
     n: Annotated[int | None, typer.Option('--n', help='Images to draw and to compare with: 1000; with --likelihood test images to judge: 64.')] = None,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
     steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
@@ -42,6 +42,8 @@ def evaluate(
     With --data shapes, count what a model that reads text draws as its caption says, for captions that training never showed.
 
     How probable the model finds real images: `diffbook evaluate fashion-mnist --data fashion-mnist --likelihood --n 64`
+
+    Of a model of a folder of your own: `diffbook evaluate runs/own --data my/pictures --likelihood`; samples are judged if the model draws in grey.
     """
     n = n if n is not None else 64 if likelihood else 1000
     at_least('--n', n, 10)
@@ -67,7 +69,8 @@ def evaluate(
     if likelihood:
         if reader_of(opened.model) is not None:
             raise ValueError(f'{model} reads text, and finds an image as probable as its caption says; expected a model that reads none with --likelihood')
-        report = measure_likelihood(opened, load_images(data, 'test', data_root, None).images, data, n, seed)
+        (images,) = real_images(data, ('test',), opened.stage.shape, data_root, seed)
+        report = measure_likelihood(opened, images, data, n, seed)
         return write_report(report, out)
     if guidance is not None and reader_of(opened.model) is None:
         raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
@@ -75,7 +78,9 @@ def evaluate(
         report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
         report |= {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
         return write_report(report, out)
-    real, other = (load_images(data, split, data_root, None).images for split in ('train', 'test'))
+    if is_folder(data) and opened.stage.shape[0] != 1:
+        raise ValueError(f"{model} draws in colour; expected a model that draws grey images, which are all that the book's judge of images knows; --likelihood takes colour, too")
+    real, other = real_images(data, ('train', 'test'), opened.stage.shape, data_root, seed)
     shape = tuple(real.shape[1:])
     if shape[0] != 1:
         raise ValueError(f"--data is {data}, in colour; expected grey images, which are all that the book's judge of images knows")
@@ -92,6 +97,38 @@ def evaluate(
         say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')
     say(f'  Frechet distance is {report["frechet_ratio"]:.3g} times its floor')
     write_report(report, out)
+
+
+def is_folder(data: str) -> bool:
+    "Whether --data is a folder of images, and no name of a data set."
+    from diffbook.data import SOURCES
+
+    return data not in ('shapes', *SOURCES) and Path(data).is_dir()
+
+
+def real_images(data: str, splits: tuple[str, ...], shape: tuple[int, ...], root: Path | None, seed: int) -> list['Tensor']:
+    "The images of each split; those of a folder in the shape of the model, and without sub-folders for splits all of them, cut into as many parts."
+    if not is_folder(data):
+        return [load_images(data, split, root, None).images for split in splits]
+    import torch
+
+    from diffbook.core import generator
+    from diffbook.data import read_folder
+    from diffbook.store.folders import has_splits
+    from diffbook.store.pictures import grey
+
+    if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
+        raise ValueError(f'the model draws images of shape {shape}, and a folder is read as squares in grey or colour')
+    whole = not has_splits(data)
+    with noted():
+        found = [read_folder(data, shape[1], split=None if whole else split, captions=False).images for split in (splits[:1] if whole else splits)]
+    found = [grey(images) for images in found] if shape[0] == 1 else found
+    if whole:
+        parts = ', one half beside the other,' * (len(splits) > 1)
+        note(f'{data} has no sub-folders train and test: all of its {len(found[0]):,} images are taken{parts}, also those that the model was trained on')
+        found = list(found[0][torch.randperm(len(found[0]), generator=generator(seed, 'halves'))].tensor_split(len(splits)))
+    say(f'{sum(map(len, found)):,} images of {data}, read as {" x ".join(map(str, shape))}, as the model draws')
+    return found
 
 
 def write_report(report: dict[str, Any], out: Path | None) -> None:

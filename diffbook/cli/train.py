@@ -28,7 +28,7 @@ DRAWN_BY = {'consistency': ' --solver renoise', 'meanflow': ' --solver jump'}  #
 def train(
     ctx: typer.Context,
     out: Annotated[Path, typer.Option(help='Folder for the model and its checkpoints.')],
-    data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images.')] = None,
+    data: Annotated[str | None, typer.Option(help='shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images, which is read in colour, each middle square scaled to --size.')] = None,
     recipe: Annotated[str | None, typer.Option(help=f'A recipe of the zoo, by name: {", ".join(RECIPE_NAMES)}. Gives data, network, loss and optimiser; what is typed beside it wins.')] = None,
     method: Annotated[str | None, typer.Option(help=f'Another way to learn the same pictures, one of {", ".join(METHOD_NAMES)}: flow is the velocity of straight paths, edm the preconditioned target of EDM, consistency the end of each path (draw with --solver renoise), meanflow a flow map (draw with --solver jump). Default: v on the cosine schedule, with --text x0, or as the recipe says.')] = None,
     steps: Annotated[int | None, typer.Option(help='Updates to make; the learning rate falls to 0 at the end. Default 3000.')] = None,
@@ -127,7 +127,8 @@ def train(
         go_on(trainer, run, folder, tell_user)
     team.agree(f'the step of the checkpoint found in {folder}', trainer.step)
     parameters = sum(p.numel() for p in model.parameters())
-    tell_user(f'{len(images):,} images of {data}{", with captions" if text else ""}, {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
+    read = f'{" x ".join(map(str, images.shape[1:]))}' + ' (in colour; --size says how large)' * (os.path.isabs(where) and made.shape is None)
+    tell_user(f'{len(images):,} images of {data}, read as {read}{", with captions" if text else ""}; {parameters:,} parameters, on {device.type}{f", {team.size} processes" if team.size > 1 else ""}.')
     if found.captions and not text:
         tell_user('These images have captions: with --text, the model learns to draw what they say.')
 

@@ -155,6 +155,12 @@ def choose(
     return [found.files[k] for k in keep], classes, said
 
 
+def has_splits(root: str | Path) -> bool:
+    "Whether the pictures of a folder lie in sub-folders train, test or val."
+    folders = [path.relative_to(root).parts[:-1] for path in find_pictures(root).files]
+    return any(word for word, _ in sort_splits(folders))
+
+
 def tell_unread(found: Found, start: str = '') -> str:
     "Say how many pictures are of formats that are not read."
     if not found.unread:

@@ -29,12 +29,18 @@ PICKLES = ('.pt', '.pth', '.bin', '.ckpt', '.pkl', '.pickle')
 
 
 def save(
-    path: str | Path,  # a folder, made if need be; what else lies in it stays
-    model: nn.Module,  # made of registered parts
-    about: Mapping[str, Any] | None = None,  # plain data that a reader of the model may want to know
-    dtype: torch.dtype | None = None,  # of the stored weights; None: as they are
+    path: str | Path,
+    model: nn.Module,
+    about: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
-    "Publish a model. Raise a ValueError, before anything is written, if a part is not registered or a number not finite."
+    """Publish a model. Raise a ValueError, before anything is written, if a part is not registered or a number not finite.
+
+    path: a folder, made if need be; what else lies in it stays
+    model: made of parts of the book, and of your own under `@register`
+    about: plain data that a reader of the model may want to know
+    dtype: of the stored weights; None: as they are
+    """
     config = {'format': 1, 'model': describe(model), 'about': dict(about or {})}
     text = json.dumps(config, sort_keys=True, allow_nan=False)
     shrink = lambda v: v.to(dtype) if dtype and v.is_floating_point() else v

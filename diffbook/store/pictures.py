@@ -165,6 +165,13 @@ def middle(image: Image.Image, size: int) -> Tensor:  # (3, size, size) uint8
     return torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(size, size, 3).permute(2, 0, 1)
 
 
+def grey(
+    images: Tensor,  # (..., 3, h, w) uint8
+) -> Tensor:  # (..., 1, h, w) uint8
+    "How bright pictures in colour are: three tenths of red, six of green, one of blue; what is grey stays as it is."
+    return (images * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(-3, keepdim=True).round().to(torch.uint8)
+
+
 def read_image(
     path: str | Path,  # a PNG, JPEG, WebP, GIF, BMP or TIFF file
     size: int,  # height and width to scale to

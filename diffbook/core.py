@@ -260,9 +260,6 @@ def describe(value: Any) -> Any:
     return {'type': name} | {k: describe(v) for k, v in getattr(value, 'arguments', {}).items()}
 
 # %% ../nbs/00_core.ipynb #find
-_SHELL = '(in a shell: python -c "import {}; from diffbook.cli import main; main()" sample ...)'
-
-
 def _find(name: object) -> Callable:
     "What the list holds under a name; for a part of the book its module is imported, for no other."
     module, _, short = str(name).rpartition(':')
@@ -274,9 +271,8 @@ def _find(name: object) -> Callable:
     found = [name] if isinstance(name, str) and name in REGISTRY else alike  # it may have moved to another module, or into the program
     if len(found) == 1:
         return REGISTRY[found[0]]
-    if module.replace('.', '').replace('_', '').isalnum():
-        raise ValueError(f'type is {name[:100]!r}: {short[:50]} is no part of the book; if the module {module[:50]} is yours, import it before this {_SHELL.format(module[:50])}')
-    raise ValueError(f'type is {repr(name)[:100]}, expected one of the book, or one of your own whose module is imported before this {_SHELL.format("MODULE")}')
+    said, module = f'type is {repr(name)[:100]}, expected one of', module[:50] if module.replace('.', '').replace('_', '').isalnum() else ''
+    raise ValueError(f'{said} the book, or, if {module or "a module"} is yours, import it first (in a shell: python -c "import {module or "MODULE"}; from diffbook.cli import main; main()" sample ...)')
 
 # %% ../nbs/00_core.ipynb #build
 def build(config: Any) -> Any:

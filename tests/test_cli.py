@@ -943,7 +943,7 @@ def test_a_model_of_ones_own_module_is_drawn_by_the_line_that_is_told(tmp_path, 
     run('sample', tmp_path / 'm', '--out', tmp_path / 'out.png', code=2)
     said = capsys.readouterr().err
     line = re.search(r'python -c "(.*?)" sample', said)[1]
-    assert 'if the module ownnet is yours' in said and line.startswith('import ownnet; ')
+    assert 'or, if ownnet is yours, import it first (in a shell' in said and line.startswith('import ownnet; ')
     done = call(line, 'sample', 'm', '--out', 'out.png', '--n', '2', '--steps', '1', '--device', 'cpu')
     assert done.returncode == 0 and (tmp_path / 'out.png').exists(), done.stderr
 

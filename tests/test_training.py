@@ -1241,7 +1241,7 @@ else:
         load(sys.argv[3])
         raise SystemExit('loaded what nobody imported')
     except ValueError as error:
-        assert 'if the module my_net is yours, import it before this' in str(error), error
+        assert 'if my_net is yours, import it first' in str(error), error
     assert 'my_net' not in sys.modules
     import my_net
     assert load(sys.argv[3]).inside.weight.shape == (5, 5)

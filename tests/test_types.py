@@ -47,9 +47,9 @@ def test_help_says_what_each_parameter_means():
 def test_help_says_it_wherever_a_name_is_imported_from():
     "In a process of its own, where nothing is asked of the face."
     script = (
-        'from diffbook.data import read_folder, load_data; from diffbook.conform import check_denoiser; from diffbook.training import Trainer, save\n'
+        'from diffbook.data import read_folder, load_data; from diffbook.conform import check_solver; from diffbook.training import Trainer, save\n'
         'assert "skip_broken: leave out" in read_folder.__doc__ and "always in colour" in read_folder.__doc__ and "split: train" in load_data.__doc__\n'
-        'assert "x: a noisy batch" in check_denoiser.__doc__ and "about: plain data" in save.__doc__ and "every: updates" in Trainer.fit.__doc__'
+        'assert "law: of the data" in check_solver.__doc__ and "about: plain data" in save.__doc__ and "every: updates" in Trainer.fit.__doc__'
     )
     subprocess.run([sys.executable, '-c', script], check=True, cwd=ROOT)
 

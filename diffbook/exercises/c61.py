@@ -96,3 +96,12 @@ question(
     'b',
     {'a': 'Straight paths save steps; they end where the teacher ends.', 'c': 'More pairs of the same teacher say more about the teacher.'},
 )
+question(
+    '61-e',
+    'Which paths are straighter before reflow.',
+    'a',
+    {
+        'b': 'The name promises what reflow keeps. Read S under the figure for both.',
+        'c': 'The ends are the same, but S looks at the way: choose both and read it.',
+    },
+)

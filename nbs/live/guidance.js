@@ -63,7 +63,7 @@
   live.guidance = { schedule, guided, settled, even, promise, RULES, distance };
 
   live.figure('guidance', (frame) => {
-    const { state } = frame, narrow = frame.host.clientWidth < 600, [width, height] = narrow ? [340, 430] : [640, 450];
+    const { state } = frame, { text, line } = frame.pen(), narrow = frame.host.clientWidth < 600, [width, height] = narrow ? [340, 430] : [640, 450];
     const TOP = 14, DATA = Math.round(height * 0.5), BASE = height - 24, HIGH = BASE - DATA - 30, left = narrow ? 8 : 64, right = width - 8;
     const px = (x) => left + (x + 2.7) * (right - left) / 6.1, py = (t) => DATA - t * (DATA - TOP);
     const start = even(N), shown = Array.from({ length: PATHS }, (_, k) => Math.round((k + 0.5) * N / PATHS - 0.5));
@@ -103,17 +103,6 @@
       const part = (times[k] - t) / (times[k] - times[k + 1]);
       return states[k].map((x, i) => x + part * (states[k + 1][i] - x));
     }
-
-    const text = (c, words, x, y, { colour = 'ink', align = 'left', bold = false } = {}) => {
-      c.font = `${bold ? '600 ' : ''}13px system-ui, sans-serif`;
-      c.textAlign = align; c.lineWidth = 4; c.strokeStyle = frame.colour('paper'); c.strokeText(words, x, y);
-      c.fillStyle = frame.colour(colour); c.fillText(words, x, y);
-    };
-    const line = (c, points, colour, wide = 1.5, dash = []) => {
-      c.strokeStyle = frame.colour(colour); c.lineWidth = wide; c.setLineDash(dash); c.beginPath();
-      points.forEach(([x, y], i) => i ? c.lineTo(x, y) : c.moveTo(x, y));
-      c.stroke(); c.setLineDash([]);
-    };
 
     function draw(c) {
       const now = 1 - state.at, x = statesAt(now);

@@ -161,6 +161,7 @@
       canvas.setPointerCapture(e.pointerId);
       still();
       frame.controls.at.set(0);
+      tell();
       put(moved, x, y);
       frame.paint();
     });

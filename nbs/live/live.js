@@ -43,6 +43,25 @@
     // A colour of the page: ink, faint, paper, data, noise, mark, truth, other.
     colour(name) { return getComputedStyle(this.host).getPropertyValue(`--live-${name}`).trim(); }
 
+    // The strokes that figures share, each on a context c: words that stay readable over lines, lines and areas through points, dots.
+    pen() {
+      const through = (c, points) => { c.beginPath(); for (const [x, y] of points) c.lineTo(x, y); };
+      const text = (c, words, x, y, { colour = 'ink', align = 'left', bold = false, size = 13 } = {}) => {
+        c.font = `${bold ? '600 ' : ''}${size}px system-ui, sans-serif`;
+        c.textAlign = align; c.lineWidth = 4; c.strokeStyle = this.colour('paper'); c.strokeText(words, x, y);
+        c.fillStyle = this.colour(colour); c.fillText(words, x, y);
+        return c.measureText(words).width;
+      };
+      const line = (c, points, colour, wide = 1.5, dash = []) => {
+        c.strokeStyle = this.colour(colour); c.lineWidth = wide; c.setLineDash(dash); through(c, points); c.stroke(); c.setLineDash([]);
+      };
+      const area = (c, points, colour, alpha = 1) => {
+        c.fillStyle = this.colour(colour); c.globalAlpha = alpha; through(c, points); c.fill(); c.globalAlpha = 1;
+      };
+      const dot = (c, x, y, r, colour) => { c.fillStyle = this.colour(colour); c.beginPath(); c.arc(x, y, r, 0, 7); c.fill(); };
+      return { text, line, area, dot };
+    }
+
     // A canvas of `width` by `height` units (a unit is a pixel where there is room); draw(context) paints it anew.
     canvas({ width, height, label, draw, focus = false }) {
       const canvas = element('canvas', { role: 'img', 'aria-label': label, tabindex: focus ? 0 : undefined, style: `aspect-ratio: ${width} / ${height}; max-width: ${width}px` });

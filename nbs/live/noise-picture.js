@@ -22,7 +22,7 @@
   const signed = (v) => !Number.isFinite(v) || Math.abs(v) > 50 ? (v > 0 ? '∞' : '−∞') : v.toFixed(1).replace('-', '−').replace(/^−0\.0$/, '0.0');
 
   live.figure('noise-picture', (frame) => {
-    const { state } = frame, narrow = frame.host.clientWidth < 600;
+    const { state } = frame, { text, line, dot } = frame.pen(), narrow = frame.host.clientWidth < 600;
     const [width, height, plane, curve, shown] = narrow
       ? [330, 450, [178, 24, 146, 146], [34, 260, 290, 156], [1, 24, 146, 146]]  // x, y, width, height of the three pictures
       : [780, 330, [22, 30, 226, 226], [306, 30, 206, 226], [552, 30, 226, 226]];
@@ -52,18 +52,6 @@
       drawCurve(c, ...curve);
       drawPicture(c, ...shown);
     }
-    const text = (c, words, x, y, { colour = 'ink', align = 'left', bold = false, size = 13 } = {}) => {
-      c.font = `${bold ? '600 ' : ''}${size}px system-ui, sans-serif`;
-      c.textAlign = align; c.fillStyle = frame.colour(colour);
-      c.strokeStyle = frame.colour('paper'); c.lineWidth = 4; c.strokeText(words, x, y);  // readable over any line
-      c.fillText(words, x, y);
-    };
-    const line = (c, points, colour, wide = 1.5) => {
-      c.strokeStyle = frame.colour(colour); c.lineWidth = wide; c.beginPath();
-      points.forEach(([x, y], i) => i ? c.lineTo(x, y) : c.moveTo(x, y));
-      c.stroke();
-    };
-    const dot = (c, x, y, r, colour) => { c.fillStyle = frame.colour(colour); c.beginPath(); c.arc(x, y, r, 0, 7); c.fill(); };
 
     function drawPlane(c, left, top, w, h) {  // where the two scales stand
       const px = (a) => left + a * (w - 12), py = (s) => top + h - s * (h - 12), origin = [px(0), py(0)];

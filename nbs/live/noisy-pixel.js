@@ -15,7 +15,7 @@
   const short = (v) => `${+v.toPrecision(2)}`.replace('-', '−');
 
   live.figure('noisy-pixel', (frame) => {
-    const { state } = frame, narrow = frame.host.clientWidth < 600, WIDTH = narrow ? 330 : 700, HEIGHT = 440;
+    const { state } = frame, { text, line, area } = frame.pen(), narrow = frame.host.clientWidth < 600, WIDTH = narrow ? 330 : 700, HEIGHT = 440;
     const FLOOR = 212, BEAM = 316, BARS = 378;  // heights of the bells' axis, the beam and the bars
     const px = (v) => WIDTH / 2 + v * (WIDTH / 2 - 12) / REACH;
     let now, bells;
@@ -36,19 +36,7 @@
     }
     frame.changed = renew;
 
-    const text = (c, words, x, y, { colour = 'ink', align = 'left', bold = false } = {}) => {
-      c.font = `${bold ? '600 ' : ''}13px system-ui, sans-serif`;
-      c.textAlign = align;
-      c.strokeStyle = frame.colour('paper'); c.lineWidth = 4; c.strokeText(words, x, y);
-      c.fillStyle = frame.colour(colour); c.fillText(words, x, y);
-      return c.measureText(words).width;
-    };
-    const line = (c, points, colour, wide = 2, dash = []) => {
-      c.strokeStyle = frame.colour(colour); c.lineWidth = wide; c.setLineDash(dash); c.beginPath();
-      points.forEach(([x, y], i) => i ? c.lineTo(x, y) : c.moveTo(x, y));
-      c.stroke(); c.setLineDash([]);
-    };
-    const box = (c, x, y, w, h, colour) => { c.fillStyle = frame.colour(colour); c.globalAlpha = 0.85; c.fillRect(x, y, w, h); c.globalAlpha = 1; };
+    const box = (c, x, y, w, h, colour) => area(c, [[x, y], [x + w, y], [x + w, y + h], [x, y + h]], colour, 0.85);
 
     function draw(c) {
       drawBells(c);
@@ -60,10 +48,8 @@
       const places = Array.from({ length: 401 }, (_, k) => (k / 200 - 1) * REACH);
       for (const [colour, mean, variance] of bells) {
         const curve = places.map((v) => [px(v), py(bell(v, mean, variance))]);
-        c.fillStyle = frame.colour(colour); c.globalAlpha = 0.14; c.beginPath();
-        for (const point of [[px(-REACH), FLOOR], ...curve, [px(REACH), FLOOR]]) c.lineTo(...point);
-        c.fill(); c.globalAlpha = 1;
-        line(c, curve, colour);
+        area(c, [[px(-REACH), FLOOR], ...curve, [px(REACH), FLOOR]], colour, 0.14);
+        line(c, curve, colour, 2);
       }
       line(c, [[px(now.mean), py(bell(0, 0, now.variance))], [px(now.mean), FLOOR]], 'truth', 1.5, [3, 4]);  // goes on to the beam
       line(c, [[0, FLOOR], [WIDTH, FLOOR]], 'faint', 1);
@@ -82,9 +68,7 @@
         const side = 24 * Math.sqrt(now.precisions[k]);
         box(c, px(place) - side / 2, BEAM - 3 - side, side, side, colour);
       });
-      c.fillStyle = frame.colour('truth'); c.beginPath();
-      for (const point of [[at, BEAM + 3], [at - 12, BEAM + 22], [at + 12, BEAM + 22]]) c.lineTo(...point);
-      c.fill();
+      area(c, [[at, BEAM + 3], [at - 12, BEAM + 22], [at + 12, BEAM + 22]], 'truth');
       const words = `best guess ${now.mean.toFixed(2).replace('-', '−')}`, right = at + 20 + 110 < WIDTH;
       text(c, words, right ? at + 18 : at - 18, BEAM + 21, { align: right ? 'left' : 'right', bold: true });
     }

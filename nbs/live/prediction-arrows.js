@@ -17,12 +17,12 @@
     const x0 = sigma === 0 ? x / alpha : (b * x - sigma * y) / determinant;
     return [x0, (x - alpha * x0) / sigma];
   }
-  const dot = ([a, b], [x, y]) => a * x + b * y;
+  const mix = ([a, b], [x0, eps]) => a * x0 + b * eps;
 
   const rounded = (v) => (!Number.isFinite(v) ? '∞' : v === 0 ? '0' : Math.abs(v) < 100 ? v.toPrecision(2) : v.toFixed(0)).replace('-', '−');
 
   live.figure('prediction-arrows', (frame) => {
-    const { state } = frame, narrow = frame.host.clientWidth < 600;
+    const { state } = frame, { text, line, area, dot } = frame.pen(), narrow = frame.host.clientWidth < 600;
     const [width, height, arrows, pairs, growth] = narrow
       ? [330, 508, [4, 24, 318, 210], [16, 288, 150, 150], [214, 288, 106, 150]]  // left, top, width, height
       : [780, 306, [4, 30, 300, 206], [330, 30, 206, 206], [596, 30, 172, 206]];
@@ -39,8 +39,8 @@
 
     function renew() {
       now = prediction(state.asked, SCHEDULES[state.schedule], state.t);
-      x = dot([now.alpha, now.sigma], TRUTH);
-      y = dot([now.a, now.b], TRUTH);
+      x = mix([now.alpha, now.sigma], TRUTH);
+      y = mix([now.a, now.b], TRUTH);
       wrong = solve(now, x, y + state.error);
       say(now.sigma === 0 ? 'No noise yet: the input is the data, whatever the network says.'
         : now.determinant === 0 ? `The determinant is 0: the two arrows lie on one line, and the answer says nothing of the data that the input has not said.`
@@ -48,22 +48,6 @@
     }
     frame.changed = renew;
 
-    const text = (c, words, x, y, { colour = 'ink', align = 'left', bold = false, size = 13 } = {}) => {
-      c.font = `${bold ? '600 ' : ''}${size}px system-ui, sans-serif`;
-      c.textAlign = align;
-      c.strokeStyle = frame.colour('paper'); c.lineWidth = 4; c.strokeText(words, x, y);
-      c.fillStyle = frame.colour(colour); c.fillText(words, x, y);
-    };
-    const line = (c, points, colour, wide = 1.5, dash = []) => {
-      c.strokeStyle = frame.colour(colour); c.lineWidth = wide; c.setLineDash(dash); c.beginPath();
-      points.forEach(([x, y], i) => i ? c.lineTo(x, y) : c.moveTo(x, y));
-      c.stroke(); c.setLineDash([]);
-    };
-    const area = (c, points, colour, alpha) => {
-      c.fillStyle = frame.colour(colour); c.globalAlpha = alpha; c.beginPath();
-      for (const point of points) c.lineTo(...point);
-      c.fill(); c.globalAlpha = 1;
-    };
     function arrow(c, from, to, colour, wide) {
       const angle = Math.atan2(to[1] - from[1], to[0] - from[0]), head = 4 + 2.5 * wide, end = [to[0] - head * 0.7 * Math.cos(angle), to[1] - head * 0.7 * Math.sin(angle)];
       line(c, [from, end], colour, wide);
@@ -128,7 +112,7 @@
       if (now.sigma > 0) line(c, ends.map(at), 'mark', 5);
       for (const end of ends) line(c, [at(end), [at(end)[0], top + h]], 'mark', 1.5, [3, 4]);
       line(c, ends.map((end) => [at(end)[0], top + h - 3]), 'mark', 6);
-      c.fillStyle = frame.colour('truth'); c.beginPath(); c.arc(...at(TRUTH), 6, 0, 7); c.fill();
+      dot(c, ...at(TRUTH), 6, 'truth');
       c.restore();
       line(c, [[left, top], [left, top + h], [left + w, top + h]], 'faint', 1);
       text(c, 'x0 →', left + w, top + h + 17, { align: 'right', colour: 'data' });
@@ -152,7 +136,7 @@
         const curve = Array.from({ length: 199 }, (_, k) => (k + 1) / 200).map((t) => [t, prediction(name, SCHEDULES[state.schedule], t).amplification]);
         line(c, curve.filter(([, v]) => v >= 0.01 && v <= 100).map(([t, v]) => [px(t), py(v)]), LOOK[name][1], name === state.asked ? 3 : 1.2);
       }
-      c.fillStyle = frame.colour('mark'); c.beginPath(); c.arc(px(state.t), py(now.amplification), 6, 0, 7); c.fill();
+      dot(c, px(state.t), py(now.amplification), 6, 'mark');
       text(c, 't = 0', left, top + h + 17, { size: 12 });
       text(c, 't = 1', left + w, top + h + 17, { align: 'right', size: 12 });
     }

@@ -4,7 +4,7 @@
     python -m tools.films 32 home       # some of them
 
 A film is a walk of DDIM by a model of the zoo, with the seed 0. Stored are the noise that it starts from and the model's guess of the
-end at every step, as strips of WebP; the page takes the steps itself. Two runs on one machine write the same bytes.
+end at every step, as strips of WebP, each channel by itself; the page takes the steps itself. Two runs on one machine write the same bytes.
 """
 
 import argparse
@@ -103,16 +103,17 @@ def squared(x: Tensor) -> Tensor:
 
 
 def strip(x: Tensor, reach: float, levels: int = 256, **how: object) -> str:
-    "Pictures between -reach and reach below each other, as WebP in base64."
+    "Pictures between -reach and reach below each other, in grey or, with a last axis of 3, in colour, as WebP in base64."
     grey = ((x / reach).clamp(-1, 1) + 1) / 2
-    rows = ((grey * (levels - 1)).round() / (levels - 1) * 255).round().byte().flatten(0, -4).movedim(-3, -1).flatten(0, 1)
-    Image.fromarray(rows.numpy().squeeze(-1) if rows.shape[-1] == 1 else rows.numpy()).convert('RGB').save(file := io.BytesIO(), 'WEBP', method=6, **how)
+    rows = ((grey * (levels - 1)).round() / (levels - 1) * 255).round().byte()
+    rows = rows if rows.shape[-1] == 3 else rows.flatten(0, -2)
+    Image.fromarray(rows.numpy()).convert('RGB').save(file := io.BytesIO(), 'WEBP', method=6, **how)
     return base64.b64encode(file.getvalue()).decode()
 
 
 def stored(film: Film) -> dict[str, str]:
     parts = {'noise': strip(film.start, 4.0, film.levels, lossless=True), 'guesses': strip(film.guesses, film.reach, quality=film.quality)}
-    return parts if film.decoded is None else parts | {'decoded': strip(film.decoded, 1.0, quality=70)}
+    return parts if film.decoded is None else parts | {'decoded': strip(film.decoded.movedim(-3, -1).flatten(0, 2), 1.0, quality=70)}
 
 
 def told(film: Film) -> dict[str, object]:

@@ -96,8 +96,11 @@ def main() -> None:
             page.wait_for_function('document.querySelector("[data-live]").frame')
             page.evaluate('document.querySelector("[data-live]").frame.ready?.()')  # what takes longer than a moment
             page.wait_for_timeout(500)
-            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB').quantize(128, kmeans=1)
-            picture.save(file := io.BytesIO(), 'PNG', optimize=True)
+            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB')
+            for colours in (128, 32, 12):  # as many as a small file allows
+                picture.quantize(colours, kmeans=1).save(file := io.BytesIO(), 'PNG', optimize=True)
+                if len(file.getvalue()) < 80_000:
+                    break
             write_whole(NBS / 'images' / 'live' / f'{name}.png', file.getvalue())
             print(f'{name}: {len(file.getvalue()):,} bytes')
             page.close()

@@ -25,10 +25,10 @@
     pen.drawImage(image, 0, 0);
     return { width, height, data: pen.getImageData(0, 0, width, height).data };
   }
-  // The numbers of the k-th picture of a strip, all channels of a pixel together.
-  function cut({ width, data }, k, channels, side = width) {
-    const count = width * side, bytes = new Uint8ClampedArray(count * channels);
-    for (let i = 0; i < count; i++) for (let c = 0; c < channels; c++) bytes[i * channels + c] = data[4 * (k * count + i) + c];
+  // The k-th picture of a strip, all channels of a pixel together. Channels stand below each other, or are the colours of one picture.
+  function cut({ width, data }, k, channels, coloured = false) {
+    const count = width * width, bytes = new Uint8ClampedArray(count * channels);
+    for (let i = 0; i < count; i++) for (let c = 0; c < channels; c++) bytes[i * channels + c] = data[coloured ? 4 * (k * count + i) + c : 4 * ((k * channels + c) * count + i)];
     return bytes;
   }
   function stamp(canvas, values, channels, reach, dark, light) {  // values from -reach to reach, from one colour to another
@@ -61,21 +61,20 @@
       const f = alone ? 0 : about.names.indexOf(state.film);
       guesses = Array.from({ length: steps }, (_, k) => scaled(cut(strips.guesses, f * steps + k, channels), reach));
       states = walk(scaled(cut(strips.noise, about.noises > 1 ? f : 0, channels), 4), guesses);
-      decoded = strips.decoded && Array.from({ length: steps }, (_, k) => scaled(cut(strips.decoded, f * steps + k, 3), 1));
+      decoded = strips.decoded && Array.from({ length: steps }, (_, k) => scaled(cut(strips.decoded, f * steps + k, 3, true), 1));
       const end = guesses[steps - 1], share = (all) => all.map((x) => apart(x, end) / apart(all[0], end));
       toGo = { state: share(states), guess: share(guesses) };
     }
     function tell() {
       const k = asked(state.at), come = (left) => `${Math.max(0, Math.round(100 * (1 - left)))}%`;
-      say(`The state has come ${come(apart(now(), guesses[steps - 1]) / apart(states[0], guesses[steps - 1]))} of its way to the finished picture, the guess ${come(toGo.guess[k])} of its own`
+      say(`The state has come ${come(stateToGo())} of its way to the finished picture, the guess ${come(toGo.guess[k])} of its own`
         + `${decoded ? ', both counted in latents' : ''}.`);
     }
     function now() { const k = asked(state.at); return step(states[k], guesses[k], 1 - k / steps, timeAt(state.at)); }
+    const stateToGo = () => apart(now(), guesses[steps - 1]) / apart(states[0], guesses[steps - 1]);
     frame.changed = (name) => { if (!strips) return; if (name === 'film') choose(); tell(); };
 
-    const text = (c, words, x, y, { colour = 'ink', align = 'left', bold = false, size = 13 } = {}) => {
-      c.font = `${bold ? '600 ' : ''}${size}px system-ui, sans-serif`; c.textAlign = align; c.fillStyle = frame.colour(colour); c.fillText(words, x, y);
-    };
+    const { text, line, dot } = frame.pen();
     const held = sheet(side, side), taken = sheet(about.decoded ?? side, about.decoded ?? side);
     const widest = (t) => Math.hypot(schedule.alpha(t) * Math.min(reach, 2.5), 2 * schedule.sigma(t));  // white and black of a state
 
@@ -107,26 +106,18 @@
         stamp(taken, decoded ? decoded[i] : guesses[i], decoded ? 3 : channels, 1, BLACK, WHITE);
         c.drawImage(taken, x, top, size, size);
       }
-      c.strokeStyle = frame.colour('faint'); c.lineWidth = 1;
-      c.strokeRect(left, py(1), right - left, high);
-      for (const [values, colour] of [[toGo.state, 'noise'], [toGo.guess, 'data']]) {
-        c.strokeStyle = frame.colour(colour); c.lineWidth = 3; c.beginPath();
-        values.forEach((v, i) => {
-          if (i === 0) c.moveTo(px(0), py(v)); else c.lineTo(px(i / steps), py(v));
-          if (values.length === steps) c.lineTo(px((i + 1) / steps), py(v));  // a guess is held for a step
-        });
-        c.stroke();
-      }
-      c.strokeStyle = c.fillStyle = frame.colour('mark'); c.lineWidth = 2;
-      c.beginPath(); c.moveTo(px(state.at), top - 6); c.lineTo(px(state.at), base); c.stroke();
-      for (const v of [apart(now(), guesses[steps - 1]) / apart(states[0], guesses[steps - 1]), toGo.guess[k]]) { c.beginPath(); c.arc(px(state.at), py(v), 5, 0, 7); c.fill(); }
+      line(c, [[left, py(1)], [right, py(1)], [right, base], [left, base], [left, py(1)]], 'faint', 1);
+      line(c, toGo.state.map((v, i) => [px(i / steps), py(v)]), 'noise', 3);
+      line(c, toGo.guess.flatMap((v, i) => [[px(i / steps), py(v)], [px((i + 1) / steps), py(v)]]), 'data', 3);  // a guess is held for a step
+      line(c, [[px(state.at), top - 6], [px(state.at), base]], 'mark', 2);
+      for (const v of [stateToGo(), toGo.guess[k]]) dot(c, px(state.at), py(v), 5, 'mark');
       text(c, 'noise, t = 1', left, base + 17); text(c, 't = 0, picture', right, base + 17, { align: 'right' });
+      text(c, 'way still to go', right - 8, py(1) + 17, { align: 'right', bold: true });
       for (const [words, colour, x] of [['state', 'noise', -60], ['guess', 'data', 14]]) {
         const from = (left + right) / 2 + x;
-        c.strokeStyle = frame.colour(colour); c.lineWidth = 3; c.beginPath(); c.moveTo(from, base + 13); c.lineTo(from + 14, base + 13); c.stroke();
+        line(c, [[from, base + 13], [from + 14, base + 13]], colour, 3);
         text(c, words, from + 20, base + 17);
       }
-      text(c, 'way still to go', right - 8, py(1) + 17, { align: 'right', bold: true });
     }
 
     // The strips come when the page has been painted.

@@ -529,9 +529,18 @@ def test_measured_error_stands_beside_its_equation(tmp_path):
     )
     path.write_text(json.dumps(stored))
     text = processed(path)
-    assert re.search(r'\{#eq-word-a\}\n\n::: \{\.ledger[^}]*\}\n✓ checked: largest error 3e-16\n:::', text)
-    assert re.search(r'\{#eq-word-b\}\n\n::: \{\.ledger[^}]*\}\n✓ checked: no difference\n:::', text)
-    assert text.count('.ledger') == 2
+    assert re.search(r'\{#eq-word-a\}\n\n::: \{\.ledger[^}]*\}\n✓ \[checked: largest error 3e-16\]\(#check-eq-word-a\)\n:::', text)
+    assert re.search(r'\{#eq-word-b\}\n\n::: \{\.ledger[^}]*\}\n✓ checked: no difference\n:::', text)  # its cell is not shown
+    assert text.count('.ledger') == 2 and text.count('#check-eq-word-a .api-anchor') == 1
+
+
+def test_what_stands_beside_an_equation_is_not_printed_again():
+    said = {'output_type': 'stream', 'name': 'stdout', 'text': ['eq-word-a: largest error 3e-16\n', 'eq-word-b: holds in 40 cases\n']}
+    assert pages.without_ledger(said) is None
+    more = {**said, 'text': [*said['text'], 'mean 0.3\n']}
+    assert pages.without_ledger(more)['text'] == ['mean 0.3\n'] and more['text'] != ['mean 0.3\n']
+    picture = {'output_type': 'display_data', 'data': {'image/png': ''}}
+    assert pages.without_ledger(picture) is picture
 
 
 def test_all_that_was_measured_for_a_claim_stands_beside_it_and_its_anchor_once(tmp_path):
@@ -560,7 +569,7 @@ def test_chapter_head_and_anchors(tmp_path):
     text = processed(path)
     assert '# T {#sec-word}' in text
     assert 'https://colab.research.google.com/github/diffbook/diffbook/blob/main/nbs/12_word.ipynb' in text
-    assert '[Download](' in text
+    assert 'href="notebooks/12_word.ipynb">Download</a>' in text and 'download="12_word.ipynb"' in text
     assert '[]{#net .api-anchor}[]{#net.forward .api-anchor}[]{#heun .api-anchor}' in text
     assert 'def heun(x)' in text and 'code-fold: true' in text
     for word in ('secret', 'answer', '_hidden .api', 'default_exp'):

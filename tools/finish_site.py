@@ -7,13 +7,14 @@ references are mapped, and then the pages are searched for references that do no
 """
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
 
 import yaml
 
-from tools import live
+from tools import live, web
 
 ROOT = Path(__file__).parent.parent
 KINDS = 'Figure|Table|Equation|Section|Chapter|Listing'
@@ -165,7 +166,7 @@ def broken_links(folder):
     ids = {name: set(re.findall(r'\bid="([^"]+)"', page)) for name, page in pages.items()}
     for name, page in pages.items():
         for href in re.findall(r'<a[^>]+href="([^"]+)"', page):
-            if re.match(r'[a-z]+:|javascript', href) or href == '#':
+            if re.match(r'[a-z]+:|javascript|/', href) or href == '#':
                 continue
             target, _, anchor = href.removeprefix('./').partition('#')
             target = target or name
@@ -184,16 +185,20 @@ def main(folder):
     refuse_strange(pages, [f'{Path(c).stem[3:]}.html' for c in names])
     wrong = []
     anchors = {name: set(re.findall(r'\bid="([^"]+)"', page)) for name, page in pages.items()}
+    web.notebooks(folder)
+    index = []
+    crumbs = {f'{Path(c).stem[3:]}.html': part['part'] for part in chapters if isinstance(part, dict) for c in part['chapters']}
     for path in sorted(folder.glob('*.html')):
-        page = let_wide_figures_scroll(renumber(pages[path.name], numbers), folder)
-        page = live.with_scripts(say_what_figures_show(own_links(path.name, page, site, anchors)))
-        path.write_text(page, encoding='utf-8')
+        page = pages[path.name]
+        if 'id="quarto-content"' in page:  # not those that are alone, such as play.html
+            page = let_wide_figures_scroll(renumber(page, numbers), folder)
+            page = say_what_figures_show(own_links(path.name, page, site, anchors))
+            page = web.with_head(path.name, live.with_scripts(page), site)
+            index += web.entries(path.name, page, [crumbs[path.name]] if path.name in crumbs else [])
+            path.write_text(page, encoding='utf-8')
         wrong += problems(path.name, page)
-    search = folder / 'search.json'
-    text = search.read_text(encoding='utf-8')
-    text = re.sub(r"(<span class='chapter-number'>)(\d+)(</span>)", lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text)
-    text = re.sub(r'("title": ")(\d+)(\u00a0)', lambda m: m[1] + numbers.get(m[2], m[2]) + m[3], text)
-    search.write_text(text, encoding='utf-8')
+    index += web.word_entries()
+    (folder / 'search.json').write_text(json.dumps(index, ensure_ascii=False), encoding='utf-8')
     wrong += broken_links(folder)
     print('\n'.join(wrong))
     return 1 if wrong else 0

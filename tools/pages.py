@@ -54,6 +54,8 @@ class ledger_lines:
         stored = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))
         outputs = [o for c in stored['cells'] for o in c.get('outputs', [])]  # those of hidden cells too
         self.errors, self.tried = (dict(pair for o in outputs for pair in form.findall(text_of(o))) for form in (RESULT, TRIED))
+        shown = [o for c in stored['cells'] for o in c.get('outputs', []) if not re.search(r'^#\| hide$', ''.join(c['source']), re.M)]
+        self.shown = {id for o in shown for form in (RESULT, TRIED) for id, _ in form.findall(text_of(o))}
         self.claimed, self.placed = {}, set()
         for word, said in (pair for o in outputs for pair in CLAIMED.findall(text_of(o))):
             self.claimed.setdefault(word, {})[said] = True  # all that was measured for it, each once
@@ -61,9 +63,11 @@ class ledger_lines:
     def __call__(self, cell):
         if cell.cell_type == 'markdown':
             cell.source = CLAIM.sub(self.interval, DISPLAY.sub(self.line, cell.source))
+        elif cell.get('outputs'):
+            cell.outputs = [o for o in map(without_ledger, cell.outputs) if o is not None]
 
     def line(self, m):
-        return beside(m[0], self.errors.get(m[1]), self.tried.get(m[1]))
+        return beside(m[0], self.errors.get(m[1]), self.tried.get(m[1]), m[1] if m[1] in self.shown else None)
 
     def interval(self, m):
         if m[1] not in self.claimed:
@@ -75,28 +79,45 @@ class ledger_lines:
         return f'[✓ {said}]{{.claim{id} title="{title}"}}'
 
 
-def beside(equation, error, tried=None):
+def without_ledger(output):
+    "An output without the lines that stand beside the equations; None if nothing else was said."
+    text = text_of(output)
+    if not (RESULT.search(text) or TRIED.search(text)):
+        return output
+    rest = [line for line in text.splitlines(keepends=True) if not (RESULT.match(line) or TRIED.match(line))]
+    return {**output, 'text': rest} if ''.join(rest).strip() else None
+
+
+def beside(equation, error, tried=None, id=None):
     "The equation and, under it, how far apart its two sides were found, or on how many cases an inequality was tried."
     if error is None and tried is None:
         return equation
     said = f'tried: {tried}' if error is None else 'checked: no difference' if error == '0' else f'checked: largest error {error}'
     title = 'Both sides were computed when this page was made; this is how far apart they came out'
+    said = f'[{said}](#check-{id})' if id else said  # leads to the cell that did it
     return f'\n\n{equation}\n\n::: {{.ledger title="{title}"}}\n✓ {said}\n:::\n\n'
 
 
 class anchors:
-    "Put an anchor before each exported definition, so that its name can be linked to from other chapters."
+    "Put an anchor before each exported definition, so that its name can be linked to from other chapters, and before each check."
 
     def __init__(self, nb):
         self.nb = nb
 
     def begin(self):
-        cells = []
+        raw = json.loads(Path(self.nb.path_).read_text(encoding='utf-8'))['cells']
+        cells, stored, seen = [], {c.get('id'): c.get('outputs', []) for c in raw}, set()
         taken = {word.lower() for c in self.nb.cells if c.cell_type == 'markdown' for word in re.findall(r'^#+ (\w+)$', c.source, re.M)}  # by headings
         for cell in self.nb.cells:
             words = [w for w in dict.fromkeys(name.lower() for name in defined(cell)) if w not in taken]
             taken.update(words)
-            spans = ''.join(f'[]{{#{word} .api-anchor}}' for word in words)
+            checked = [
+                id
+                for id in dict.fromkeys(id for o in stored.get(cell.get('id'), ()) for form in (RESULT, TRIED) for id, _ in form.findall(text_of(o)))
+                if id not in seen
+            ]
+            seen.update(checked)
+            spans = ''.join(f'[]{{#{word} .api-anchor}}' for word in [*words, *(f'check-{id}' for id in checked)])
             cells += [mk_cell(spans, cell_type='markdown'), cell] if spans else [cell]
             cell.id = f'cell-{cell.id}'  # Quarto makes an anchor of it, which must not be the name of a function
         self.nb.cells[:] = cells
@@ -181,6 +202,12 @@ def buttons(name):
     site = yaml.safe_load((ROOT / '_quarto.yml').read_text(encoding='utf-8'))['book']
     repo = site['repo-url'].removeprefix('https://github.com/')
     page = f'{repo}/blob/{site["repo-branch"]}/nbs/{name}.ipynb'
-    colab = f'[Open in Colab](https://colab.research.google.com/github/{page}){{.chapter-button .colab}}'
-    download = f'[Download](https://github.com/{page}?raw=true){{.chapter-button .download}}'
-    return f'::: {{.chapter-buttons}}\n{colab} {download}\n:::'
+    issue = f'https://github.com/{repo}/issues/new?title=Chapter+{name[:2]}:+&body=On+the+page+{name[3:]}.html:+'
+    links = {
+        'Open in Colab': (f'https://colab.research.google.com/github/{page}', 'colab'),
+        'Download': (f'notebooks/{name}.ipynb', f'download" download="{name}.ipynb'),
+        'View source': (f'https://github.com/{page}', 'source'),
+        'Report a problem': (issue, 'problem'),
+    }
+    made = ' '.join(f'`<a class="chapter-button {mark}" href="{address}">{word}</a>`{{=html}}' for word, (address, mark) in links.items())
+    return f'::: {{.chapter-buttons}}\n{made}\n:::'

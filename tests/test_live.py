@@ -10,7 +10,7 @@ import pytest
 from tools import live
 
 SHOWN = re.compile(
-    r'<div class="live" id="live-([\w-]+)" data-live="([\w-]+)"(?: data-\2="([\w-]+)")?>\s*<img src="([^"]+)"[^>]*? alt="([^"]+)">\n\n\*Try first:\*.+?</div>',
+    r'<div class="live" id="live-([\w-]+)" data-live="([\w-]+)"(?: data-\2="([\w-]+)")?>\s*<img src="([^"]+)"[^>]*? alt="([^"]+)">\n\n\*Try first:?\*.+?</div>',
     re.S,
 )
 
@@ -31,6 +31,19 @@ def test_each_figure_of_a_chapter_is_whole():
             assert still == f'images/live/{id}.png' and (live.NBS / still).exists(), f'{name}: {id}'
             assert len(unescape(alt).split()) > 12 and 'grade("' in source, f'{name}: {id} wants an alt text and a question'
     assert len(shown) == len(set(shown)) and 'playground' in shown
+
+
+def test_the_first_page_shows_the_film_then_one_sentence_then_three_ways():
+    page = (live.NBS / 'index.qmd').read_text(encoding='utf-8')
+    film = re.search(
+        r'<div class="live" id="live-film-home" data-live="film" data-film="home">\s*<img src="images/live/film-home.png"[^>]* alt="([^"]+)">(.+?)</div>',
+        page,
+        re.S,
+    )
+    assert len(film[1].split()) > 12 and re.findall(r'\*\*(\w+)', film[2]) == ['Start', 'Map', 'Run'] and film[2].count('. ') == 0 and '.gif' not in page
+    for target in re.findall(r'\((#?[^)]+)\)\{', film[2]):
+        assert (live.NBS / target).exists() or re.search(rf'^## {target[1:].replace("-", " ")}$', page, re.M | re.I), target
+    assert live.with_scripts(f'<head></head>{film[0]}').count('defer') == len(live.needs('film')) + 1  # and its strips come after the page
 
 
 @pytest.mark.parametrize('name', live.figures())

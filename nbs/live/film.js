@@ -75,14 +75,15 @@
     frame.changed = (name) => { if (!strips) return; if (name === 'film') choose(); tell(); };
 
     const { text, line, dot } = frame.pen();
+    const chance = live.random(0), noise = alone && Float64Array.from({ length: side * side }, chance.normal);  // shown until the film is there
     const held = sheet(side, side), taken = sheet(about.decoded ?? side, about.decoded ?? side);
     const widest = (t) => Math.hypot(schedule.alpha(t) * Math.min(reach, 2.5), 2 * schedule.sigma(t));  // white and black of a state
 
     function draw(c) {
-      if (!strips) { text(c, 'The film is on its way.', width / 2, height / 2, { align: 'center' }); return; }
+      if (!strips && !alone) { text(c, 'The film is on its way.', width / 2, height / 2, { align: 'center' }); return; }
       const k = asked(state.at), t = timeAt(state.at);
       if (alone) {
-        stamp(held, now(), 1, Math.hypot(schedule.alpha(t), 2 * schedule.sigma(t)), rgb(frame.colour('paper')), rgb(frame.colour('ink')));
+        stamp(held, strips ? now() : noise, 1, strips ? Math.hypot(schedule.alpha(t), 2 * schedule.sigma(t)) : 2, rgb(frame.colour('paper')), rgb(frame.colour('ink')));
         c.imageSmoothingQuality = 'high';
         const across = narrow ? 1 : 2, tile = width / 8 / across;
         for (let r = 0; r < 8; r++) c.drawImage(held, 0, 28 * r, 224, 28, r % across * 8 * tile, Math.floor(r / across) * tile, 8 * tile, tile);

@@ -27,6 +27,7 @@ TURN = re.compile(r'^\*\*Your turn \((\d\d-[a-z])\)\.\*\*', re.M)
 DERIVED = re.compile(r'<!-- (?:derived|defined)((?: eq-[\w-]+)+) -->')
 BOX = ('You will be able to', 'Time:', 'You need', 'You may skip')
 MINUTES = re.compile(r'\*\*Time:\*\* (\d+) minutes for the first reading(?:, (\d+) for the second)?')
+GRADE = re.compile(r'(?:\bimport[^\n#]*|\bdef )\bgrade\b|\bgrade\(')  # its import or definition, or a call
 PYTHON = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
 CLAIM = re.compile(r'<!-- (claim-[a-z0-9-]+) -->')
 COMPARES = re.compile(
@@ -732,6 +733,16 @@ def sections_ask(ch, book):
         yield f'{ch.name}: {n} graded questions, expected five or more'
 
 
+def grades_are_imported(ch, book):
+    "The first printed call of `grade` comes with its import, or a cell above it has one: a reader's notebook knows no other."
+    for cell in ch.cells:
+        for code in [cell.source] if cell.kind == 'code' else PYTHON.findall(FOLD.sub('', cell.source)):
+            if first := GRADE.search(code):
+                if first[0] == 'grade(':
+                    yield f'{cell.where}: the first `grade(...)` of the chapter stands without `from diffbook.exercise import grade`'
+                return
+
+
 def solutions_stand_below(ch, book):
     "The solution of an exercise stands between it and the next one."
     text = ch.section('Exercises') or ''
@@ -973,6 +984,7 @@ CHAPTER_RULES = [
     first_readings_are_derived,
     sections_ask,
     exercises_answer,
+    grades_are_imported,
     solutions_stand_below,
     words_are_introduced,
     cells_are_safe,

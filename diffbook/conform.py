@@ -36,7 +36,7 @@ def _check_call(solver: Solver) -> None:
     except TypeError as error:
         raise ValueError(f'the solver cannot be called as solver(schedule, denoise, x, t, s, cond): {error}') from None
 
-
+# %% ../nbs/33_conform.ipynb #draws
 def _draws(solver: Solver) -> bool:
     "Whether a walk with other noise ends elsewhere."
     if 'noise' not in asked(solver):
@@ -204,15 +204,8 @@ def check_prediction(
     check_solvable(prediction, schedule, n)
 
 # %% ../nbs/33_conform.ipynb #check-denoiser
-def check_denoiser(
-    denoise: DenoiseFn,  # yours, such as Denoiser(net, schedule, predict_v)
-    schedule: Schedule,  # alpha and sigma
-    x: Data,  # a noisy batch of two or more
-    cond: Cond | None = None,  # of that batch
-    *,
-    tol: float = 1e-5,  # between answers that should be the same
-) -> None:  # silent when all is well
-    "Raise if `denoise` breaks a rule of conduct that every denoiser keeps; how good its answers are is not looked at."
+def check_denoiser(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None = None, *, tol: float = 1e-5) -> None:
+    "Raise if `denoise` breaks a rule of conduct, within `tol`, on a noisy batch `x` of two or more; how good its answers are is not looked at."
     t, before = schedule.time((schedule.t_min + schedule.t_max) / 2), x.clone()
     with torch.no_grad():
         x0, again, each = denoise(x, t, cond), denoise(x, t, cond), denoise(x, t.expand(len(x)), cond)

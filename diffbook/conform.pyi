@@ -82,15 +82,7 @@ def check_prediction(prediction: Prediction, schedule: Schedule, n: int=256) -> 
     ...
 
 def check_denoiser(denoise: DenoiseFn, schedule: Schedule, x: Data, cond: Cond | None=None, *, tol: float=1e-05) -> None:
-    """Raise if `denoise` breaks a rule of conduct that every denoiser keeps; how good its answers are is not looked at.
-
-    denoise: yours, such as Denoiser(net, schedule, predict_v)
-    schedule: alpha and sigma
-    x: a noisy batch of two or more
-    cond: of that batch
-    tol: between answers that should be the same
-    returns: silent when all is well
-    """
+    """Raise if `denoise` breaks a rule of conduct, within `tol`, on a noisy batch `x` of two or more; how good its answers are is not looked at."""
     ...
 
 @dataclass(frozen=True)

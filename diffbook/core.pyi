@@ -177,8 +177,6 @@ def describe(value: Any) -> Any:
     """Turn a registered object, and all it was made of, into plain data for JSON; raise a ValueError for what is not registered."""
     ...
 
-_SHELL: str
-
 def build(config: Any) -> Any:
     """Make the object that `config` describes; raise a ValueError for what is not in the closed list, and for arguments that do not fit."""
     ...

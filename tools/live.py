@@ -18,7 +18,7 @@ from diffbook.store.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS, LIVE = ROOT / 'nbs', ROOT / 'nbs' / 'live'
-SHARED = ('live', 'mixture')  # no figures of their own
+SHARED = ('live', 'mixture', 'unet')  # no figures of their own
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
 CHROMIUM = ('/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome')
 
@@ -85,6 +85,7 @@ def main() -> None:
             page = chromium.new_page(viewport={'width': 800, 'height': 900}, device_scale_factor=1.5)
             page.goto(page_file.as_uri())
             page.wait_for_function('document.querySelector("[data-live]").frame')
+            page.evaluate('document.querySelector("[data-live]").frame.ready?.()')  # what takes longer than a moment
             page.wait_for_timeout(500)
             picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB').quantize(128, kmeans=1)
             picture.save(file := io.BytesIO(), 'PNG', optimize=True)

@@ -130,3 +130,12 @@ question(
         0.01: 'That is the share; how many of 2,000?',
     },
 )
+question(
+    '32-g',
+    'What do sixteen different noises give in one step of DDIM?',
+    'b',
+    {
+        'a': 'Try one step in the figure. Which time is the only one at which the network is asked, and what can it tell there?',
+        'c': 'At s = 0 nothing is left of the noise: sigma is zero. Put that into the step.',
+    },
+)

@@ -3,7 +3,7 @@
 'use strict';
 (() => {
   const live = globalThis.live ??= {};
-  const makers = {};
+  const makers = {}, brought = {}, here = document.currentScript.src;
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
 
   function element(tag, attributes = {}, ...children) {
@@ -187,6 +187,10 @@
   }
 
   live.element = element;
+  // Bring a file that only some readers need, such as data/network: live.load(name) resolves when it is there.
+  live.load = (name) => brought[name] ??= new Promise((resolve, reject) => {
+    document.head.append(element('script', { src: new URL(`${name}.js`, here).href, onload: resolve, onerror: () => reject(new Error(`${name} did not come`)) }));
+  });
   live.calm = () => calm.matches;
   live.figure = (name, make) => { makers[name] = make; };
   const start = () => {

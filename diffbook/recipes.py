@@ -216,7 +216,7 @@ RECIPES = {
     ),
     'fashion-mnist-small': Recipe(  # small enough to be sent with a page and to draw in it
         unet(channels=(24, 48), blocks=(1, 1), heads=(0, 0, 4), groups=8), data=garments, draw=middling,
-        steps=5000, lr=2e-3, warmup=300, weight_decay=0.01, ema=0.999,
+        steps=2600, lr=2e-3, warmup=300, weight_decay=0.01, ema=0.999,
     ),
     'shapes': Recipe(**_SCENES, **_READS, reader=zoo_reader('clip-near-misses'), steps=5400, lr=1.5e-3),
     'shapes-first-tower': Recipe(**_SCENES, **_READS, reader=zoo_reader('clip-shapes'), steps=13_000, lr=1.3e-3),  # the control of the capstone on text to image

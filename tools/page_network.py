@@ -1,4 +1,4 @@
-"""Write a denoiser of the zoo as text that a page can load: nbs/live/data/network.js.
+"""Write a denoiser of the zoo as text that a page can load: nbs/live/data/denoiser.js.
 
     python -m tools.page_network                                 # of fashion-mnist-small
     python -m tools.page_network --model runs/mine --out mine.js
@@ -25,7 +25,7 @@ from diffbook.schedules import CosineSchedule
 from diffbook.store.files import write_whole
 from diffbook.training import load, read_model, save
 
-OUT = Path(__file__).resolve().parents[1] / 'nbs' / 'live' / 'data' / 'network.js'
+OUT = Path(__file__).resolve().parents[1] / 'nbs' / 'live' / 'data' / 'denoiser.js'
 MODEL = 'fashion-mnist-small'
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument('--rounded', type=Path, help='a folder for the model with the weights of the page')
     a = parser.parse_args()
     say = f'// The weights of the model {Path(a.model).name}, a byte each; written by tools/page_network.py.'
-    text = f"{say}\n'use strict';\n((globalThis.live ??= {{}}).data ??= {{}}).network = {json.dumps(packed(load(a.model)), separators=(',', ':'))};\n"
+    text = f"{say}\n'use strict';\n((globalThis.live ??= {{}}).data ??= {{}}).denoiser = {json.dumps(packed(load(a.model)), separators=(',', ':'))};\n"
     a.out.parent.mkdir(exist_ok=True)
     write_whole(a.out, text.encode())
     print(f'{a.out.name}: {len(text):,} bytes')

@@ -11,7 +11,7 @@ from diffbook.samplers import ancestral, ddim, equip, sample, uniform_times
 from diffbook.training import load
 from tools.page_network import MODEL, OUT, packed, rounded
 
-READY = """async () => { await live.load('data/network'); globalThis.net = live.makeUNet(live.unpack(live.data.network)); }"""
+READY = """async () => { await live.load('data/denoiser'); globalThis.net = live.makeUNet(live.unpack(live.data.denoiser)); }"""
 
 
 @pytest.fixture(scope='module')
@@ -21,7 +21,7 @@ def model():
 
 @pytest.fixture
 def page(living):
-    page = living('network')[0]
+    page = living('fresh-garments')[0]
     page.evaluate(READY)
     return page
 
@@ -36,7 +36,7 @@ def rows(x):
 
 def test_weights_are_those_of_the_zoo():
     text = OUT.read_text(encoding='utf-8')
-    assert json.loads(re.search(r'network = (.+);$', text)[1]) == json.loads(json.dumps(packed(load(MODEL))))
+    assert json.loads(re.search(r'denoiser = (.+);$', text)[1]) == json.loads(json.dumps(packed(load(MODEL))))
     assert len(text) <= 1_000_000 and f'model {MODEL},' in text
 
 
@@ -60,7 +60,7 @@ def test_whole_walks(page, model, solver, workers):
     got = page.evaluate(
         """async ([x, times, solver, fresh, workers]) => { let k = 0;
         if (!workers) delete globalThis.Worker;  // then the page computes by itself
-        const states = await live.walkPictures({ ask: live.askers(live.data.network, workers || 1), schedule: live.schedules.cosine, times,
+        const states = await live.walkPictures({ ask: live.askers(live.data.denoiser, workers || 1), schedule: live.schedules.cosine, times,
           solver: live.solvers[solver], x: Float32Array.from(x.flat()), size: 784, noise: () => Float32Array.from(fresh[k++].flat()) });
         return states.slice(1).map((each) => [...each]); }""",
         [rows(x), times.tolist(), solver, [rows(f) for f in fresh], workers],
@@ -79,7 +79,7 @@ def test_a_call_is_quick_enough_for_64_garments_in_ten_seconds(page):
 
 
 def test_one_step_gives_one_ghost_and_more_give_garments(living):
-    page, frame = living('network')
+    page, frame = living('fresh-garments')
     differ = {}
     for steps in (1, 10):
         frame.evaluate('(f, n) => f.set("steps", n)', steps)
@@ -95,14 +95,14 @@ def test_one_step_gives_one_ghost_and_more_give_garments(living):
 
 
 def test_the_same_noise_again_and_what_a_link_keeps(living):
-    _, frame = living('network', '?network.seed=7&network.count=4&network.steps=2')
+    _, frame = living('fresh-garments', '?fresh-garments.seed=7&fresh-garments.count=4&fresh-garments.steps=2')
     ends = [frame.evaluate('f => f.walk(7).then(() => [...f.film().states.at(-1)])') for _ in range(2)]
     assert ends[0] == ends[1] and len(ends[0]) == 4 * 784
     assert frame.evaluate('f => f.walk(8).then(() => [...f.film().states.at(-1)])') != ends[0]
 
 
 def test_a_walk_can_be_stopped_and_a_picture_chosen(living):
-    page, frame = living('network', '?network.count=16&network.steps=50', calm=False)
+    page, frame = living('fresh-garments', '?fresh-garments.count=16&fresh-garments.steps=50', calm=False)
     page.get_by_role('button', name='Draw 16 garments').click()
     page.wait_for_function('document.querySelector("[data-live]").frame.film().states.length > 2', timeout=60_000)  # the page is alive meanwhile
     page.get_by_role('button', name='Stop').click()

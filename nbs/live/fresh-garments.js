@@ -1,6 +1,6 @@
 // needs mixture, unet
 // A network in the page: garments that nobody has drawn before, from fresh noise, by a U-Net that runs where it is read. Left, the
-// noisy pictures on their way; right, what the network takes them for; below, the film of one of them. The weights, data/network, come
+// noisy pictures on their way; right, what the network takes them for; below, the film of one of them. The weights, data/denoiser, come
 // when they are asked for.
 'use strict';
 (() => {
@@ -20,7 +20,7 @@
   const REAL = 0.59;  // the same of the training pictures
   const gaussian = (seed) => { const chance = live.random(seed); return (n) => Float32Array.from({ length: n }, () => chance.normal()); };
 
-  live.figure('network', (frame) => {
+  live.figure('fresh-garments', (frame) => {
     const { state } = frame, narrow = frame.host.clientWidth < 600;
     const WIDTH = narrow ? 330 : 640, GAP = narrow ? 14 : 24, GRID = (WIDTH - GAP) / 2, TOP = 24, FRAMES = narrow ? 6 : 10, SMALL = (WIDTH - 2 * (FRAMES - 1)) / FRAMES;
     const FILM = TOP + GRID + 34, HEIGHT = FILM + 2 * SMALL + 24;
@@ -55,8 +55,8 @@
     // ---- the walk
     async function bring() {
       say('The network is on its way to your page.');
-      await live.load('data/network');
-      return live.askers(live.data.network, Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)));
+      await live.load('data/denoiser');
+      return live.askers(live.data.denoiser, Math.max(1, Math.min(4, (navigator.hardwareConcurrency || 2) - 1)));
     }
     async function walk(from) {
       const mine = ++turn;
@@ -146,7 +146,7 @@
     lay();
     say('Nothing is drawn yet. The network has 400 thousand weights, a byte each; they come when you press the button.');
     frame.walk = walk;
-    frame.ready = () => walk(seed);  // for the still
+    frame.ready = () => walk(seed).then(() => show(0.5));  // for the still: half way
     frame.values = () => ({ seed, chosen, seconds, at: state.at, count: film.n, steps: film.times.length - 1, differ: spread(film.states[film.states.length - 1]), busy: busy() });
     frame.film = () => film;
   });

@@ -120,7 +120,7 @@ def _agree(got: Parts, want: Parts, rtol: float) -> bool:
     g, w = (torch.cat([p.reshape(-1) for p in parts]) if parts else torch.zeros(0) for parts in (got, want))
     finite = w[w.isfinite()]
     atol = rtol * (finite.abs().max().item() if len(finite) else 0.0)
-    return torch.allclose(g, w, rtol=0.0, atol=max(atol, 1e-300), equal_nan=True)
+    return torch.allclose(g, w, rtol=0.0, atol=max(atol * (1 + 1e-12), 1e-300), equal_nan=True)
 
 # %% ../nbs/04_exercise.ipynb #exercise-diagnose
 Run = tuple[tuple, Parts, Parts]  # arguments, answer, truth
@@ -226,6 +226,16 @@ def _far(given: object, wrong: Answer) -> float:
     return 0.0 if isinstance(wrong, str) else max((g - w).abs().item() for g, w in zip(_parts(given), _parts(wrong)))
 
 
+def _where(q: Question, given: object) -> str:
+    "Which of several numbers are off, where nobody foresaw the answer."
+    if not isinstance(q.answer, tuple):
+        return 'Read the section once more'
+    if len(got := _parts(given)) != len(q.answer):
+        return f'The question asks for {len(q.answer)} numbers'
+    off = [k for k, g in enumerate(got) if not _same((*q.answer[:k], g, *q.answer[k + 1 :]), q.answer, q.rtol)]
+    return f'Look at number {" and number ".join(str(k + 1) for k in off)} again'
+
+
 def _reply(q: Question, given: object) -> Verdict:
     "Answer an answer, without giving the right one away."
     kind = 'a letter' if isinstance(q.answer, str) else f'{len(q.answer)} numbers' if isinstance(q.answer, tuple) else 'a number'
@@ -234,7 +244,7 @@ def _reply(q: Question, given: object) -> Verdict:
     if _same(given, q.answer, q.rtol):
         return Verdict(True, f'{q.id}.')
     near = [(_far(given, wrong), text) for wrong, text in q.replies.items() if _same(given, wrong, q.rtol)]
-    return Verdict(False, min(near)[1] if near else f'{_shown(given)} is not it. Read the section once more; its solution stands below the question.')
+    return Verdict(False, min(near)[1] if near else f'{_shown(given)} is not it. {_where(q, given)}; the solution stands below the question.')
 
 # %% ../nbs/04_exercise.ipynb #recorded
 _SESSION: list[tuple[int, int, list[tuple[str, Verdict]]]] = []  # seed, number of cases, verdicts so far

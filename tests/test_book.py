@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from diffbook.exercise import QUESTIONS, find, grade
 from tools import book as rules
 
 ROOT = Path(__file__).parent.parent
@@ -151,7 +152,12 @@ show(1)
 === markdown turn
 By two. <!-- derived eq-good-one -->
 
-**Your turn (12-a).** One half? `grade("12-a", 0.5)`
+**Your turn (12-a).** One half?
+
+```python
+from diffbook.exercise import grade
+grade("12-a", 0.5)
+```
 
 <details><summary>Solution 12-a</summary> Yes: grade("12-a", 0.5). </details>
 
@@ -215,6 +221,28 @@ GRADERS = "add('12-1', 'a', 0, 0)\nadd('12-2', 'b', 0, 0)\nadd('12-3', 'c', 0, 0
 
 
 GLOSSARY = [{'word': 'gizmo', 'chapter': 12, 'meaning': 'A thing.'}, {'word': 'widget', 'chapter': 13, 'meaning': 'Another.'}]
+
+
+def in_two_digits(q):
+    "The answer as a reader rounds it; None where it is short enough to be given whole."
+    whole = q.answer if isinstance(q.answer, tuple) else (q.answer,)
+    if isinstance(q.answer, str) or all(float(f'{v:.3g}') == v or float(v).is_integer() for v in whole):
+        return None
+    short = tuple(float(f'{v:.2g}') for v in whole)
+    return short if isinstance(q.answer, tuple) else short[0]
+
+
+DIGITS = {'13-a': 'three', '25-f': 'three', '36-e': 'four'}  # questions that ask for more than two, in these words
+
+
+def test_two_digits_are_enough_unless_the_question_asks_for_more():
+    with pytest.raises(ValueError):
+        find('00-a')  # loads the graders of all chapters
+    short = {id: in_two_digits(q) for id, q in QUESTIONS.items()}
+    assert {id for id, answer in short.items() if answer is not None and not grade(id, answer)} == set(DIGITS)
+    text = '\n'.join(c.source for ch in BOOK.chapters for c in ch.markdown)
+    for id, digits in DIGITS.items():
+        assert f'{digits} digits' in text.split(f'**Your turn ({id}).**')[1].split('```')[0], id
 
 
 def make_book(folder, *pages, graders=GRADERS, bib='@article{known2020paper,\n}\n'):
@@ -331,6 +359,7 @@ BREAKS = [  # rule, what is replaced on the good page, by what, words of the mes
     ('sections_ask', "question('12-a', 'e', 0.5)", '', 'question 12-a has no grader'),
     ('sections_ask', 'Solution 12-a', 'Answer', 'below question 12-a stand no'),
     ('sections_ask', "add('12-4', 'd', 0, 0)", '', '4 graded questions, expected five'),
+    ('grades_are_imported', 'from diffbook.exercise import grade\ngrade("12-a"', 'grade("12-a"', 'the first `grade(...)` of the chapter stands without'),
     ('solutions_stand_below', '**12-2.** b', '**12-2.** b\n\n**12-5.** e', 'the solution of 12-2 does not stand right below it'),
     ('words_are_introduced', '**gizmo**', 'gizmo', 'cell text: "gizmo" is used before it is introduced: **bold** where chapter 12 explains it'),
     ('words_are_introduced', '## One\n', '## One\n\nSome gizmos.\n', 'cell text: "gizmos" is used before'),

@@ -57,6 +57,14 @@ def test_every_equation_is_listed_once_with_what_the_ledger_said():
     assert [a for a, b in listed if a == b] == list(HOME)
 
 
+def test_every_claim_is_listed_once_with_its_sentence_and_what_was_measured():
+    text = formulas.PAGE.read_text(encoding='utf-8').partition('## Every claim')[2]
+    wanted = {id for ch in book.Book(formulas.ROOT / 'nbs').chapters for _, id in ch.claims}
+    listed = re.findall(r'\[`(claim-[\w-]+)`\]\(\d\d_\w+\.ipynb#\1\)', text)
+    assert len(wanted) > 150 and sorted(listed) == sorted(wanted) and '<!--' not in text
+    assert len(re.findall(r'^\S.{20,} \[`claim-.*\n\n::: \{\.ledger\}\n.*\d.*\n:::$', text, re.M)) == len(re.findall(r'^:::$', text, re.M)) >= 0.8 * len(wanted)
+
+
 def test_links_lead_to_anchors_of_the_site():
     text = formulas.PAGE.read_text(encoding='utf-8')
     links = set(re.findall(r'\((\d\d_\w+\.ipynb)#([\w.]+)\)', text))

@@ -232,6 +232,8 @@ def asked():
 
 @pytest.mark.parametrize(('id', 'answer', 'right', 'words'), [
     ('99-a', (0.5, 0.333), True, 'Right. 99-a.'), ('99-a', (0.5, 0.34), False, 'is not it'), ('99-a', torch.tensor([0.5, 1 / 3]).double(), True, 'Right'),
+    ('99-a', (0.5, 0.34), False, 'Look at number 2 again'), ('99-a', (0.4, 0.34), False, 'Look at number 1 and number 2 again'),
+    ('99-a', 0.5, False, 'asks for 2 numbers'), ('99-a', (0.5,), False, 'asks for 2 numbers'), ('99-b', 'c', False, 'Read the section once more'),
     ('99-a', (1 / 3, 0.5), False, 'The other way round.'), ('99-b', ' B', True, 'Right'), ('99-b', 'a', False, 'That is the first.'), ('99-b', 'c', False, "'c' is not it"),
 ])  # fmt: skip
 def test_a_question_is_answered_and_not_given_away(asked, id, answer, right, words):

@@ -27,6 +27,7 @@ TURN = re.compile(r'^\*\*Your turn \((\d\d-[a-z])\)\.\*\*', re.M)
 DERIVED = re.compile(r'<!-- (?:derived|defined)((?: eq-[\w-]+)+) -->')
 BOX = ('You will be able to', 'Time:', 'You need', 'You may skip')
 MINUTES = re.compile(r'\*\*Time:\*\* (\d+) minutes for the first reading(?:, (\d+) for the second)?')
+GRADE = re.compile(r'(?:\bimport[^\n#]*|\bdef )\bgrade\b|\bgrade\(')  # its import or definition, or a call
 PYTHON = re.compile(r'^```python\n(.*?)^```', re.M | re.S)
 CLAIM = re.compile(r'<!-- (claim-[a-z0-9-]+) -->')
 COMPARES = re.compile(
@@ -563,7 +564,7 @@ def figures_are_labelled(ch, book):
             yield f'{c.where}: shows a picture and has no "#| label: fig-..."'
         if (label or '').startswith('fig-') and len(caption or '') < 15:
             yield f'{c.where}: {label} has no caption that says what is seen'
-        if (label or '').startswith('fig-') and ch.read and ch.name not in WAITING and len(c.option('fig-alt') or '') < 15:
+        if (label or '').startswith('fig-') and ch.read and len(c.option('fig-alt') or '') < 15:
             yield f'{c.where}: {label} has no fig-alt, which tells a listener what is to be seen'
         if (label or '').startswith('fig-') and not c.picture and not c.has('slow'):
             yield f'{c.where}: {label} has no stored picture; run the chapter'
@@ -661,13 +662,9 @@ def exercises_answer(ch, book):
             yield f'{ch.name}: the solution of {id} does not call grade("{id}", ...)'
 
 
-WAITING = {  # chapters that are not yet in two readings, a line each
-}
-
-
 def opens_with_a_box(ch, book):
     "A chapter that is read opens with a box whose four lines say what, how long, what is needed and what may be skipped; the minutes are those that are counted."
-    if not ch.read or ch.name in WAITING:
+    if not ch.read:
         return
     if ch.box is None:
         yield f'{ch.name}: no markdown cell with the id "box"'
@@ -701,13 +698,13 @@ def second_readings_come_last(ch, book):
             break
         if '(second reading)' in h:
             seen = h
-        elif seen and ch.name not in WAITING:
+        elif seen:
             yield f'{ch.name}: "{h}" stands after "{seen}" and does not say (second reading)'
 
 
 def first_readings_are_derived(ch, book):
     "Each numbered equation of a first reading is named by a mark `<!-- derived eq-... -->` where its derivation ends, or `<!-- defined eq-... -->`."
-    if not ch.read or ch.name in WAITING:
+    if not ch.read:
         return
     first = '\n'.join(c.source for _, cells in ch.readings[0] for c in cells if c.kind == 'markdown')
     shown = [m[3] for m in DISPLAY.finditer(FENCE.sub('', first)) if m[3]]
@@ -719,7 +716,7 @@ def first_readings_are_derived(ch, book):
 
 def sections_ask(ch, book):
     "Each section of a first reading ends with a graded question; a chapter has five or more graded ones; solutions stand right below, in appendices too."
-    if ch.number < PRIMER or ch.name in WAITING:
+    if ch.number < PRIMER:
         return
     text = '\n\n'.join(c.source for c in ch.markdown)
     turns = TURN.findall(text)
@@ -734,6 +731,16 @@ def sections_ask(ch, book):
             yield f'{ch.name}: below question {id} stand no grade("{id}", ...) and no Solution {id}'
     if ch.read and (n := len(turns) + len([id for id in ch.graded if id in ch.asked])) < 5:
         yield f'{ch.name}: {n} graded questions, expected five or more'
+
+
+def grades_are_imported(ch, book):
+    "The first printed call of `grade` comes with its import, or a cell above it has one: a reader's notebook knows no other."
+    for cell in ch.cells:
+        for code in [cell.source] if cell.kind == 'code' else PYTHON.findall(FOLD.sub('', cell.source)):
+            if first := GRADE.search(code):
+                if first[0] == 'grade(':
+                    yield f'{cell.where}: the first `grade(...)` of the chapter stands without `from diffbook.exercise import grade`'
+                return
 
 
 def solutions_stand_below(ch, book):
@@ -768,8 +775,6 @@ def words_are_introduced(ch, book):
 
     That is: it is bold, or a link to what explains it, or its paragraph names the chapter that does.
     """
-    if ch.name in WAITING:
-        return
     for c, text, term in unexplained(ch, book):
         used = term.form.search(text)[0].replace('\n', ' ')
         yield f'{c.where}: "{used}" is used before it is introduced: **bold** where chapter {term.chapter:02d} explains it, or [{used}](91_words.qmd#{term.slug}), which python -m tools.words --link {ch.number} writes'
@@ -979,6 +984,7 @@ CHAPTER_RULES = [
     first_readings_are_derived,
     sections_ask,
     exercises_answer,
+    grades_are_imported,
     solutions_stand_below,
     words_are_introduced,
     cells_are_safe,

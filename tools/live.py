@@ -8,10 +8,14 @@ shows it by a <div class="live" id="live-NAME" data-live="NAME"> around the stil
 """
 
 import argparse
+import gzip
 import io
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from diffbook.store.files import write_whole
@@ -69,6 +73,41 @@ def browser() -> Iterator:
         chromium = play.chromium.launch(executable_path=path, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+class Pages(SimpleHTTPRequestHandler):
+    "Files of a folder, text compressed, as a host of pages sends them."
+
+    protocol_version = 'HTTP/1.1'
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path.partition('?')[0]))
+        if not path.is_file():
+            return self.send_error(404)
+        content, text = path.read_bytes(), path.suffix in ('.html', '.css', '.js', '.json', '.svg')
+        self.send_response(200)
+        self.send_header('Content-Type', self.guess_type(str(path)))
+        if text:
+            content = gzip.compress(content)
+            self.send_header('Content-Encoding', 'gzip')
+        self.send_header('Content-Length', str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    "The address of a host, on this machine alone, that sends the files of a folder."
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Pages, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def main() -> None:

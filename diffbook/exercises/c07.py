@@ -27,6 +27,7 @@ question(
         math.sqrt(0.36 * 2 + 0.64): 'The pixel has the standard deviation 2, so its variance is 4.',
         2.2361: 'That is the root of 4 + 1: you left the factors 0.6 and 0.8 out.',
     },
+    rtol=0.03,  # two digits are enough
 )
 question(
     '07-c',

@@ -147,7 +147,16 @@ question(
     'b',
     {'a': 'The size of the noise is in the kernel, which serves both ways.', 'c': "Bayes' rule looks at one step; it does not count them."},
 )
-question('11-f', 'The variance of the way back.', 0.0909, {0.1: 'That is the way forward. Given x0 less is unknown.', 0.11: 'The fraction stands upside down.'})
+question(
+    '11-f',
+    'The variance of the way back.',
+    0.0909,
+    {
+        0.1: 'That is the way forward. Given x0 less is unknown.',
+        0.11: 'The fraction stands upside down.',
+        0.0818: 'The denominator, 1 - 0.45, is right. Above it stands 1 - 0.5, for the bar of s.',
+    },
+)
 question(
     '11-g',
     'What a way back that knows the crowd brings back.',

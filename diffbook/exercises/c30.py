@@ -73,13 +73,9 @@ add(
     mistakes={
         'You divided by alpha_bar = alpha_t**2, not by its root, when solving for x0.': lambda at, st, a, s, x, e: a * (x - st * e) / at**2 + s * e,
         'You did not divide by alpha_t when solving for x0: the signal in x_t is scaled by it.': lambda at, st, a, s, x, e: a * (x - st * e) + s * e,
-        'You multiplied eps by 1 - alpha_bar = sigma_t**2, not by its root, when solving for x0.': lambda at, st, a, s, x, e: (
-            a * (x - st**2 * e) / at + s * e
-        ),
+        'You multiplied eps by 1 - alpha_bar = sigma_t**2, not by its root, when solving for x0.': lambda at, st, a, s, x, e: a * (x - st**2 * e) / at + s * e,
         'You mixed the noise back in with sigma_s**2, not with sigma_s.': lambda at, st, a, s, x, e: a * (x - st * e) / at + s**2 * e,
-        'You mixed the noise back in at the old level, sigma_t: the state stays as noisy as it was.': lambda at, st, a, s, x, e: (
-            a * (x - st * e) / at + st * e
-        ),
+        'You mixed the noise back in at the old level, sigma_t: the state stays as noisy as it was.': lambda at, st, a, s, x, e: a * (x - st * e) / at + st * e,
         'That is the estimate of x0. The noise has to be mixed back in for level s.': lambda at, st, a, s, x, e: (x - st * e) / at,
         'You scaled the estimate of x0 to level s and forgot to mix the noise back in.': lambda at, st, a, s, x, e: a * (x - st * e) / at,
         'The sign of the noise is wrong: x0 = (x_t - sigma_t eps) / alpha_t.': lambda at, st, a, s, x, e: a * (x + st * e) / at + s * e,
@@ -104,9 +100,7 @@ add(
         'eta multiplies the standard deviation, not the variance.': lambda at, st, a, s, eta: fresh(at, st, a, s, torch.sqrt(eta)),
         'eta is missing.': lambda at, st, a, s, eta: fresh(at, st, a, s, 1.0),
         'eta scales the noise that the posterior has, not all noise of level s.': lambda at, st, a, s, eta: eta * s,
-        'The ratio is upside down: sigma_s / sigma_t, less noisy over noisier.': lambda at, st, a, s, eta: (
-            eta * torch.sqrt(forward_var(at, st, a, s)) * st / s
-        ),
+        'The ratio is upside down: sigma_s / sigma_t, less noisy over noisier.': lambda at, st, a, s, eta: eta * torch.sqrt(forward_var(at, st, a, s)) * st / s,
     },
 )
 
@@ -122,10 +116,9 @@ add(
     cases=lambda g: (997, int(torch.randint(3, 60, (), generator=g))),
     truth=trailing,
     mistakes={
-        'That is leading spacing: it starts below T with noise that belongs to T, and never arrives at 0.': lambda T, n: [
-            float(i * (T // n) + 1) for i in reversed(range(n))
-        ]
-        + [0.0],
+        'That is leading spacing: it starts below T with noise that belongs to T, and never arrives at 0.': lambda T, n: (
+            [float(i * (T // n) + 1) for i in reversed(range(n))] + [0.0]
+        ),
         'That is leading spacing without its end: a grid of n steps has n + 1 levels, and the last one is 0.': lambda T, n: [
             float(i * (T // n) + 1) for i in reversed(range(n))
         ],
@@ -135,9 +128,7 @@ add(
         'The clean end is missing: a grid of n steps has n + 1 levels, and the last one is 0.': lambda T, n: trailing(T, n)[:-1],
         'The levels should fall: sampling starts at the noise.': lambda T, n: trailing(T, n)[::-1],
         'You cut fractions off instead of rounding.': lambda T, n: [float(int(T - i * T / n)) for i in range(n + 1)],
-        'You took steps of T // n. When n does not divide T the grid does not end at 0.': lambda T, n: [
-            float(T - i * (T // n)) for i in range(n + 1)
-        ],
+        'You took steps of T // n. When n does not divide T the grid does not end at 0.': lambda T, n: [float(T - i * (T // n)) for i in range(n + 1)],
         'You count from 0: the noisiest level is T, and the clean picture is 0.': lambda T, n: [t - 1 for t in trailing(T, n)],
     },
 )
@@ -160,6 +151,7 @@ question(
         (3.0, 3.0): 'The walk is right. One step leaves out b^2 Var[x0 | x_t], and b itself is proportional to the length of the step.',
         (3.0, 1.0): 'One step leaves out b^2 Var[x0 | x_t]: b is proportional to the length of the step, and it is squared.',
         (9.0, 9.0): 'One step is right. But the walk now has three times as many steps, and what they leave out adds up.',
+        (1 / 9, 1 / 3): 'Right, as shares of what was left out. The question asks for the factors by which they fall.',
         (3.0, 9.0): 'The values are right for the walk and for one step, in the other order.',
     },
 )
@@ -221,7 +213,7 @@ question(
     'Which two samplers walk alike on the straight schedule and apart on the cosine?',
     'a',
     {
-        'b': 'Set both to two steps and look at the marked particle: they end at different places on either schedule.',
-        'c': 'They agree, but on every schedule.',
+        'b': 'Heun asks a second time, where the Euler step ends, and goes on with the mean of both answers: another path on either schedule.',
+        'c': 'The ancestral step draws fresh noise and DDIM does not, so they part on every schedule.',
     },
 )

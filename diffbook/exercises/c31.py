@@ -123,6 +123,7 @@ question(
     {
         (1.0, 0.5): 'The other way round: precision is the share of samples on the map of the real images.',
         (0.5, 0.5): 'Precision is right. Recall counts real images, and each of the three lies in the ball of some sample.',
+        (0.5, 2 / 3): 'Precision is right. Recall draws its balls around the samples, and each of the three real images lies in one of them.',
         (1.0, 1.0): 'Recall is right. The balls around the real images reach from -1 to 3.',
     },
 )

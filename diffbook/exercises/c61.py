@@ -78,6 +78,7 @@ question(
     'How bent the flow of a Gaussian of standard deviation 0.5 is.',
     0.2146,
     {0.1073: 'S grows with s, not with its square.', 0.4292: 'That is S at s = 1.', 0.8584: 'That is S over the square of the chord.'},
+    rtol=0.03,  # two digits are enough
 )
 question('61-b', 'The floor of a student of perfect pairs.', 0.0, {1.0: 'That would be the spread of strangers. Partners leave one line through each point.'})
 question(

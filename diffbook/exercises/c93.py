@@ -57,7 +57,7 @@ question(
         0.01: 'That is the share that is kept. The reach is one over the share that is replaced.',
         99.0: 'The sum of the shares 0.99, 0.99^2, ... That is the right function, and without its newest weight.',
     },
-    rtol=0.01,
+    rtol=0.02,
 )
 question(
     '93-f',

@@ -5,14 +5,13 @@ Without it these tests say so and do nothing; the publishing workflow builds it 
 
 import gzip
 import re
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from axe_core_python.sync_playwright import Axe
+
+from tools.live import served
 
 SITE = Path(__file__).parents[2] / '_docs'
 PAGES = sorted(p.name for p in SITE.glob('*.html') if p.name != '404.html')
@@ -26,20 +25,10 @@ TWICE = '() => { const ids = [...document.querySelectorAll("[id]")].map((e) => e
 WIDE = '() => document.documentElement.scrollWidth - innerWidth'
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    "Files, compressed as a host of pages would send them."
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope='module')
 def address():
-    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=SITE))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f'http://127.0.0.1:{server.server_port}'
-    server.shutdown()
-    server.server_close()
+    with served(SITE) as there:
+        yield there
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def grade(
 
     Example: `diffbook grade anna.ipynb ben.ipynb --exercises 10-1,10-2,10-a --seed 7 --out marks.json`
 
-    A cell that fails is noted and the next one runs; the last answer to an exercise counts. Every file runs in a process of its
+    A cell that fails is noted and the next one runs; the last answer to an exercise counts, but letters
+    that are tried one after the other count as none. A mark says that the file is right, not who wrote it. Every file runs in a process of its
     own, in its own folder, and may do there what Python may do: open what strangers hand in where nothing can be harmed.
     """
     from tqdm import tqdm

@@ -68,7 +68,7 @@ class ELBO:
 
     @property
     def total(self) -> Tensor:
-        "The upper bound on -log p(x0), (b,) in nats: a loss."
+        "L, the upper bound on -log p(x0), (b,) in nats: a loss. The ELBO, which bounds log p(x0) from below, is minus this."
         return self.prior + self.transitions.sum(1) + self.reconstruction
 
     @property

@@ -46,7 +46,7 @@ class ELBO:
     dims: int = 1
     @property
     def total(self) -> Tensor:
-        """The upper bound on -log p(x0), (b,) in nats: a loss."""
+        """L, the upper bound on -log p(x0), (b,) in nats: a loss. The ELBO, which bounds log p(x0) from below, is minus this."""
         ...
     @property
     def bits_per_dim(self) -> Tensor:

@@ -142,8 +142,7 @@ def _explains(wrong: Callable, runs: list[Run], rtol: float) -> bool:
 
 def _swapped(runs: list[Run], rtol: float) -> str | None:
     "Whether the parts of the answer are right and stand in another order."
-    orders = itertools.permutations(range(len(runs[0][2])))
-    for order in itertools.islice(orders, 1, 24):
+    for order in itertools.islice(itertools.permutations(range(len(runs[0][2]))), 1, 24):
         if all(len(got) == len(order) and _agree(tuple(got[k] for k in order), want, rtol) for _, got, want in runs):
             return f'The values are right and stand in the wrong order: what is your number {order[0] + 1} should come first.'
 
@@ -162,9 +161,7 @@ def _shown(value: object) -> str:
 
 
 def _size(value: object) -> int:
-    if isinstance(value, Tensor):
-        return value.numel()
-    return sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
+    return value.numel() if isinstance(value, Tensor) else sum(map(_size, value)) if isinstance(value, (list, tuple)) else 1
 
 
 def _case(run: Run) -> str:
@@ -226,25 +223,18 @@ def _far(given: object, wrong: Answer) -> float:
     return 0.0 if isinstance(wrong, str) else max((g - w).abs().item() for g, w in zip(_parts(given), _parts(wrong)))
 
 
-def _where(q: Question, given: object) -> str:
-    "Which of several numbers are off, where nobody foresaw the answer."
-    if not isinstance(q.answer, tuple):
-        return 'Read the section once more'
-    if len(got := _parts(given)) != len(q.answer):
-        return f'The question asks for {len(q.answer)} numbers'
-    off = [k for k, g in enumerate(got) if not _same((*q.answer[:k], g, *q.answer[k + 1 :]), q.answer, q.rtol)]
-    return f'Look at number {" and number ".join(str(k + 1) for k in off)} again'
-
-
 def _reply(q: Question, given: object) -> Verdict:
     "Answer an answer, without giving the right one away."
-    kind = 'a letter' if isinstance(q.answer, str) else f'{len(q.answer)} numbers' if isinstance(q.answer, tuple) else 'a number'
+    many = len(q.answer) if isinstance(q.answer, tuple) else 0
+    kind = 'a letter' if isinstance(q.answer, str) else f'{many} numbers' if many else 'a number'
     if callable(given) or given is ... or isinstance(given, str) != isinstance(q.answer, str):
         raise ValueError(f'the answer is {_shown(given)}, expected {kind}')
     if _same(given, q.answer, q.rtol):
         return Verdict(True, f'{q.id}.')
     near = [(_far(given, wrong), text) for wrong, text in q.replies.items() if _same(given, wrong, q.rtol)]
-    return Verdict(False, min(near)[1] if near else f'{_shown(given)} is not it. {_where(q, given)}; the solution stands below the question.')
+    off = [f'number {k + 1}' for k, g in enumerate(_parts(given) if many else ()) if not _same((*q.answer[:k], g, *q.answer[k + 1 :]), q.answer, q.rtol)]
+    where = 'Read the section once more' if not many else f'Look at {" and ".join(off)} again' if len(_parts(given)) == many else f'The question asks for {kind}'
+    return Verdict(False, min(near)[1] if near else f'{_shown(given)} is not it. {where}; the solution stands below the question.')
 
 # %% ../nbs/04_exercise.ipynb #recorded
 _SESSION: list[tuple[int, int, list[tuple[str, Verdict]]]] = []  # seed, number of cases, verdicts so far

@@ -232,7 +232,7 @@ def in_two_digits(q):
     return short if isinstance(q.answer, tuple) else short[0]
 
 
-DIGITS = {'13-a': 'three', '25-f': 'three', '36-e': 'four'}  # questions that ask for more than two, in these words
+DIGITS = {'25-f': 'three', '36-e': 'four'}  # questions that ask for more than two, in these words
 
 
 def test_two_digits_are_enough_unless_the_question_asks_for_more():

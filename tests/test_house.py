@@ -569,7 +569,7 @@ def test_chapter_head_and_anchors(tmp_path):
     text = processed(path)
     assert '# T {#sec-word}' in text
     assert 'https://colab.research.google.com/github/diffbook/diffbook/blob/main/nbs/12_word.ipynb' in text
-    assert 'href="notebooks/12_word.ipynb">Download</a>' in text and 'download="12_word.ipynb"' in text
+    assert 'download="12_word.ipynb" href="#notebook">Download</a>' in text  # tools/web.py knows the path
     assert '[]{#net .api-anchor}[]{#net.forward .api-anchor}[]{#heun .api-anchor}' in text
     assert 'def heun(x)' in text and 'code-fold: true' in text
     for word in ('secret', 'answer', '_hidden .api', 'default_exp'):
@@ -674,6 +674,9 @@ def test_site_links_names_to_what_they_mean_on_their_page(tmp_path):
     assert mended('data.html', 'shapes.html#load') == '<code>load</code>'  # not shown there
     other = link('plots.html#save').replace('a.org', 'c.org')
     assert finish_site.own_links('data.html', other, 'https://a.org/b', anchors) == other
+    nested = '<a href="./x.html">[<code>Net</code>](https://a.org/b/x.html#net)</a>'  # nbdev links a name inside a link
+    assert finish_site.own_links('data.html', nested, 'https://a.org/b', anchors) == '<a href="./x.html"><code>Net</code></a>'
+    assert [*finish_site.problems('x.html', '<p>[word](https://a.org)</p>')] and not [*finish_site.problems('x.html', '<code>[word](https://a.org)</code>')]
 
 
 def test_site_says_what_a_figure_shows():

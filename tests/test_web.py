@@ -6,7 +6,7 @@ import re
 from tools import web
 
 PAGE = """<html><head><meta name="description" content="of the book"><title>12&nbsp; Schedules – diffbook</title><script src="site_libs/a.js"></script></head>
-<body class="docked"><a href="./">diffbook</a><nav>menu words</nav>
+<body class="docked"><a href="./">diffbook</a><nav>menu words</nav><a download="12_schedules.ipynb" href="#notebook">Download</a>
 <main id="quarto-document-content"><h1><span>12</span> Schedules</h1><div class="chapter-line">
 <p>How much <math><mi>x</mi><annotation>x^2</annotation></math> &amp; how little</p></div>
 <section id="angle" class="level2"><h2>An angle</h2><p>It turns by <em>a quarter</em>.</p><pre>code = 1</pre><script>no()</script></section>
@@ -20,6 +20,7 @@ def test_a_page_has_an_address_a_card_an_icon_and_a_way_past_the_sidebar():
     assert page.count('content="How much x &amp; how little"') == 2 and 'of the book' not in page
     assert re.search(r'<body class="docked">\n<a class="skip-link" href="#quarto-document-content">', page)
     assert page.index(web.THEME) < page.index('</head>') and 'href="./"' not in page
+    assert 'href="notebooks/12_schedules.ipynb">Download' in page
     assert '<script src="site_libs/a.js" defer></script>' in page  # the text does not wait for it
     assert (web.ROOT / 'nbs' / 'images' / 'card.png').stat().st_size < 100_000 and (web.ROOT / 'nbs' / 'images' / 'icon.svg').exists()
 

@@ -28,7 +28,9 @@ def model():
     return load('fashion-mnist')
 
 
-@pytest.mark.parametrize('name', ['classifier', 'fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'clip-near-misses', 'clip-shapes', 'shapes', 'emoji', 'emoji-vae'])
+@pytest.mark.parametrize(
+    'name', ['classifier', 'fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'clip-near-misses', 'clip-shapes', 'shapes', 'emoji', 'emoji-vae']
+)
 def test_files_have_the_digests_on_record(name):
     entry = zoo_entry(name)
     data = (ZOO / entry['file']).read_bytes()

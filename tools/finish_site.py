@@ -86,6 +86,7 @@ def own_links(name, page, site, anchors):
         return f'<a href="{target}#{word}">{m["code"]}</a>' if shown else m['code']
 
     link = rf'<a href="{re.escape(site)}/(?P<page>\w+\.html)#(?P<anchor>[\w.]+)"[^>]*>(?P<code><code>[^<]*</code>)</a>'
+    page = re.sub(rf'\[(<code>[^<]*</code>)\]\({re.escape(site)}/[^)\s]*\)', r'\1', page)  # of a name that was a link already
     return re.sub(link, mended, page)
 
 
@@ -155,6 +156,8 @@ def problems(name, page):
     ids = [id for id in re.findall(r'<[^>]* id="([^"]+)"', page) if not id.startswith('quarto-')]
     if twice := sorted({id for id in ids if ids.count(id) > 1}):
         yield f'{name}: more than one place has the anchor {", ".join(twice)}'
+    if m := re.search(r'\]\(https?://[^)\s]+\)', re.sub(r'<(pre|code|script|annotation)\b.*?</\1>', '', page, flags=re.S)):
+        yield f'{name}: a link that was not made: {page[max(m.start() - 60, 0) : m.end()]}'
     if re.search(NUMBER + r'</mrow><annotation', page):
         yield f'{name}: an equation number was left in its formula'
     if m := re.search(r'<span class="math[^"]*">\s*[\\$]', page):

@@ -33,7 +33,7 @@ CLAIMED = (10, 11, 12, 13, 14, 20, 21, 30, 43)
 REASONS = {
     'an identity, for derivations': """
         gaussian-moments gaussian-affine gaussian-reparam gaussian-variance-sum gaussian-sum gaussian-total-variance gaussian-best
-        gaussian-shell gaussian-chord markov-balance markov-average markov-induction markov-precision exact-gradient elbo-average elbo-gap elbo-telescope
+        gaussian-shell gaussian-chord markov-balance markov-average markov-induction markov-precision exact-gradient elbo-average elbo-jensen elbo-bound elbo-gap elbo-telescope
         predictions-mean predictions-best predictions-score losses-times losses-floor samplers-left samplers-crowd samplers-rescaled guidance-bayes guidance-mean guidance-why guidance-kernel""",
     'an identity, by which the library is tested': 'exact-tweedie exact-covariance samplers-consistent',
     'an inequality, for an argument': 'markov-processing markov-rate markov-point-bound',

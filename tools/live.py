@@ -4,7 +4,9 @@
     python -m tools.live playground     # of one
 
 A figure NAME is nbs/live/NAME.js, whose first line may name other files that it needs (`// needs mixture, data/garments`). A chapter
-shows it by a <div class="live" id="live-NAME" data-live="NAME"> around the still. Stills need what `make test-web` needs.
+shows it by a <div class="live" id="live-NAME" data-live="NAME"> around the still. A figure that is shown with several data has a file
+nbs/live/data/NAME-WHICH.js for each: <div class="live" id="live-film-32" data-live="film" data-film="32">, and its still and tests go by
+NAME-WHICH. Stills need what `make test-web` needs.
 """
 
 import argparse
@@ -32,6 +34,11 @@ def figures() -> list[str]:
     return sorted(p.stem for p in LIVE.glob('*.js') if p.stem not in SHARED)
 
 
+def shown() -> list[str]:
+    "Names of all that chapters show: NAME, or NAME-WHICH for each file of data of a figure that has several."
+    return [each for name in figures() for each in sorted(p.stem for p in (LIVE / 'data').glob(f'{name}-*.js')) or [name]]
+
+
 def needs(name: str) -> list[str]:
     "What must be loaded before a file, in order, and the file itself."
     found: list[str] = []
@@ -56,8 +63,10 @@ def with_scripts(page: str) -> str:
 def alone(name: str, dark: bool = False) -> str:
     "A page with one figure and nothing else, for tests and stills."
     look = ' class="quarto-dark"' if dark else ''
-    host = f'<div class="live" id="live-{name}" data-live="{name}"></div>'
-    head = f'<meta charset="utf-8"><title>{name}</title>{scripts([name], (LIVE.as_uri() + "/"))}'
+    figure = next(f for f in figures() if name == f or name.startswith(f'{f}-') and name in shown())
+    which = f' data-{figure}="{name[len(figure) + 1 :]}"' if name != figure else ''
+    host = f'<div class="live" id="live-{name}" data-live="{figure}"{which}></div>'
+    head = f'<meta charset="utf-8"><title>{name}</title>{scripts([figure], (LIVE.as_uri() + "/"))}'
     return f'<!doctype html><html lang="en"><head>{head}</head><body{look}><main>{host}</main></body></html>'
 
 
@@ -115,19 +124,23 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='*', metavar='NAME', help='figures; all if none is named')
-    names = parser.parse_args().names or figures()
+    names = parser.parse_args().names or shown()
     page_file = ROOT / 'out' / 'still.html'
     page_file.parent.mkdir(exist_ok=True)
     with browser() as chromium:
         for name in names:
             page_file.write_text(alone(name), encoding='utf-8')
-            page = chromium.new_page(viewport={'width': 800, 'height': 900}, device_scale_factor=1.5)
+            page = chromium.new_page(viewport={'width': 800, 'height': 900}, device_scale_factor=1.5, reduced_motion='reduce')
             page.goto(page_file.as_uri())
             page.wait_for_function('document.querySelector("[data-live]").frame')
             page.evaluate('document.querySelector("[data-live]").frame.ready?.()')  # what takes longer than a moment
+            page.evaluate('document.querySelector("[data-live]").frame.pose?.()')  # what a reader would do first
             page.wait_for_timeout(500)
-            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB').quantize(128, kmeans=1)
-            picture.save(file := io.BytesIO(), 'PNG', optimize=True)
+            picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB')
+            for colours in (128, 32, 12):  # as many as a small file allows
+                picture.quantize(colours, kmeans=1).save(file := io.BytesIO(), 'PNG', optimize=True)
+                if len(file.getvalue()) < 80_000:
+                    break
             write_whole(NBS / 'images' / 'live' / f'{name}.png', file.getvalue())
             print(f'{name}: {len(file.getvalue()):,} bytes')
             page.close()

@@ -205,7 +205,7 @@ def buttons(name):
     issue = f'https://github.com/{repo}/issues/new?title=Chapter+{name[:2]}:+&body=On+the+page+{name[3:]}.html:+'
     links = {
         'Open in Colab': (f'https://colab.research.google.com/github/{page}', 'colab'),
-        'Download': (f'notebooks/{name}.ipynb', f'download" download="{name}.ipynb'),
+        'Download': ('#notebook', f'download" download="{name}.ipynb'),
         'View source': (f'https://github.com/{page}', 'source'),
         'Report a problem': (issue, 'problem'),
     }

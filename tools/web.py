@@ -54,6 +54,7 @@ def with_head(name: str, page: str, site: str) -> str:
     page = page.replace('<body', '\n'.join(head) + '\n<body', 1) if '</head>' not in page else page.replace('</head>', '\n'.join(head) + '\n</head>', 1)
     page = re.sub(r'<script src="(site_libs/[^"]+)"></script>', r'<script src="\1" defer></script>', page)  # what is read comes first
     page = re.sub(r'(<body[^>]*>)', r'\1\n<a class="skip-link" href="#quarto-document-content">Skip to the text</a>', page, count=1)
+    page = re.sub(r'download="(\d\d_\w+\.ipynb)" href="#notebook"', r'download="\1" href="notebooks/\1"', page)  # a path that Quarto would look for
     return page.replace('href="./"', 'href="./index.html"')
 
 

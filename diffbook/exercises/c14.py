@@ -38,6 +38,9 @@ add(
         'Upside down: the noise before the step stands above the line.': lambda beta, ab, before: beta * (1 - ab) / (1 - before),
         'You used alpha_bar, the signal, where 1 - alpha_bar, the noise, belongs.': lambda beta, ab, before: beta * before / ab,
         'That is the standard deviation; the variance is asked.': lambda beta, ab, before: torch.sqrt(beta * (1 - before) / (1 - ab)),
+        'alpha_bar is alpha squared already, and 1 - alpha_bar the noise variance: take no root.': (
+            lambda beta, ab, before: beta * (1 - before.sqrt()) / (1 - ab.sqrt())
+        ),
         'alpha_bar is already alpha squared: do not square it again.': lambda beta, ab, before: beta * (1 - before**2) / (1 - ab**2),
         'That is the variance at the wrong end: you swapped the times.': lambda beta, ab, before: beta * ab / before,
     },
@@ -100,16 +103,18 @@ add(
 
 question(
     '14-a',
-    'Noise variance 0.5 before a step with beta = 0.2. What is the variance of the step back when x_0 is known?',
-    1 / 6,
+    'Noise variance 0.6 before a step with beta = 0.5. What is the variance of the step back when x_0 is known?',
+    0.375,
     {
-        0.2: 'That is the variance of the step forward; knowing x_0 makes it smaller.',
-        0.24: 'Upside down: it is the noise variance before the step, divided by the one after it, times beta.',
-        0.1: 'You multiplied by the noise variance before the step; divide by the one after it, too.',
-        0.14286: 'The noise after the step is not 0.7: the old noise shrinks by 1 - beta before beta is added.',
-        0.6: 'That is the noise variance after the step.',
-        0.4082: 'That is the standard deviation; the variance is asked.',
+        0.5: 'That is the variance of the step forward; knowing x_0 makes it smaller.',
+        0.6667: 'Upside down: it is the noise variance before the step, divided by the one after it, times beta.',
+        0.3: 'You multiplied by the noise variance before the step; divide by the one after it, too.',
+        0.2727: 'The noise after the step is not 1.1: the old noise shrinks by 1 - beta before beta is added.',
+        0.8: 'That is the noise variance after the step.',
+        0.6124: 'That is the standard deviation; the variance is asked.',
+        0.3953: 'That is the weight of x_0 in the mean; the variance is asked.',
     },
+    rtol=0.03,
 )
 
 question(
@@ -135,6 +140,8 @@ question(
         (0.6931, 1.2040): 'The signs: those are -log p(x_0), and the loss L above it.',
         (0.5, -1.2040): 'The second number is right. The first is p(x_0); its logarithm is asked.',
         (-0.6931, -0.6931): 'The first is right. The ELBO is the mean of the logarithms, not the logarithm of the mean.',
+        (-1.0, -1.7370): 'Those are bits: logarithms to base 2. Likelihoods are in nats, with the natural one.',
+        (-0.6931, -2.4079): 'The first is right. The second is the sum of the two logarithms; the ELBO is their mean.',
         (-2.4079, -1.2040): 'The second number is right. For the first, average the two ratios; do not multiply them.',
         (0.0, -1.2040): 'The second number is right. The paths are equally likely, so the mean ratio is 0.5 and not 1.',
     },
@@ -142,10 +149,20 @@ question(
 
 question(
     '14-d',
-    'A perfect denoiser with the best variance: which terms of the bound are zero?',
+    'Why do the transitions cost anything although the denoiser is perfect: (a) beta is not the best variance, (b) the step beside it knows x_0, (c) too few steps?',
+    'b',
+    {
+        'a': 'The best variance would save less than the gap between L and the truth, 0.03 nats. Of what does the other step know more than any denoiser?',
+        'c': 'With more steps there are more and smaller bars; their sum does not go away. Of what does the other step know more than any denoiser?',
+    },
+)
+
+question(
+    '14-e',
+    'A loop minimises E_q[log p/q]: (a) the data become more likely, (b) the sign changes nothing, (c) nothing keeps it from making them less likely',
     'c',
     {
-        'a': 'A transition compares with a step that knows x_0. Does the perfect denoiser know it?',
-        'b': 'A transition compares with a step that knows x_0, and the reconstruction writes x_0 down exactly. Does the perfect denoiser know x_0?',
+        'a': 'On which side of log p(x_0) does E_q[log p/q] lie? Push it down, and nothing lifts log p(x_0).',
+        'b': 'Where L is smallest, -L is largest: the same weights are the best place for the one and the worst for the other.',
     },
 )

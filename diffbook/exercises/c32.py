@@ -135,6 +135,15 @@ question(
 )
 question(
     '32-g',
+    'How far the guess has come when the state has come a sixth of its way: a, b or c.',
+    'c',
+    {
+        'a': 'The state holds the noise as well, and the noise makes most of its distance from the end. The guess has none.',
+        'b': 'The share of the steps says little: big decisions are made at high noise. Set the slider to t = 0.75 and read the line under the figure.',
+    },
+)
+question(
+    '32-h',
     'What do sixteen different noises give in one step of DDIM?',
     'b',
     {

@@ -143,3 +143,12 @@ question(
         'c': 'Look at the claim below the table: its interval leaves out zero.',
     },
 )
+question(
+    '44-h',
+    'The first guesses of eight captions from one noise: a, b or c.',
+    'b',
+    {
+        'a': 'The network has a second input, the caption. Change it at t = 1 in the figure.',
+        'c': 'A guess is a mean over all pictures that fit, so it is smooth; the noise is in the state, on the left.',
+    },
+)

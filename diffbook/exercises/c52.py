@@ -146,3 +146,12 @@ question(
         512: 'A picture has two sides, not three.',
     },
 )
+question(
+    '52-f',
+    'Why the first guess of an emoji is nearly the emoji: a, b or c.',
+    'c',
+    {
+        'a': 'At t = 1 the state is pure noise in latents as in pixels: nothing of the data is left in it.',
+        'b': 'The decoder would make the same picture of the same guess. Change the caption at t = 1: the noise stays, the guess changes.',
+    },
+)

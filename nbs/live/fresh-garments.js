@@ -126,7 +126,7 @@
         if (at >= film.states.length) break;
         picture(c, film.states[at], chosen, x, FILM, SMALL);
         if (guess(at)) picture(c, guess(at), chosen, x, FILM + SMALL + 2, SMALL);
-        const here = Math.abs(at - k) <= steps / (columns - 1) / 2;
+        const here = j === Math.round(k * (columns - 1) / steps);
         words(c, film.times[at].toFixed(2).replace(/^0/, ''), x + SMALL / 2, FILM + 2 * SMALL + 17, { align: 'center', colour: here ? 'mark' : 'ink', bold: here });
       }
     }
@@ -146,7 +146,7 @@
     lay();
     say('Nothing is drawn yet. The network has 400 thousand weights, a byte each; they come when you press the button.');
     frame.walk = walk;
-    frame.ready = () => walk(seed).then(() => show(0.5));  // for the still: half way
+    frame.pose = () => walk(seed).then(() => show(0.5));  // for the still: half way
     frame.values = () => ({ seed, chosen, seconds, at: state.at, count: film.n, steps: film.times.length - 1, differ: spread(film.states[film.states.length - 1]), busy: busy() });
     frame.film = () => film;
   });

@@ -19,7 +19,8 @@
   class Frame {
     constructor(host) {
       this.host = host;
-      this.name = host.dataset.live;
+      this.variant = host.dataset[host.dataset.live];  // of a figure that a page shows with other data: data-film="32"
+      this.name = this.variant ? `${host.dataset.live}-${this.variant}` : host.dataset.live;
       this.state = {};  // what the controls say, and what the figure keeps
       this.controls = {};
       this.painters = [];
@@ -113,9 +114,9 @@
     }
 
     // One of several words.
-    choice({ name, label, options, value }) {
+    choice({ name, label, options, value, big = false }) {
       const select = element('select', { 'aria-label': label }, ...options.map((o) => element('option', { value: o }, o)));
-      this.panel.append(element('label', { class: 'live-control' }, element('span', {}, label), select));
+      this.panel.append(element('label', { class: big ? 'live-control live-big' : 'live-control' }, element('span', {}, label), select));
       this.#keep(name, select, () => select.value, (v) => { select.value = options.includes(v) ? v : value; }, value);
       return select;
     }

@@ -27,6 +27,7 @@ def living(chromium, tmp_path):
         page.on('requestfailed', lambda r: said.append(f'did not get {r.url}'))
         page.goto((tmp_path / f'{name}.html').as_uri() + query)
         page.wait_for_function('document.querySelector("[data-live]").frame')
+        page.evaluate('document.querySelector("[data-live]").frame.ready?.()')  # what comes later than the page
         pages.append(page)
         return page, page.evaluate_handle('document.querySelector("[data-live]").frame')
 

@@ -3,9 +3,9 @@
 import pytest
 from axe_core_python.sync_playwright import Axe
 
-from tools.live import NBS, figures
+from tools.live import NBS, shown
 
-ALL = pytest.mark.parametrize('name', figures())
+ALL = pytest.mark.parametrize('name', shown())
 
 
 @ALL

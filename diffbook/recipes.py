@@ -214,6 +214,10 @@ RECIPES = {
         unet(channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4), groups=8), RectifiedFlowSchedule(), predict_velocity, data=garments,
         draw=partial(middling, centre=-0.3), steps=10_400, lr=1.2e-3, warmup=300, weight_decay=0.01, ema=0.999,
     ),
+    'fashion-mnist-small': Recipe(  # small enough to be sent with a page and to draw in it
+        unet(channels=(24, 48), blocks=(1, 1), heads=(0, 0, 4), groups=8), data=garments, draw=middling,
+        steps=2600, lr=2e-3, warmup=300, weight_decay=0.01, ema=0.999,
+    ),
     'shapes': Recipe(**_SCENES, **_READS, reader=zoo_reader('clip-near-misses'), steps=5400, lr=1.5e-3),
     'shapes-first-tower': Recipe(**_SCENES, **_READS, reader=zoo_reader('clip-shapes'), steps=13_000, lr=1.3e-3),  # the control of the capstone on text to image
     'emoji-latent': Recipe(

@@ -39,6 +39,16 @@ def test_a_class_gets_a_table_and_the_reasons(tmp_path, capsys):
     assert [s['right'] for s in kept['files']] == [2, 0, 0] and set(kept['exercises']) == {'04-1', '04-a'}
 
 
+def test_letters_tried_in_a_row_count_as_none(tmp_path, capsys):
+    loop = notebook(
+        tmp_path / 'loop.ipynb', 'from diffbook.exercise import grade', 'for letter in "abc":\n    grade("14-d", letter)\n    if letter == "b":\n        break'
+    )
+    once = notebook(tmp_path / 'once.ipynb', 'from diffbook.exercise import grade', 'grade("14-d", "b")')
+    assert run(loop, once, '--out', tmp_path / 'marks.json') == 0
+    assert 'loop.ipynb, 14-d: 2 letters are tried in the file' in capsys.readouterr().out
+    assert [(s['right'], s['verdicts']['14-d']['tries']) for s in json.loads((tmp_path / 'marks.json').read_text())['files']] == [(0, 2), (1, 1)]
+
+
 def test_the_cases_are_those_of_the_seed(tmp_path, capsys):
     "An answer that repeats what the cases of seed 0 showed is right for its writer and for nobody else."
     peek = 'from diffbook.core import make_generator\nfrom diffbook.exercise import find\ncases = find("04-1")\ng = make_generator(0, "exercise/04-1")\nknown = [*cases.edges, *(cases.cases(g) for _ in range(20))]'

@@ -28,7 +28,9 @@ def model():
     return load('fashion-mnist')
 
 
-@pytest.mark.parametrize('name', ['classifier', 'fashion-mnist', 'fashion-mnist-flow', 'clip-near-misses', 'clip-shapes', 'shapes', 'emoji', 'emoji-vae'])
+@pytest.mark.parametrize(
+    'name', ['classifier', 'fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'clip-near-misses', 'clip-shapes', 'shapes', 'emoji', 'emoji-vae']
+)
 def test_files_have_the_digests_on_record(name):
     entry = zoo_entry(name)
     data = (ZOO / entry['file']).read_bytes()
@@ -37,11 +39,11 @@ def test_files_have_the_digests_on_record(name):
 
 
 def test_results_were_measured_with_the_pinned_judge():
-    for file in (MEASURED / 'floors.json', GARMENTS / 'report.json', ZOO / 'fashion-mnist-flow' / 'report.json'):
+    for file in (MEASURED / 'floors.json', *(ZOO / name / 'report.json' for name in ('fashion-mnist', 'fashion-mnist-flow'))):
         assert json.loads(file.read_text())['judge'] == zoo_entry('classifier')['sha256']
 
 
-@pytest.mark.parametrize('name', ['fashion-mnist', 'fashion-mnist-flow'])
+@pytest.mark.parametrize('name', ['fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small'])
 def test_log_ends_where_the_record_says(name):
     about, log = read_model(name)[0]['about'], list(csv.DictReader((ZOO / name / 'log.csv').read_text().splitlines()))
     steps = [int(row['step']) for row in log]

@@ -24,7 +24,7 @@ from diffbook.store.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 NBS, LIVE = ROOT / 'nbs', ROOT / 'nbs' / 'live'
-SHARED = ('live', 'mixture')  # no figures of their own
+SHARED = ('live', 'mixture', 'unet')  # no figures of their own
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
 CHROMIUM = ('/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome')
 
@@ -134,6 +134,7 @@ def main() -> None:
             page.goto(page_file.as_uri())
             page.wait_for_function('document.querySelector("[data-live]").frame')
             page.evaluate('document.querySelector("[data-live]").frame.ready?.()')  # what takes longer than a moment
+            page.evaluate('document.querySelector("[data-live]").frame.pose?.()')  # what a reader would do first
             page.wait_for_timeout(500)
             picture = Image.open(io.BytesIO(page.locator('.live-body').screenshot())).convert('RGB')
             for colours in (128, 32, 12):  # as many as a small file allows

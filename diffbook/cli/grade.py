@@ -17,7 +17,7 @@ from diffbook.cli.app import app, at_least, note, say
 def grade(
     files: Annotated[list[Path], typer.Argument(help='Notebooks (.ipynb) or scripts (.py) that call grade("10-1", f).')],
     exercises: Annotated[str | None, typer.Option(help='The ids that count, such as 10-1,10-2,10-a; by default all that any of the files calls.')] = None,
-    seed: Annotated[int, typer.Option(help='Seed of the random cases: another one than the students saw leaves nothing to copy.')] = 1,
+    seed: Annotated[int, typer.Option(help='Seed of the random cases: another one than the students saw, so that numbers copied from replies are of no use.')] = 1,
     cases: Annotated[int, typer.Option(help='Random cases for each exercise.')] = 20,
     minutes: Annotated[float, typer.Option(help='Time for one file.')] = 5.0,
     out: Annotated[Path | None, typer.Option(help='Write every verdict to this file as JSON.')] = None,
@@ -26,7 +26,8 @@ def grade(
 
     Example: `diffbook grade anna.ipynb ben.ipynb --exercises 10-1,10-2,10-a --seed 7 --out marks.json`
 
-    A cell that fails is noted and the next one runs; the last answer to an exercise counts. Every file runs in a process of its
+    A cell that fails is noted and the next one runs; the last answer to an exercise counts, but letters
+    that are tried one after the other count as none. A mark says that the file is right, not who wrote it. Every file runs in a process of its
     own, in its own folder, and may do there what Python may do: open what strangers hand in where nothing can be harmed.
     """
     from tqdm import tqdm

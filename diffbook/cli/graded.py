@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from diffbook.exercise import recorded
+from diffbook.exercise import Question, Verdict, find, recorded
 from diffbook.store.files import write_whole
 
 
@@ -21,6 +21,15 @@ def cells(file: Path) -> Iterator[tuple[str, str]]:
     for k, cell in enumerate(json.loads(text)['cells']):
         if cell['cell_type'] == 'code' and not (source := ''.join(cell['source'])).startswith('%%'):
             yield f'cell {cell.get("id", k)}', re.sub(r'(?m)^(\s*)[%!].*$', r'\1pass', source)
+
+
+def counted(id: str, given: list[Verdict]) -> dict[str, Any]:
+    "The last verdict, and how often was tried; letters that were tried one after the other count as none."
+    right, message = given[-1].right, given[-1].message
+    known = find(id) if given[-1].right else None
+    if isinstance(known, Question) and isinstance(known.answer, str) and not all(v.right for v in given):
+        right, message = False, f'{len(given)} letters are tried in the file; a letter counts when it stands alone.'
+    return {'right': right, 'message': message, 'tries': len(given)}
 
 
 def main(file: str, result: str, seed: str, cases: str) -> None:
@@ -37,7 +46,7 @@ def main(file: str, result: str, seed: str, cases: str) -> None:
                 exec(compile(code, name, 'exec'), names)  # the file is run on purpose: see the help of `diffbook grade`
             except Exception as error:
                 failed.append((name, ' '.join(traceback.format_exception_only(error)[-1].split())[:300]))
-            verdicts |= {id: {'right': v.right, 'message': v.message} for id, v in given}
+            verdicts |= {id: counted(id, [v for other, v in given if other == id]) for id, _ in given}
             keep()
     keep()
 

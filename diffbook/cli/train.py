@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffbook.data import Dataset
     from diffbook.recipes import Recipe
 
-RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
+RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
 METHOD_NAMES = ('flow', 'edm', 'consistency', 'meanflow')
 DRAWN_BY = {'consistency': ' --solver renoise', 'meanflow': ' --solver jump'}  # what to type besides, to draw from the model of a method
 

@@ -142,3 +142,12 @@ question(
         'b': 'The share of the steps says little: big decisions are made at high noise. Set the slider to t = 0.75 and read the line under the figure.',
     },
 )
+question(
+    '32-h',
+    'What do sixteen different noises give in one step of DDIM?',
+    'b',
+    {
+        'a': 'Try one step in the figure. Which time is the only one at which the network is asked, and what can it tell there?',
+        'c': 'At s = 0 nothing is left of the noise: sigma is zero. Put that into the step.',
+    },
+)

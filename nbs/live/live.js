@@ -188,7 +188,7 @@
   }
 
   live.element = element;
-  // Bring a file that only some readers need, such as data/network: live.load(name) resolves when it is there.
+  // Bring a file that only some readers need, such as data/denoiser: live.load(name) resolves when it is there.
   live.load = (name) => brought[name] ??= new Promise((resolve, reject) => {
     document.head.append(element('script', { src: new URL(`${name}.js`, here).href, onload: resolve, onerror: () => reject(new Error(`${name} did not come`)) }));
   });

@@ -39,7 +39,7 @@ def test_files_have_the_digests_on_record(name):
 
 
 def test_results_were_measured_with_the_pinned_judge():
-    for file in (MEASURED / 'floors.json', *(ZOO / name / 'report.json' for name in ('fashion-mnist', 'fashion-mnist-flow'))):
+    for file in (MEASURED / 'floors.json', *(ZOO / name / 'report.json' for name in ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small'))):
         assert json.loads(file.read_text())['judge'] == zoo_entry('classifier')['sha256']
 
 

@@ -2,7 +2,7 @@
 
     python -m tools.page_network                                 # of fashion-mnist-small
     python -m tools.page_network --model runs/mine --out mine.js
-    python -m tools.page_network --rounded runs/fashion-mnist-rounded # also a model with the rounded weights, for tools/measure_zoo.py
+    python -m tools.page_network --rounded runs/fashion-mnist-rounded  # also a model with the rounded weights, for tools/measure_zoo.py
 
 Matrices and kernels become whole numbers of a byte, with a scale for each row (what makes one number of the answer); norms and
 biases stay in single precision. `rounded(model)` is the model with the weights that the page computes with. Takes U-Nets of one channel

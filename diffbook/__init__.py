@@ -79,11 +79,13 @@ def _explain(module: ModuleType) -> None:
 class _Explained:
     "Finds the modules of the book as others would, and explains each when it is loaded, whoever imports it."
 
+    explains = True  # a second copy of the book in one process has a finder of its own: neither asks the other
+
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if not name.startswith('diffbook.'):
             return None
-        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if finder is not cls)
+        found = (finder.find_spec(name, path, target) for finder in sys.meta_path if not getattr(finder, 'explains', False))
         spec = next((spec for spec in found if spec is not None), None)
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module

@@ -108,3 +108,20 @@ def test_what_a_user_writes_passes_the_type_checker_and_a_slip_does_not(tmp_path
     slips = [line for line in said.splitlines() if 'slip.py' in line and ': error:' in line]
     assert len(slips) >= 4 and '"fitt"' in slips[0], said
     assert not [line for line in said.splitlines() if ': error:' in line and line not in slips], said
+
+
+def test_two_copies_of_the_book_do_not_ask_each_other_for_ever():
+    "Mutants are judged by a copy beside the library: each copy puts a finder of modules in front of the others."
+    import importlib.util
+    import sys
+
+    import diffbook
+
+    before = list(sys.meta_path)
+    try:
+        spec = importlib.util.spec_from_file_location('another', diffbook.__file__)
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        assert len(sys.meta_path) == len(before) + 1
+        assert importlib.util.find_spec('diffbook.samplers') and importlib.util.find_spec('diffbook.no_such') is None
+    finally:
+        sys.meta_path[:] = before

@@ -1376,3 +1376,16 @@ def test_the_method_edm_takes_the_spread_of_the_pictures(trained, tmp_path):
     run('train', '--out', tmp_path / 'run', '--resume', '--steps', 5)
     assert describe(load(tmp_path / 'run')) == describe(model)
     run('sample', tmp_path / 'run', '--n', 1, '--steps', 2, '--out', tmp_path / 'x.png')
+
+
+@pytest.mark.parametrize('about, size, said', [({}, None, "about={'shape'"), ({}, 16, 'how many channels')])
+def test_a_model_that_does_not_say_its_shape_is_told_how(about, size, said):
+    "A network of one's own has no `in_channels`; the message names the argument of save that helps."
+    from types import SimpleNamespace
+
+    from diffbook.cli.models import describe_shape
+
+    own = SimpleNamespace(net=object())
+    with pytest.raises(ValueError, match=said):
+        describe_shape(about, own, size)
+    assert describe_shape({'shape': [1, 16, 16]}, own, size) == (1, 16, 16)

@@ -121,11 +121,13 @@ def describe_shape(about: dict[str, Any], model: 'Denoiser | Conditional', size:
     "The shape of what a model draws."
     shape = about.get('shape')
     if size is None and shape is None:
-        raise ValueError('the model does not say how large its images are; add --size')
+        raise ValueError("the model does not say how large its images are; add --size, or save it with save(..., about={'shape': [channels, height, width]})")
     whole = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and 0 < n <= 4096 for n in shape)
     if shape is not None and not whole:
         raise ValueError(f'about.shape of the model is {repr(shape)[:100]}, expected [channels, height, width], each from 1 to 4096')
-    channels = shape[0] if shape else getattr(model, 'denoiser', model).net.in_channels
+    channels = shape[0] if shape else getattr(getattr(model, 'denoiser', model).net, 'in_channels', None)
+    if channels is None:
+        raise ValueError("the model does not say how many channels its images have; save it with save(..., about={'shape': [channels, height, width]})")
     return (channels, size, size) if size is not None else tuple(shape)
 
 

@@ -70,7 +70,8 @@ def _explain(module: ModuleType) -> None:
     for node in ast.parse(stub.read_text(encoding='utf-8')).body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             value = vars(module).get(node.name)
-            parts = [(node, value)] + [(n, vars(value).get(n.name)) for n in node.body if isinstance(n, ast.FunctionDef) and isinstance(value, type)] if isinstance(node, ast.ClassDef) else [(node, value)]
+            members = node.body if isinstance(node, ast.ClassDef) and isinstance(value, type) else []
+            parts = [(node, value), *((n, vars(value).get(n.name)) for n in members if isinstance(n, ast.FunctionDef))]
             for written, thing in parts:
                 if isinstance(thing, (FunctionType, type)) and thing.__module__ == module.__name__ and (text := ast.get_docstring(written)):
                     thing.__doc__ = text

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'save_published', 'save_pipeline', 'read_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, scheduler, steps, unet, vae, writing
+from .published import clip, lora, scheduler, steps, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
@@ -252,3 +252,11 @@ def save_pipeline(
     for name, part in parts.items():
         save_published(Path(folder) / name, part, dtype, said[name])
     writing.save_index(Path(folder), {name: _WRITTEN[type(part)].settings(part) for name, part in parts.items() if type(part) in _WRITTEN} | {'scheduler': scheduler.plan_config(parts['scheduler'])})
+
+# %% ../nbs/53_pretrained.ipynb #read-lora
+def read_lora(
+    model: nn.Module,  # a network, a text tower, or what holds them
+    path: str | Path,  # a .safetensors file, or a folder of peft or diffusers
+) -> dict[str, tuple[Tensor, Tensor, float]]:  # by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    "Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied."
+    return lora.read(model, path, _WRITTEN)

@@ -1,0 +1,164 @@
+"""Low-rank changes that others wrote, in the names of peft, of diffusers (old and new) and of kohya: which of a model's layers they mean.
+
+Every name of a file is one that we know, or the file is refused with that name: a LoRA of which a part is silently left out
+draws something else than its maker saw.
+"""
+
+import importlib.resources
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from ..store.files import read_header, read_json
+from .fill import checked, same_names
+from .tensors import read_tensors
+
+Change = tuple[Tensor, Tensor, float]  # down (rank, in, ...), up (out, rank), alpha
+FILES = ('adapter_model.safetensors', 'pytorch_lora_weights.safetensors')  # of peft, of diffusers
+ENDS = {'lora_A': 'down', 'lora_B': 'up', 'lora_down': 'down', 'lora_up': 'up', 'down': 'down', 'up': 'up'}
+KEY = re.compile(r'(.+?)\.(?:lora_linear_layer\.|lora\.)?(lora_A|lora_B|lora_down|lora_up|down|up)(?:\.default)?\.weight')
+OLD = {'to_q_lora': 'q_proj', 'to_k_lora': 'k_proj', 'to_v_lora': 'v_proj', 'to_out_lora': 'out_proj'}  # of text towers; of U-Nets the same without `_lora`
+OTHERS = {
+    'hada_': 'LoHa, a product of two low-rank changes', 'lokr_': 'LoKr, a Kronecker product', 'oft_': 'OFT, a rotation', 'lora_mid': 'a change through a small convolution',
+    'dora_scale': 'DoRA, which also sets lengths', 'lora_magnitude_vector': 'DoRA, which also sets lengths', 'lora_embedding': 'a changed table of tokens',
+    '.bias': 'a changed bias', '.diff': 'a whole change of a weight', 'lora_ga': 'GLoRA', 'boft_': 'BOFT, a rotation',
+}  # fmt: skip
+
+
+def find_file(path: str | Path) -> Path:
+    "The file of a LoRA: itself, the one in a folder, or one of the zoo by its name."
+    path, zoo = Path(path), Path(str(importlib.resources.files('diffbook'))) / 'zoo'
+    path = (
+        zoo / path.with_suffix('.safetensors') if not path.exists() and str(path) == path.stem and (zoo / path.with_suffix('.safetensors')).is_file() else path
+    )
+    found = [path / name for name in FILES if (path / name).is_file()] if path.is_dir() else [path]
+    if len(found) != 1 or not found[0].is_file() or found[0].suffix != '.safetensors':
+        raise FileNotFoundError(f'{path} is no .safetensors file, and no folder with one of {", ".join(FILES)}')
+    return found[0]
+
+
+def alphas(file: Path) -> Mapping[str, object]:
+    "What stands beside the tensors: peft's adapter_config.json, or what diffusers writes into the header; by part of the model."
+    beside = file.parent / 'adapter_config.json'
+    if file.name == FILES[0] and beside.is_file():
+        return {'': read_json(beside)}
+    said = read_header(file)[0].get('lora_adapter_metadata')
+    parts: dict[str, dict] = {}
+    for key, value in (json.loads(said) if isinstance(said, str) else {}).items():
+        part, _, word = key.partition('.')
+        parts.setdefault(part, {})[word] = value
+    return parts
+
+
+def networks(model: nn.Module, tables: Mapping[type, ModuleType]) -> dict[str, tuple[str, dict[str, tuple[str, slice]]]]:
+    "The networks in a model that have published names: part -> where it lies, and published layer -> our layer and its rows."
+    found: dict[str, tuple[str, dict[str, tuple[str, slice]]]] = {}
+    towers = 0
+    for at, module in model.named_modules():
+        table = next((table for kind, table in tables.items() if type(module) is kind), None)
+        if table is None:
+            continue
+        tower = hasattr(module, 'embeddings')
+        part = ('text_encoder', 'text_encoder_2', 'text_encoder_3')[towers] if tower else 'unet' if hasattr(module, 'tell') else 'transformer'
+        towers += tower
+        places = {f'{begin}{k}': v for begin in ('text_model.', '') for k, v in same_names(module).items()} if tower else table.places(module)
+        names = {k.removesuffix('.weight'): (to.removesuffix('.weight'), rows) for k, (to, rows) in places.items() if k.endswith('.weight')}
+        found[part] = at, names
+    return found
+
+
+def spellings(part: str, layer: str, alone: bool) -> list[str]:
+    "How files write a layer of a part."
+    short = {'unet': ('unet',), 'transformer': ('unet', 'transformer'), 'text_encoder': ('te', 'te1'), 'text_encoder_2': ('te2',), 'text_encoder_3': ('te3',)}[
+        part
+    ]
+    flat = layer.replace('.', '_')
+    plain = [f'{part}.{layer}', *(f'lora_{word}_{flat}' for word in short)]
+    return plain + [layer] * alone
+
+
+def modern(key: str) -> str:
+    "A name of older files in the words of newer ones."
+    key = key.removeprefix('base_model.model.').replace('.processor.', '.')
+    for old, new in OLD.items():
+        if f'.{old}.' in key:
+            within = new if 'self_attn' in key else old.removesuffix('_lora') + '.0' * (old == 'to_out_lora')
+            key = key.replace(f'.{old}.', f'.{within}.lora.')
+    return key
+
+
+def gather(tensors: Mapping[str, Tensor], file: Path) -> dict[str, dict[str, Tensor]]:
+    "Both matrices and alpha of each layer that a file names; a ValueError names what is no LoRA."
+    found: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind = next((said for mark, said in OTHERS.items() if mark in key), None)
+        match = KEY.fullmatch(modern(key))
+        if kind is None and match:
+            found.setdefault(match[1], {})[ENDS[match[2]]] = value
+        elif kind is None and key.endswith('.alpha') and value.numel() == 1:
+            found.setdefault(modern(key.removesuffix('.alpha') + '.').rstrip('.').removesuffix('.lora'), {})['alpha'] = value
+        else:
+            raise ValueError(
+                f'{file}: {key!r} is {kind or "no name of a LoRA"}, which is not followed; expected pairs such as x.lora_A.weight and x.lora_B.weight'
+            )
+    for layer, parts in found.items():
+        if not {'down', 'up'} <= parts.keys():
+            raise ValueError(f'{file}: {layer!r} has {" and ".join(sorted(parts))} alone, expected down and up')
+    return found
+
+
+def one_change(layer: str, parts: Mapping[str, Tensor], shape: torch.Size, said: Mapping[str, object], file: Path) -> Change:
+    "The matrices of a layer in our form; alpha is the file's, else that of its settings, else the rank."
+    down, up = (checked(parts[k], f'{layer}, {k}', file, torch.float32) for k in ('down', 'up'))
+    kind = torch.promote_types(down.dtype, torch.float32)
+    down, up = down.to(kind), up.to(kind)
+    up = up.flatten(1) if up.shape[2:] in ((), (1, 1)) else up
+    down = down[..., 0, 0] if len(shape) == 2 and down.shape[2:] == (1, 1) else down
+    if down.shape[1:] != shape[1:] or up.shape != (shape[0], len(down)):
+        raise ValueError(
+            f'{file}: {layer!r} has down {tuple(parts["down"].shape)} and up {tuple(parts["up"].shape)}, expected a change of a weight {tuple(shape)}'
+        )
+    if 'alpha' in parts:
+        return down, up, float(parts['alpha'])
+    alpha = next((v for k, v in (said.get('alpha_pattern') or {}).items() if re.fullmatch(rf'(.*\.)?({k})', layer)), said.get('lora_alpha'))
+    root = bool(said.get('use_rslora'))
+    return down, up, float(len(down) if alpha is None else alpha * len(down) ** 0.5 if root else alpha)
+
+
+def read(model: nn.Module, path: str | Path, tables: Mapping[type, ModuleType]) -> dict[str, Change]:  # by our layer
+    "Read a LoRA for a model: of each layer one change, also where we keep several layers in one."
+    file = find_file(path)
+    own, nets, said = dict(model.named_modules()), networks(model, tables), alphas(file)
+    known = {k: (k, slice(None), '') for k, m in own.items() if isinstance(m, (nn.Linear, nn.Conv2d))}
+    for part, (at, names) in nets.items():
+        for layer, (ours, rows) in names.items():
+            for spelled in spellings(part, layer, len(nets) == 1):
+                known[spelled] = f'{at}.{ours}'.lstrip('.'), rows, part
+    pieces: dict[str, list] = {}
+    for layer, parts in gather(read_tensors([file]), file).items():
+        if layer not in known:
+            raise ValueError(
+                f'{file}: {layer!r} is no layer of this model; it has {", ".join(nets) or type(model).__name__}, with such as {next(iter(known), "none")}'
+            )
+        ours, rows, part = known[layer]
+        if not isinstance(own.get(ours), (nn.Linear, nn.Conv2d)):
+            raise ValueError(f'{file}: {layer!r} is a {type(own.get(ours)).__name__}, expected a linear layer or a convolution')
+        pieces.setdefault(ours, []).append((rows, one_change(layer, parts, own[ours].weight[rows].shape, said.get(part, said.get('', {})), file)))
+    return {ours: _joined(own[ours].weight, changes) for ours, changes in pieces.items()}
+
+
+def _joined(weight: Tensor, changes: list[tuple[slice, Change]]) -> Change:
+    "One change of a layer that holds several published ones: their ranks add up, and each writes its own rows."
+    if len(changes) == 1 and changes[0][0] == slice(None):
+        return changes[0][1]
+    rank = sum(len(down) for _, (down, _, _) in changes)
+    up, first = changes[0][1][1].new_zeros(len(weight), rank), 0
+    for rows, (down, part, alpha) in changes:
+        up[rows, first : first + len(down)] = part * (alpha / len(down))
+        first += len(down)
+    return torch.cat([down for _, (down, _, _) in changes]), up, float(rank)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'save_published', 'save_pipeline', 'read_lora']
+           'load_tokenizer', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -260,3 +260,13 @@ def read_lora(
 ) -> dict[str, tuple[Tensor, Tensor, float]]:  # by layer of ours: down (rank, in, ...), up (out, rank), alpha
     "Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied."
     return lora.read(model, path, _WRITTEN)
+
+# %% ../nbs/53_pretrained.ipynb #write-lora
+def write_lora(
+    path: str | Path,  # a .safetensors file
+    changes: Mapping[str, tuple[Tensor, Tensor, float]],  # by layer: down (rank, in, ...), up (out, rank), alpha
+    about: Mapping[str, object] | None = None,  # plain data that a reader may want to know
+    dtype: torch.dtype | None = None,  # of the stored numbers; None: as they are
+) -> None:
+    "Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite."
+    lora.write(path, changes, about or {}, dtype)

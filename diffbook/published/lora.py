@@ -12,9 +12,11 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..store.files import read_header, read_json
+from ..store.files import read_header, read_json, write_whole
+from ..store.tensors import refuse_nan
 from .fill import checked, same_names
 from .tensors import read_tensors
 
@@ -49,7 +51,11 @@ def alphas(file: Path) -> Mapping[str, object]:
         return {'': read_json(beside)}
     said = read_header(file)[0].get('lora_adapter_metadata')
     parts: dict[str, dict] = {}
-    for key, value in (json.loads(said) if isinstance(said, str) else {}).items():
+    try:
+        words = json.loads(said or '{}')
+    except ValueError as error:
+        raise ValueError(f'{file}: lora_adapter_metadata is no JSON: {error}') from error
+    for key, value in words.items() if isinstance(words, dict) else ():
         part, _, word = key.partition('.')
         parts.setdefault(part, {})[word] = value
     return parts
@@ -124,10 +130,22 @@ def one_change(layer: str, parts: Mapping[str, Tensor], shape: torch.Size, said:
             f'{file}: {layer!r} has down {tuple(parts["down"].shape)} and up {tuple(parts["up"].shape)}, expected a change of a weight {tuple(shape)}'
         )
     if 'alpha' in parts:
-        return down, up, float(parts['alpha'])
-    alpha = next((v for k, v in (said.get('alpha_pattern') or {}).items() if re.fullmatch(rf'(.*\.)?({k})', layer)), said.get('lora_alpha'))
-    root = bool(said.get('use_rslora'))
-    return down, up, float(len(down) if alpha is None else alpha * len(down) ** 0.5 if root else alpha)
+        return down, up, float(checked(parts['alpha'], f'{layer}, alpha', file, torch.float64))
+    return down, up, _alpha(layer, len(down), said, file)
+
+
+def _alpha(layer: str, rank: int, said: Mapping[str, object], file: Path) -> float:
+    "What a file's settings say of a layer; the rank where they are silent, which is the gain one."
+    own, alpha = said.get('alpha_pattern') or {}, said.get('lora_alpha')
+    for name in own if isinstance(own, dict) else ():
+        if not re.fullmatch(r'[\w.]+', name):
+            raise ValueError(f'{file}: alpha_pattern has {name!r}, expected the names of layers; other patterns are not followed')
+        alpha = own[name] if f'.{layer}'.endswith(f'.{name}') else alpha
+    if alpha is None:
+        return float(rank)
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
+        raise ValueError(f'{file}: alpha of {layer} is {alpha!r}, expected a number')
+    return float(alpha) * (rank**0.5 if said.get('use_rslora') else 1.0)
 
 
 def read(model: nn.Module, path: str | Path, tables: Mapping[type, ModuleType]) -> dict[str, Change]:  # by our layer
@@ -162,3 +180,29 @@ def _joined(weight: Tensor, changes: list[tuple[slice, Change]]) -> Change:
         up[rows, first : first + len(down)] = part * (alpha / len(down))
         first += len(down)
     return torch.cat([down for _, (down, _, _) in changes]), up, float(rank)
+
+
+def write(path: str | Path, changes: Mapping[str, Change], about: Mapping[str, object], dtype: torch.dtype | None) -> None:
+    "Write changes by layer in the names of peft, with alpha beside them, which peft keeps elsewhere."
+    if Path(path).suffix != '.safetensors':
+        raise ValueError(f'the file is {path}, expected one that ends in .safetensors')
+    tensors = {}
+    for layer, (down, up, alpha) in changes.items():
+        tensors |= {
+            f'{layer}.lora_A.weight': down,
+            f'{layer}.lora_B.weight': up if down.ndim == 2 else up[:, :, None, None],
+            f'{layer}.alpha': torch.tensor(alpha),
+        }
+    shrunk = {k: v.detach().to('cpu', dtype if dtype and v.ndim else v.dtype).contiguous() for k, v in tensors.items()}
+    refuse_nan(shrunk)
+    write_whole(Path(path), save(shrunk, {'diffbook-lora': json.dumps(dict(about), sort_keys=True)}))
+
+
+def about(path: str | Path) -> dict[str, object]:
+    "What a file that we wrote says of itself; nothing, if another wrote it."
+    said = read_header(find_file(path))[0].get('diffbook-lora', '{}')
+    try:
+        found = json.loads(said)
+    except ValueError as error:
+        raise ValueError(f'{path}: what it says of itself is no JSON: {error}') from error
+    return found if isinstance(found, dict) else {}

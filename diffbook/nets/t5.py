@@ -15,7 +15,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from ..core import register, whole
+from ..core import register
 
 # %% ../../nbs/48_t5.ipynb #best-cut
 def best_cut(

@@ -129,7 +129,9 @@ def test_a_setting(tmp_path, key):
     torch.manual_seed(0)
     theirs = written(tmp_path, **({key: value} if key in OTHER and not verdict.startswith('refused') else {}))
     said = json.loads((tmp_path / 'config.json').read_text())
-    (tmp_path / 'config.json').write_text(json.dumps(said | ({key: value} if key not in said else {}) | ({key: value} if verdict.startswith('refused') else {})))
+    (tmp_path / 'config.json').write_text(
+        json.dumps(said | ({key: value} if key not in said else {}) | ({key: value} if verdict.startswith('refused') else {}))
+    )
     if verdict.startswith('refused'):
         with pytest.raises(ValueError, match=f'{key} is .*expected'):
             load_text_encoder(tmp_path)
@@ -139,7 +141,11 @@ def test_a_setting(tmp_path, key):
 
 def test_every_key_has_a_verdict_and_its_own_default():
     config = transformers.T5Config
-    keys = set(inspect.signature(config.__init__).parameters) - {'self', 'kwargs'} | set(config().to_dict()) | set(transformers.GenerationConfig._get_default_generation_params())
+    keys = (
+        set(inspect.signature(config.__init__).parameters) - {'self', 'kwargs'}
+        | set(config().to_dict())
+        | set(transformers.GenerationConfig._get_default_generation_params())
+    )
     assert {k for k in keys if not k.startswith('_')} <= set(SETTINGS['T5Config'])
     whole = json.loads(json.dumps(config().to_dict()))
     for key in whole:
@@ -178,7 +184,11 @@ TEXTS = [
 def strings(n, seed=0):
     "Words, characters of all scripts, marks, spaces and added words, in a row."
     r = random.Random(seed)
-    pool = [chr(x) for x in (*range(32, 0x3000), *range(0xAC00, 0xD7A3, 7), *range(0x4E00, 0x9FFF, 5), *range(0x1F300, 0x1F700)) if unicodedata.category(chr(x)) not in ('Cn', 'Cs', 'Co')]
+    pool = [
+        chr(x)
+        for x in (*range(32, 0x3000), *range(0xAC00, 0xD7A3, 7), *range(0x4E00, 0x9FFF, 5), *range(0x1F300, 0x1F700))
+        if unicodedata.category(chr(x)) not in ('Cn', 'Cs', 'Co')
+    ]
     words = 'a the small red circle above two blue squares on white cities painting of photograph unbelievably 3.14 o’clock state-of-the-art'.split()
     odd = ['<extra_id_3>', '</s>', '<pad>', '<unk>', '\t', '  ', '\n', '▁', '▁▁', '123456', 'e\u0301', 'ﬃ', "don't", '$9.99', '\u0345', 'a\u0308\u0301']
     part = lambda: r.choice(words) if r.random() < 0.6 else ''.join(r.choice(pool) for _ in range(r.randint(1, 6))) if r.random() < 0.6 else r.choice(odd)  # noqa: E731
@@ -231,7 +241,10 @@ def test_a_made_vocabulary_in_both_layouts(made):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.dictionaries(st.text('aé\u0301ﬁ①\u200d\u00ad日 ', min_size=1, max_size=3), st.text('xy é', max_size=3), min_size=1, max_size=6), st.text('aé\u0301\u0308ﬁ①\u200d\u00ad日 \r\nb', max_size=8))
+@given(
+    st.dictionaries(st.text('aé\u0301ﬁ①\u200d\u00ad日 ', min_size=1, max_size=3), st.text('xy é', max_size=3), min_size=1, max_size=6),
+    st.text('aé\u0301\u0308ﬁ①\u200d\u00ad日 \r\nb', max_size=8),
+)
 def test_a_table_of_characters(table, text):
     data = pack(table)
     assert Charsmap(data)(text) == tokenizers.normalizers.Precompiled(data).normalize_str(text)

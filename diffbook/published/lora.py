@@ -61,17 +61,19 @@ def alphas(file: Path) -> Mapping[str, object]:
     return parts
 
 
+PARTS = {'UNet': 'unet', 'TextTower': 'text_encoder', 'DiT': 'transformer', 'MMDiT': 'transformer', 'Flux': 'transformer'}  # our class -> what files call it
+
+
 def networks(model: nn.Module, tables: Mapping[type, ModuleType]) -> dict[str, tuple[str, dict[str, tuple[str, slice]]]]:
     "The networks in a model that have published names: part -> where it lies, and published layer -> our layer and its rows."
     found: dict[str, tuple[str, dict[str, tuple[str, slice]]]] = {}
-    towers = 0
     for at, module in model.named_modules():
-        table = next((table for kind, table in tables.items() if type(module) is kind), None)
-        if table is None:
+        part, table = PARTS.get(type(module).__name__), tables.get(type(module))
+        if part is None or table is None:
             continue
-        tower = hasattr(module, 'embeddings')
-        part = ('text_encoder', 'text_encoder_2', 'text_encoder_3')[towers] if tower else 'unet' if hasattr(module, 'tell') else 'transformer'
-        towers += tower
+        towers = sum(name.startswith('text_encoder') for name in found)
+        if tower := part == 'text_encoder':
+            part += f'_{towers + 1}' * (towers > 0)
         places = {f'{begin}{k}': v for begin in ('text_model.', '') for k, v in same_names(module).items()} if tower else table.places(module)
         names = {k.removesuffix('.weight'): (to.removesuffix('.weight'), rows) for k, (to, rows) in places.items() if k.endswith('.weight')}
         found[part] = at, names

@@ -12,6 +12,7 @@ from diffbook.core import Cond
 from diffbook.losses import Denoiser
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
+from diffbook.nets.vae import AutoencoderKL
 from diffbook.predictions import predict_v
 from diffbook.published import clip, unet
 from diffbook.published.fill import fill, same_names
@@ -76,7 +77,9 @@ def ours(net, tower):
     own = fill(own, {k: v.clone() for k, v in net.state_dict().items()}, unet.places(own), 'theirs')
     made = TextTower(**clip.arguments(tower.config.to_dict()))
     made = fill(made, {k.removeprefix('text_model.'): v.clone() for k, v in tower.state_dict().items() if 'position_ids' not in k}, same_names(made), 'theirs')
-    return torch.nn.ModuleDict({'denoiser': Denoiser(own, CosineSchedule(), predict_v), 'tower': made})
+    torch.manual_seed(1)
+    codec = AutoencoderKL(channels=(8,), blocks=1, groups=4)  # stands in every pipeline, and is not meant
+    return torch.nn.ModuleDict({'denoiser': Denoiser(own, CosineSchedule(), predict_v), 'tower': made, 'vae': codec})
 
 
 def same_answers(net, tower, both, atol=1e-9):

@@ -1,0 +1,125 @@
+"""Teach the zoo's shapes to obey an outline, as the chapter on control shows it.
+
+    python tools/train_control.py copy --out runs/control-copy       # a ControlNet: a copy of the way down, and zero convolutions
+    python tools/train_control.py fresh --out runs/control-fresh     # the same, not copied: its first weights are random
+    python tools/train_control.py light --out runs/control-light     # a few convolutions on the hint alone
+
+The network that draws stays as it is. Data, order, times and noise are functions of the seed and the step, the same for all.
+Half of the captions are dropped, as Zhang et al. did, so that the outline has to be read. Writes OUT/log.csv, a line every
+EVERY updates: the mean loss since the line before, and which share of 64 new scenes has the outline's layout (shapes, sizes
+and cells of all objects) and the colours of a caption that leaves out sizes and places, drawn in ten steps without guidance. At the end the averaged weights,
+half precision: OUT/model.safetensors and OUT/config.json.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from diffbook.conditioning import Conditional, drop
+from diffbook.control import ControlNet, HintAdapter, edges, with_control
+from diffbook.core import noise
+from diffbook.data import batches, from_model, to_model
+from diffbook.losses import training_loss
+from diffbook.recipes import recipe
+from diffbook.recognise import caption_agrees, read_shapes
+from diffbook.samplers import ddim, sample, uniform_times
+from diffbook.shapes import caption, draw_split
+from diffbook.training import Trainer, load, save
+
+WIDTHS = (16, 32)  # of the layers that shrink the outline by two
+MAKE = {
+    'copy': lambda net: ControlNet.of(net, 1, WIDTHS),
+    'fresh': lambda net: ControlNet(1, WIDTHS, **net.arguments),
+    'light': lambda net: HintAdapter.of(net, 1, WIDTHS),
+}
+
+
+def obeyed(labels: torch.Tensor, read: torch.Tensor) -> torch.Tensor:  # (n,) bool
+    "Whether shapes, sizes and cells of all objects are those of the outline, and there are no others."
+    same = (labels == read).reshape(len(labels), -1)
+    return same[:, [k for k in range(1, 13) if k % 4 != 2]].all(1)
+
+
+@torch.inference_mode()
+def watch(model: Conditional, control: torch.nn.Module, n: int = 64, steps: int = 10) -> tuple[float, float]:
+    "Which share of new scenes has the layout of its outline, and which the colours of its caption."
+    scenes = draw_split(n, 32, 'new scenes', 7, objects=(1, 2, 2, 3))
+    captions = [caption(scene, i, omit=('size', 'place')) for i, scene in enumerate(scenes.labels)]
+    cond = replace(model.condition(captions), img=edges(scenes.images))
+    start = noise(0, 'watch', 0, range(n), (3, 32, 32)).float()
+    *_, x = sample(with_control(model, control), model.schedule, start, uniform_times(model.schedule, steps), ddim, cond)
+    read = read_shapes(from_model(x))
+    return obeyed(scenes.labels, read).float().mean().item(), caption_agrees(captions, read)['colour'].float().mean().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', choices=MAKE)
+    parser.add_argument('--out', type=Path)
+    parser.add_argument('--steps', type=int, default=600)
+    parser.add_argument('--batch', type=int, default=32)
+    parser.add_argument('--lr', type=float, default=1e-3)
+    parser.add_argument('--every', type=int, default=50, help='updates between two lines of the log')
+    parser.add_argument('--images', type=int, default=30_000)
+    parser.add_argument('--seed', type=int, default=0)
+    a = parser.parse_args()
+    out = a.out or Path('runs') / f'control-{a.name}'
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)
+    model, made = load('shapes'), recipe('shapes')
+    model.requires_grad_(False)
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(a.seed)
+        control = MAKE[a.name](model.denoiser.net)
+    scenes = draw_split(a.images, 32, 'train', a.seed, objects=(1, 2, 2, 3), brief=0.6)
+    tokens = model.conditioner.tokenizer(scenes.captions)
+
+    def loss(control: torch.nn.Module, batch: tuple[torch.Tensor, ...], generator: torch.Generator) -> torch.Tensor:
+        images, words = batch
+        cond = drop(model.condition(words), model.null(len(words)), 0.5, generator)
+        cond = replace(cond, img=edges(images))
+        return training_loss(with_control(model, control).denoiser, to_model(images), generator, cond, draw=made.draw, weight=made.weight)
+
+    trainer = Trainer(control, loss, lr=a.lr, warmup=50, total=a.steps, weight_decay=0.01, ema=0.98, seed=a.seed)
+    losses, spent, begun = [], 0.0, time.process_time()
+    with (out / 'log.csv').open('w') as file, tqdm(total=a.steps, unit='step') as bar:
+        print('step,images,processor_seconds,loss,layout,colour', file=file)
+        for step in trainer.fit(islice(batches((scenes.images, tokens), a.batch, a.seed), a.steps)):
+            losses.append(float(step.loss))
+            bar.update()
+            if step.step % a.every == 0 or step.step == 1:
+                spent += time.process_time() - begun
+                layout, colour = watch(model, trainer.ema.model)
+                print(
+                    step.step,
+                    step.step * a.batch,
+                    f'{spent:.0f}',
+                    f'{sum(losses) / len(losses):.5f}',
+                    f'{layout:.3f}',
+                    f'{colour:.3f}',
+                    sep=',',
+                    file=file,
+                    flush=True,
+                )
+                losses, begun = [], time.process_time()
+    about = {
+        'base': 'shapes',
+        'hint': 'edges',
+        'steps': a.steps,
+        'batch': a.batch,
+        'seed': a.seed,
+        'rate': a.lr,
+        'processor_seconds': round(spent),
+        'data': 'shapes',
+    }
+    about |= {'parameters': sum(p.numel() for p in control.parameters()), 'torch': torch.__version__.split('+')[0]}
+    save(out, trainer.ema.model.cpu(), about, torch.float16)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,48 +1,70 @@
 """Teach the zoo's shapes to obey an outline, as the chapter on control shows it.
 
     python tools/train_control.py copy --out runs/control-copy       # a ControlNet: a copy of the way down, and zero convolutions
-    python tools/train_control.py fresh --out runs/control-fresh     # the same, not copied: its first weights are random
+    python tools/train_control.py fresh --out runs/control-fresh     # the same, but what learns begins with random weights
     python tools/train_control.py light --out runs/control-light     # a few convolutions on the hint alone
 
-The network that draws stays as it is. Data, order, times and noise are functions of the seed and the step, the same for all.
+The network that draws stays as it is; of the copy the way down learns, and the middle and what is told the blocks stay as
+copied, so that a file need not hold them. Data, order, times and noise are functions of the seed and the step, the same for all.
 Half of the captions are dropped, as Zhang et al. did, so that the outline has to be read. Writes OUT/log.csv, a line every
 EVERY updates: the mean loss since the line before, and which share of 64 new scenes has the outline's layout (shapes, sizes
 and cells of all objects) and the colours of a caption that leaves out sizes and places, drawn in ten steps without guidance. At the end the averaged weights,
-half precision: OUT/model.safetensors and OUT/config.json.
+of what learned, half precision: OUT/control.safetensors, and OUT/about.json.
 """
 
 import argparse
+import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
 from tqdm import tqdm
 
 from diffbook.conditioning import Conditional, drop
-from diffbook.control import ControlNet, HintAdapter, edges, with_control
+from diffbook.control import ControlNet, HintAdapter, edges, same_layout, with_control
 from diffbook.core import noise
 from diffbook.data import batches, from_model, to_model
 from diffbook.losses import training_loss
+from diffbook.nets.unet import UNet
 from diffbook.recipes import recipe
 from diffbook.recognise import caption_agrees, read_shapes
 from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.shapes import caption, draw_split
-from diffbook.training import Trainer, load, save
+from diffbook.training import Trainer, load
 
 WIDTHS = (16, 32)  # of the layers that shrink the outline by two
-MAKE = {
-    'copy': lambda net: ControlNet.of(net, 1, WIDTHS),
-    'fresh': lambda net: ControlNet(1, WIDTHS, **net.arguments),
+
+
+def copied(net: UNet, fresh: bool = False) -> ControlNet:
+    "A ControlNet of which the way down learns, and the middle and what is told the blocks stay as copied."
+    control = ControlNet.of(net, 1, WIDTHS)
+    if fresh:
+        other = ControlNet(1, WIDTHS, **net.arguments).encoder
+        control.encoder.stem, control.encoder.down = other.stem, other.down
+    control.requires_grad_(False)
+    for part in (control.encoder.stem, control.encoder.down, control.hint, control.zeros):
+        part.requires_grad_(True)
+    return control
+
+
+MAKE: dict[str, Callable[[UNet], nn.Module]] = {
+    'copy': copied,
+    'fresh': partial(copied, fresh=True),
     'light': lambda net: HintAdapter.of(net, 1, WIDTHS),
 }
 
 
-def obeyed(labels: torch.Tensor, read: torch.Tensor) -> torch.Tensor:  # (n,) bool
-    "Whether shapes, sizes and cells of all objects are those of the outline, and there are no others."
-    same = (labels == read).reshape(len(labels), -1)
-    return same[:, [k for k in range(1, 13) if k % 4 != 2]].all(1)
+def trained(net: UNet, name: str, folder: Path) -> nn.Module:
+    "What a run has trained; what did not learn is the network's own."
+    control = MAKE[name](net)
+    control.load_state_dict(load_file(folder / 'control.safetensors'), strict=False)
+    return control.eval()
 
 
 @torch.inference_mode()
@@ -54,7 +76,7 @@ def watch(model: Conditional, control: torch.nn.Module, n: int = 64, steps: int 
     start = noise(0, 'watch', 0, range(n), (3, 32, 32)).float()
     *_, x = sample(with_control(model, control), model.schedule, start, uniform_times(model.schedule, steps), ddim, cond)
     read = read_shapes(from_model(x))
-    return obeyed(scenes.labels, read).float().mean().item(), caption_agrees(captions, read)['colour'].float().mean().item()
+    return same_layout(scenes.labels, read).float().mean().item(), caption_agrees(captions, read)['colour'].float().mean().item()
 
 
 def main() -> None:
@@ -117,8 +139,11 @@ def main() -> None:
         'processor_seconds': round(spent),
         'data': 'shapes',
     }
-    about |= {'parameters': sum(p.numel() for p in control.parameters()), 'torch': torch.__version__.split('+')[0]}
-    save(out, trainer.ema.model.cpu(), about, torch.float16)
+    about |= {'parameters': sum(p.numel() for p in control.parameters() if p.requires_grad), 'torch': torch.__version__.split('+')[0]}
+    learned = {name for name, p in control.named_parameters() if p.requires_grad}
+    tensors = {k: v.half().contiguous() for k, v in trainer.ema.model.state_dict().items() if k in learned}
+    save_file(tensors, out / 'control.safetensors')
+    (out / 'about.json').write_text(json.dumps(about, indent=1) + '\n')
 
 
 if __name__ == '__main__':

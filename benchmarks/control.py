@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from diffbook.control import SharedMaps, edges, rewired, same_layout, with_control, with_net
+from diffbook.control import SharedMaps, edges, rewired, with_control, with_net
 from diffbook.core import Cond, noise
 from diffbook.data import from_model, to_model
 from diffbook.guidance import guide, guide_away, unconditional, within
@@ -30,7 +30,7 @@ from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.shapes import COLOURS, SHAPES, caption, draw_split
 from diffbook.store.files import write_whole
 from diffbook.training import load
-from tools.train_control import trained
+from tools.train_control import same_layout, trained
 
 RESULT = Path('diffbook/measured/control.json')
 SCALE, STEPS, PART = 3.0, 20, 50

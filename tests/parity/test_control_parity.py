@@ -9,12 +9,10 @@ from helpers import needs_data
 from safetensors.torch import save_file
 from test_pretrained_parity import CLOSE, READS, randomise
 
-from diffbook.control import Controlled, ControlNet, edges, with_control
+from diffbook.control import Controlled, ControlNet
 from diffbook.core import Cond
-from diffbook.losses import Denoiser
 from diffbook.pretrained import load_controlnet, load_ip_adapter, load_unet
 from diffbook.published import control as published
-from diffbook.schedules import CosineSchedule
 from diffbook.store.tensors import fit_names
 
 diffusers = pytest.importorskip('diffusers')
@@ -61,7 +59,9 @@ def test_guess_mode(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, 'logspace', lambda *a, **k: plain(*a, **{**k, 'dtype': torch.float64}))
     x, t, seq, hint = asked(1)
     with torch.no_grad():
-        torch.testing.assert_close(ours(x, t, Cond(seq=seq, img=hint)), answer(unet, control, x, t, seq, hint, guess_mode=True, conditioning_scale=0.7), **CLOSE)
+        torch.testing.assert_close(
+            ours(x, t, Cond(seq=seq, img=hint)), answer(unet, control, x, t, seq, hint, guess_mode=True, conditioning_scale=0.7), **CLOSE
+        )
 
 
 def test_gradients_agree(tmp_path):
@@ -104,7 +104,9 @@ def test_names_and_shapes_of_control_1_1():
     assert len(shapes) == 340
 
 
-@pytest.mark.parametrize('key, value', [('controlnet_conditioning_channel_order', 'bgr'), ('global_pool_conditions', True), ('class_embed_type', 'timestep'), ('strange', 1)])
+@pytest.mark.parametrize(
+    'key, value', [('controlnet_conditioning_channel_order', 'bgr'), ('global_pool_conditions', True), ('class_embed_type', 'timestep'), ('strange', 1)]
+)
 def test_what_is_not_followed_is_refused_by_name(tmp_path, key, value):
     randomise(diffusers.ControlNetModel(**OWN, **HINTS)).save_pretrained(tmp_path)
     said = json.loads((tmp_path / 'config.json').read_text())
@@ -121,7 +123,12 @@ def ip_file(unet, folder, dim=10, tokens=4, seed=3):
     g = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64) / shape[-1] ** 0.5
     seq = unet.config.cross_attention_dim
-    tensors = {'image_proj.proj.weight': draw(tokens * seq, dim), 'image_proj.proj.bias': draw(tokens * seq), 'image_proj.norm.weight': draw(seq), 'image_proj.norm.bias': draw(seq)}
+    tensors = {
+        'image_proj.proj.weight': draw(tokens * seq, dim),
+        'image_proj.proj.bias': draw(tokens * seq),
+        'image_proj.norm.weight': draw(seq),
+        'image_proj.norm.bias': draw(seq),
+    }
     for i, (name, layer) in enumerate(unet.attn_processors.items()):
         if name.endswith('attn2.processor'):
             width = unet.get_submodule(name.removesuffix('.processor')).to_k.out_features
@@ -136,7 +143,9 @@ def test_ip_adapter(tmp_path, scale):
     unet.save_pretrained(tmp_path / 'unet')
     net, (file, tensors) = load_unet(tmp_path), ip_file(unet, tmp_path)
     adapter = load_ip_adapter(file)
-    unet._load_ip_adapter_weights([{part: {k.removeprefix(f'{part}.'): v for k, v in tensors.items() if k.startswith(part)} for part in ('image_proj', 'ip_adapter')}])
+    unet._load_ip_adapter_weights(
+        [{part: {k.removeprefix(f'{part}.'): v for k, v in tensors.items() if k.startswith(part)} for part in ('image_proj', 'ip_adapter')}]
+    )
     unet.double()
     for processor in unet.attn_processors.values():
         if hasattr(processor, 'scale'):

@@ -8,7 +8,7 @@ The network that draws stays as it is; of the copy the way down learns, and the 
 copied, so that a file need not hold them. Data, order, times and noise are functions of the seed and the step, the same for all.
 Half of the captions are dropped, as Zhang et al. did, so that the outline has to be read. Writes OUT/log.csv, a line every
 EVERY updates: the mean loss since the line before, and which share of 64 new scenes has the outline's layout (shapes, sizes
-and cells of all objects) and the colours of a caption that leaves out sizes and places, drawn in ten steps without guidance. At the end the averaged weights,
+and cells of all objects) and the colours of a caption that leaves out sizes and places, drawn in eight steps without guidance. At the end the averaged weights,
 of what learned, half precision: OUT/control.safetensors, and OUT/about.json.
 """
 
@@ -22,15 +22,17 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from diffbook.conditioning import Conditional, drop
-from diffbook.control import ControlNet, HintAdapter, edges, with_control
-from diffbook.core import noise
+from diffbook.control import ControlNet, HintNet, edges, with_control
+from diffbook.core import Cond, noise
 from diffbook.data import batches, from_model, to_model
 from diffbook.losses import training_loss
+from diffbook.nets.layers import Downsample, zero
 from diffbook.nets.unet import UNet
 from diffbook.recipes import recipe
 from diffbook.recognise import caption_agrees, read_shapes
@@ -39,6 +41,32 @@ from diffbook.shapes import caption, draw_split
 from diffbook.training import Trainer, load
 
 WIDTHS = (16, 32)  # of the layers that shrink the outline by two
+
+
+class HintAdapter(nn.Module):
+    "Say what to add from the hint alone, by a few convolutions: no copy, and one call serves all steps. After Mou et al. 2024 (T2I-Adapter)."
+
+    def __init__(self, widths: tuple[int, ...], halves: tuple[bool, ...], hint_channels: int = 3, hint_widths: tuple[int, ...] = (16, 32)):
+        super().__init__()  # widths of what the network sees on its way down and in the middle; which steps halve the picture
+        self.hint = HintNet(hint_channels, tuple(hint_widths), widths[0])
+        steps = zip(widths[:-1], widths[1:], (*halves, False))
+        self.steps = nn.ModuleList(nn.Conv2d(a, b, 3, stride=1 + half, padding=1) for a, b, half in steps)
+        self.zeros = nn.ModuleList(zero(nn.Conv2d(c, c, 1)) for c in widths)
+
+    def forward(self, x: Tensor, noise_level: Tensor, cond: Cond | None, hint: Tensor) -> list[Tensor]:
+        seen = [self.hint(hint)]
+        for step in self.steps:
+            h = step(F.silu(seen[-1]))
+            seen.append(seen[-1] + h if h.shape == seen[-1].shape else h)
+        return [layer(F.silu(v)) for layer, v in zip(self.zeros, seen)]
+
+    @classmethod
+    def of(cls, net: UNet, hint_channels: int = 3, hint_widths: tuple[int, ...] = (16, 32)) -> 'HintAdapter':
+        "Make the adapter of a network."
+        widths = [net.stem.out_channels]
+        for step in net.down:
+            widths.append(step.conv.out_channels if isinstance(step, Downsample) else step.res.conv2.out_channels)
+        return cls((*widths, widths[-1]), tuple(isinstance(step, Downsample) for step in net.down), hint_channels, hint_widths)
 
 
 def copied(net: UNet, fresh: bool = False) -> ControlNet:
@@ -74,7 +102,7 @@ def same_layout(labels: torch.Tensor, read: torch.Tensor) -> torch.Tensor:  # (n
 
 
 @torch.inference_mode()
-def watch(model: Conditional, control: torch.nn.Module, n: int = 64, steps: int = 10) -> tuple[float, float]:
+def watch(model: Conditional, control: torch.nn.Module, n: int = 64, steps: int = 8) -> tuple[float, float]:
     "Which share of new scenes has the layout of its outline, and which the colours of its caption."
     scenes = draw_split(n, 32, 'new scenes', 7, objects=(1, 2, 2, 3))
     captions = [caption(scene, i, omit=('size', 'place')) for i, scene in enumerate(scenes.labels)]
@@ -92,6 +120,7 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=600)
     parser.add_argument('--batch', type=int, default=32)
     parser.add_argument('--lr', type=float, default=1e-3)
+    parser.add_argument('--minutes', type=float, default=9.0, help='of the clock, after which a run stops; the same command goes on')
     parser.add_argument('--every', type=int, default=50, help='updates between two lines of the log')
     parser.add_argument('--images', type=int, default=30_000)
     parser.add_argument('--seed', type=int, default=0)
@@ -113,32 +142,30 @@ def main() -> None:
         cond = replace(cond, img=edges(images))
         return training_loss(with_control(model, control).denoiser, to_model(images), generator, cond, draw=made.draw, weight=made.weight)
 
-    trainer = Trainer(control, loss, lr=a.lr, warmup=50, total=a.steps, weight_decay=0.01, ema=0.98, seed=a.seed)
-    losses, spent, begun = [], 0.0, time.process_time()
-    with (out / 'log.csv').open('w') as file, tqdm(total=a.steps, unit='step') as bar:
-        print('step,images,processor_seconds,loss,layout,colour', file=file)
-        for step in trainer.fit(islice(batches((scenes.images, tokens), a.batch, a.seed), a.steps)):
+    trainer = Trainer(control, loss, lr=a.lr, warmup=50, weight_decay=0.01, ema=0.98, seed=a.seed)
+    trainer.resume(out / 'checkpoints')
+    path, begun, losses = out / 'log.csv', time.time(), []
+    rows = path.read_text().splitlines() if trainer.step else ['step,images,processor_seconds,loss,layout,colour']
+    spent, clock = (float(rows[-1].split(',')[2]) if trainer.step else 0.0), time.process_time()
+    stream = batches((scenes.images, tokens), a.batch, a.seed, trainer.step)
+    with tqdm(total=a.steps, initial=trainer.step, unit='step') as bar:
+        for step in trainer.fit(islice(stream, max(0, a.steps - trainer.step))):
             losses.append(float(step.loss))
             bar.update()
             if step.step % a.every == 0 or step.step == 1:
-                spent += time.process_time() - begun
+                spent += time.process_time() - clock
                 layout, colour = watch(model, trainer.ema.model)
-                print(
-                    step.step,
-                    step.step * a.batch,
-                    f'{spent:.0f}',
-                    f'{sum(losses) / len(losses):.5f}',
-                    f'{layout:.3f}',
-                    f'{colour:.3f}',
-                    sep=',',
-                    file=file,
-                    flush=True,
-                )
-                losses, begun = [], time.process_time()
+                rows.append(f'{step.step},{step.step * a.batch},{spent:.0f},{sum(losses) / len(losses):.5f},{layout:.3f},{colour:.3f}')
+                path.write_text('\n'.join(rows) + '\n')
+                losses, clock = [], time.process_time()
+                if time.time() - begun > 60 * a.minutes:
+                    break
+    (out / 'checkpoints').mkdir(exist_ok=True)
+    trainer.save(out / 'checkpoints')
     about = {
         'base': 'shapes',
         'hint': 'edges',
-        'steps': a.steps,
+        'steps': trainer.step,
         'batch': a.batch,
         'seed': a.seed,
         'rate': a.lr,

@@ -15,6 +15,12 @@ def normal(g, *shape):
 
 question(
     '75-a',
+    'How many zero convolutions the ControlNet of Stable Diffusion has.',
+    13,
+    {12: 'The middle has one too.', 9: 'The halvings are read by the way up as well.', 25: 'The way up has none: it only reads.'},
+)
+question(
+    '75-b',
     'Which of two zero convolutions in a row moves first.',
     'c',
     {
@@ -23,7 +29,7 @@ question(
     },
 )
 question(
-    '75-b',
+    '75-c',
     'By how much the mean loss of the noise can fall.',
     0.000244,
     {
@@ -34,7 +40,7 @@ question(
     },
 )
 question(
-    '75-c',
+    '75-d',
     'What to do when the loss does not move.',
     'b',
     {

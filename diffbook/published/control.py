@@ -64,7 +64,9 @@ def ip_arguments(found: Published) -> dict[str, object]:
     "Arguments of IPAdapter, by the shapes of its file."
     tensors = found.tensors
     if missing := [k for k in ('image_proj.proj.weight', 'image_proj.norm.weight') if k not in tensors or tensors[k].ndim != (2 if 'proj.w' in k else 1)]:
-        raise ValueError(f'{found.where} lacks {missing[0]!r}: expected the plain IP-Adapter, one projection and a norm; those with patches or faces are of another build')
+        raise ValueError(
+            f'{found.where} lacks {missing[0]!r}: expected the plain IP-Adapter, one projection and a norm; those with patches or faces are of another build'
+        )
     rows, dim = tensors['image_proj.proj.weight'].shape
     seq_dim = len(tensors['image_proj.norm.weight'])
     widths = tuple(len(tensors[f'ip_adapter.{n}.to_k_ip.weight']) for n in ip_numbers(tensors))

@@ -10,7 +10,7 @@ def u(g, low, high, shape=()):
 
 
 def normal(g, *shape):
-    return torch.randn(*shape, generator=g, dtype=torch.float64)
+    return torch.randn(shape, generator=g, dtype=torch.float64)
 
 
 question(

@@ -1,5 +1,6 @@
 """`diffbook sample`: draw images from a trained model, or from a published one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, say
 from diffbook.cli.edits import draw, open_edit
+from diffbook.cli.lora import LORA_HELP, change, changed
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.prompts import count_agreement, listen
 from diffbook.runs import check_writable
@@ -35,6 +37,7 @@ def sample(
     prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
     negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
+    lora: Annotated[list[str] | None, typer.Option(help=LORA_HELP)] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
     mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
@@ -51,6 +54,8 @@ def sample(
     A model that reads text takes a prompt: `diffbook sample shapes --prompt "a small red circle above a big blue square" --guidance 3 --n 16 --out out.png`
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
+
+    What somebody taught it: `diffbook sample shapes --lora heart:0.8 --prompt "a big red heart" --out hearts.png`
 
     Any model takes --image to redo a picture, and with --mask only where that is white.
     """
@@ -73,10 +78,10 @@ def sample(
 
     if (Path(model) / 'model_index.json').is_file():
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, lora or ())
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = open_model(model, device, size, solver, grid, churn)
+        opened = changed(open_model(model, device, size, solver, grid, churn), lora or ())
         stage, cond = listen(opened, prompt, negative, guidance)
         edit = None if image is None else open_edit(image, mask, strength, opened.pictures, ground or 'white')
         about, images = opened.about, draw(stage, n or 64, cond, edit, steps=steps or STEPS.get(solver, 20), seed=seed, device=opened.device)
@@ -89,7 +94,7 @@ def sample(
 
 def draw_published(
     folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, lora: Sequence[str] = (),
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
     import torch
@@ -99,6 +104,7 @@ def draw_published(
 
     place = pick_device(device)
     model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
+    change(model, lora)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
     if grid is not None:
         model.plan = replace(model.plan, times=grid_named(grid))

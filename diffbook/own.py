@@ -24,7 +24,7 @@ from diffbook.core import Rows, build, describe, draw_rows
 from diffbook.data import Dataset
 from diffbook.losses import Denoiser, clipped_snr, log_normal_draw, logit_normal_draw
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_eps, predict_v, predict_x0
+from diffbook.predictions import predict_v, predict_x0
 from diffbook.recipes import Reader, Recipe, own_reader, widths_of
 from diffbook.schedules import KarrasSchedule
 from diffbook.store.own import FITS, Look, look, read_own
@@ -32,7 +32,7 @@ from diffbook.training import load, read_model
 
 __all__ = ['FITS', 'Choice', 'Look', 'PREDICTIONS', 'begin_from', 'changed', 'choose', 'look', 'own_recipe', 'read', 'read_as', 'seen', 'shape_of', 'step_seconds']
 
-PREDICTIONS = {'v': predict_v, 'x0': predict_x0, 'eps': predict_eps}
+PREDICTIONS = {'v': predict_v, 'x0': predict_x0}  # eps says nothing of the picture where all is noise, and there this schedule begins
 NETS = ((96, 2), (64, 2), (48, 2), (32, 2), (32, 1), (16, 1))  # width and depth, from the largest; each about half the work of the one before
 GRID = 16  # cells that a network sees along a side
 UPDATES = 4000  # that a network needs, of BATCH pictures each, to draw what can be recognised
@@ -256,7 +256,7 @@ def begin_from(
     own, given = net.state_dict(), base.net.state_dict()
     fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     net.load_state_dict(own | fitting)
-    base.net = net
+    base = Denoiser(net, base.schedule, base.prediction, noise_input=base.noise_input, input_scale=base.input_scale, variance=base.variance)
     weigh = clipped_snr if base.prediction is predict_x0 else None
     draw = log_normal_draw if isinstance(base.schedule, KarrasSchedule) else made.draw
     said = f'Beginning with {name}: {len(fitting)} of {len(own)} tensors of the network are its own.'

@@ -75,7 +75,7 @@ class Pace:
         self.trainer, self.length = trainer, length
         self.plans = alone and length.minutes is not None  # processes of a team would disagree
         self.start = self.looked = self.published = time.monotonic()
-        self.first = trainer.step
+        self.first, self.wait = trainer.step, PUBLISH / 6  # the first time soon
         self.total = length.steps
 
     @property
@@ -105,9 +105,9 @@ class Pace:
 
     def publish_due(self) -> bool:
         now = time.monotonic()
-        if now - self.published < (PUBLISH if self.trainer.step - self.first > 1 else PUBLISH / 6):
+        if now - self.published < self.wait:
             return False
-        self.published = now
+        self.published, self.wait = now, PUBLISH
         return True
 
     def sheet_due(self, last: int, every: int | None) -> bool:

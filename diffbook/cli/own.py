@@ -85,11 +85,12 @@ def reads_of(found: 'Look', values: Mapping[str, Any]) -> str | None:
     return None
 
 
-def tell_choice(choice: 'Choice', n: int, device: str, tell_user: Any) -> None:
+def tell_choice(choice: 'Choice', n: int, device: str, tell_user: Any, begin: str | None = None) -> None:
     "Say what will be trained, and why it fits."
     told = {'classes': ', told the class', 'captions': ', told the caption'}.get(choice.reads or '', '')
-    tell_user(f'  Size {choice.size} x {choice.size}, {"grey" if choice.channels == 1 else "in colour"}{told}; a U-Net of width {choice.width}, depth {choice.depth}, '
-        f'squares of {choice.patch} x {choice.patch} pixels; {choice.batch_size} pictures an update')  # fmt: skip
+    own = f'a U-Net of width {choice.width}, depth {choice.depth}, squares of {choice.patch} x {choice.patch} pixels'
+    net = own if begin is None else f'the network of {begin}'
+    tell_user(f'  Size {choice.size} x {choice.size}, {"grey" if choice.channels == 1 else "in colour"}{told}; {net}; {choice.batch_size} pictures an update')  # fmt: skip
     if choice.seconds is not None:
         tell_user(f'  An update takes {choice.seconds:.3g} s on {device}: in {choice.minutes:g} minutes about {choice.steps:,} updates, '
             f'which see each of the {n:,} pictures {choice.passes(n):,.1f} times')  # fmt: skip

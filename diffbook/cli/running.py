@@ -43,7 +43,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
         if is_own(values['data']):
             tell_user(f'{values["data"]}:')
             values, looked, choice = settle_own(given, values, pick_device(values['device']), size_of_team == 1, tell_user)
-            tell_choice(choice, len(looked.files), pick_device(values['device']).type, tell_user)
+            tell_choice(choice, len(looked.files), pick_device(values['device']).type, tell_user, values['init'])
         if values['plan']:
             return tell_plan(looked, choice, values)
     run = plan(out, given, values | of_recipe(values['recipe'], given), resume, values['change'])

@@ -13,7 +13,7 @@ from diffbook.runs import CHANGES
 
 RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
 METHOD_NAMES = ('flow', 'edm', 'consistency', 'meanflow')
-WORDS = {'fit': ('centre', 'pad', 'random'), 'captions': ('metadata', 'txt', 'names'), 'prediction': ('v', 'x0', 'eps'), 'rate': ('falling', 'constant')}
+WORDS = {'fit': ('centre', 'pad', 'random'), 'captions': ('metadata', 'txt', 'names'), 'prediction': ('v', 'x0'), 'rate': ('falling', 'constant')}
 LEAST = {'steps': 1, 'batch_size': 1, 'save_every': 1, 'sample_every': 1, 'accumulate': 1, 'depth': 1, 'patch': 1, 'warmup': 0, 'weight_decay': 0, 'drop': 0, 'dropout': 0}
 
 
@@ -49,7 +49,7 @@ def train(
     warmup: Annotated[int | None, typer.Option(help='Updates on the way up to the highest rate: 100, or a tenth of fewer than 1000.')] = None,
     weight_decay: Annotated[float | None, typer.Option(help='Of AdamW. Default 0; of a folder 0.01.')] = None,
     ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
-    prediction: Annotated[str | None, typer.Option(help='What the network predicts: v, x0 or eps.')] = None,
+    prediction: Annotated[str | None, typer.Option(help='What the network predicts: v or x0.')] = None,
     snr_weight: Annotated[bool | None, typer.Option('--snr-weight/--no-snr-weight', help='Weigh the error by the signal-to-noise ratio, up to a limit; by default with x0.')] = None,
     drop: Annotated[float | None, typer.Option(help='How likely an image is to lose its class or caption, which guidance needs: 0.1.')] = None,
     dropout: Annotated[float, typer.Option(help='Share of activations silenced in training.')] = 0.0,

@@ -38,12 +38,14 @@ def check_own(given: Mapping[str, Any], values: Mapping[str, Any]) -> None:
 def settle_own(given: Mapping[str, Any], values: dict[str, Any], device: Any, alone: bool, tell_user: Any) -> tuple[dict[str, Any], 'Look', 'Choice']:
     "Look at a folder, and choose all that was not said."
     from diffbook.own import choose, look, shape_of, step_seconds
+    from diffbook.store.pictures import check_ground
 
+    check_ground(values['ground'])
     found = look(values['data'], skip_broken=values['skip_broken'])
     reads = reads_of(found, values)
     minutes = values['minutes'] or (None if values['steps'] else MINUTES)
     for line in found.describe():
-        tell_user(f'  {line}')
+        note(line) if line in found.said else tell_user(f'  {line}')
     own = {name: given.get(name) for name in ('size', 'width', 'depth', 'patch', 'batch_size')} | {'grey': values['grey']}
     if values['init']:
         for name in ('width', 'depth', 'patch', 'prediction'):
@@ -94,7 +96,7 @@ def tell_choice(choice: 'Choice', n: int, device: str, tell_user: Any, begin: st
     if choice.seconds is not None:
         tell_user(f'  An update takes {choice.seconds:.3g} s on {device}: in {choice.minutes:g} minutes about {choice.steps:,} updates, '
             f'which see each of the {n:,} pictures {choice.passes(n):,.1f} times')  # fmt: skip
-        if choice.steps * choice.batch_size < 1000 * 32:
+        if choice.steps < 1000:
             note(f'{choice.steps:,} updates are few: samples may stay noise; give more --minutes, or a smaller --size')
     elif choice.steps is not None:
         tell_user(f'  {choice.steps:,} updates, which see each of the {n:,} pictures {choice.passes(n):,.1f} times')

@@ -66,7 +66,7 @@ def train(
 ) -> None:
     """Train a model on images, and save it on the way, at the end and when it is stopped.
 
-    On your own pictures: `diffbook train --data my/pictures --out runs/own --minutes 15`; first `--plan` says what would be done. Sub-folders are classes: `diffbook sample runs/own --class three --out three.png`
+    Example: `diffbook train --data my/pictures --out runs/own --minutes 15`, on your own pictures; with --plan it only says what it would do. Sub-folders are classes: `diffbook sample runs/own --class three --out three.png`
 
     On published ones: `diffbook train --data fashion-mnist --out runs/mine --minutes 20`
 

@@ -132,7 +132,7 @@ def head_of(path: Path) -> Head | str:
 def has_no_colour(path: Path) -> bool | str:
     "Whether a small copy of a picture is grey all over."
     try:
-        small = read_one(path, 32, 'centre', (255, 255, 255))
+        small = read_one(path, 32, 'pad', (255, 255, 255))
     except ValueError as error:
         return str(error)
     return bool((small == small[:1]).all())

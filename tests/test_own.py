@@ -319,11 +319,17 @@ def test_the_recipe_of_a_choice(reads, tmp_path):
     data, made = read(found, choice), own_recipe(choice)
     model = made.model(data)
     kind = {None: Denoiser, 'classes': Conditional, 'captions': Conditional}[reads]
-    assert isinstance(model, kind) and isinstance(getattr(model, 'conditioner', None), {None: type(None), 'classes': ClassConditioner, 'captions': TextConditioner}[reads])
+    assert isinstance(model, kind) and isinstance(
+        getattr(model, 'conditioner', None), {None: type(None), 'classes': ClassConditioner, 'captions': TextConditioner}[reads]
+    )
     assert isinstance(made.schedule, CosineSchedule) and model.prediction is predict_v
     trainer = made.trainer(model, device='cpu')
     before = [p.clone() for p in model.parameters()]
-    for _ in trainer.fit(zip(range(3), batches(made.examples(data, model), 4, 0)).__iter__() if False else (b for _, b in zip(range(3), batches(made.examples(data, model), 4, 0)))):
+    for _ in trainer.fit(
+        zip(range(3), batches(made.examples(data, model), 4, 0)).__iter__()
+        if False
+        else (b for _, b in zip(range(3), batches(made.examples(data, model), 4, 0)))
+    ):
         pass
     assert sum(not torch.equal(a, b) for a, b in zip(before, model.parameters())) > len(before) / 2
 
@@ -451,7 +457,11 @@ def test_a_config_is_toml(tmp_path):
     tomllib = pytest.importorskip('tomllib')
     assert tomllib.loads((tmp_path / 'a.toml').read_text(encoding='utf-8')) == said
     (tmp_path / 'b.toml').write_text("# x\nbatch-size = 4  # four\ndata = 'C:\\pictures'\n")
-    assert read_config(tmp_path / 'b.toml') == {'batch_size': 4, 'data': 'C:\\pictures'} == {k.replace('-', '_'): v for k, v in tomllib.loads((tmp_path / 'b.toml').read_text()).items()}
+    assert (
+        read_config(tmp_path / 'b.toml')
+        == {'batch_size': 4, 'data': 'C:\\pictures'}
+        == {k.replace('-', '_'): v for k, v in tomllib.loads((tmp_path / 'b.toml').read_text()).items()}
+    )
 
 
 # --- while it trains
@@ -598,7 +608,15 @@ def test_an_option(name, tmp_path, trainers):
     *values, at, want = LOOKS[name]
     base = {'size': 8, 'width': 8, 'depth': 1, 'batch_size': 4, 'steps': 2}
     for k, value in enumerate(values):
-        run('train', '--data', classes(tmp_path / 'set'), '--no-class-folders', *(w for n, v in (base | {name: value}).items() for w in words(n, v)), '--out', tmp_path / str(k))
+        run(
+            'train',
+            '--data',
+            classes(tmp_path / 'set'),
+            '--no-class-folders',
+            *(w for n, v in (base | {name: value}).items() for w in words(n, v)),
+            '--out',
+            tmp_path / str(k),
+        )
     got = tuple(at(t) for t in trainers)
     assert got == want if want is not None else got[0] < got[1]
 
@@ -670,7 +688,25 @@ def test_a_model_to_begin_with(tmp_path, capsys):
     same = [k for k in old if k in new and old[k].shape == new[k].shape and torch.allclose(old[k], new[k], atol=1e-9)]
     assert len(same) > 0.9 * len(old) and len(new) > len(old)
     (data / 'two').rename(data / 'four')
-    run('train', '--data', data, '--batch-size', 4, '--steps', 1, '--lr', 1e-12, '--weight-decay', 0, '--init', tmp_path / 'told', '--seed', 9, '--out', tmp_path / 'more')
+    run(
+        'train',
+        '--data',
+        data,
+        '--batch-size',
+        4,
+        '--steps',
+        1,
+        '--lr',
+        1e-12,
+        '--weight-decay',
+        0,
+        '--init',
+        tmp_path / 'told',
+        '--seed',
+        9,
+        '--out',
+        tmp_path / 'more',
+    )
     rows = [load(tmp_path / name).conditioner.table.weight for name in ('told', 'more')]
     names = [read_model(tmp_path / name)[0]['about']['classes'] for name in ('told', 'more')]
     assert names == [['one', 'three', 'two'], ['four', 'one', 'three']]
@@ -716,7 +752,11 @@ def test_single_files_are_the_pictures_of_the_grid_and_say_what_was_asked(model,
     run('sample', model, '--n', 3, '--columns', 3, '--zoom', 1, '--steps', 2, '--seed', 5, '--out', tmp_path / 'x.png')
     run('sample', model, '--n', 3, '--steps', 2, '--seed', 5, '--out', tmp_path / 'files', '--json')
     files = sorted((tmp_path / 'files').iterdir())
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])['files'] == [str(f) for f in files] and [f.name for f in files] == ['0000.png', '0001.png', '0002.png']
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['files'] == [str(f) for f in files] and [f.name for f in files] == [
+        '0000.png',
+        '0001.png',
+        '0002.png',
+    ]
     with Image.open(tmp_path / 'x.png') as grid:
         for k, file in enumerate(files):
             with Image.open(file) as picture:

@@ -1,6 +1,6 @@
 """Train a small MMDiT on captioned shapes beside the U-Net of the chapter on text to image, for equal time, and count what they draw.
 
-    python -m benchmarks.mmdit                          # four arms of 180 seconds, and a second seed of two: 20 minutes of one core
+    python -m benchmarks.mmdit                          # four arms of 140 seconds, and a second seed of two: 16 minutes of one core
     python -m benchmarks.mmdit --seconds 20 --n 32 --seeds 0 --out /tmp/mmdit.json
 
 Scenes of one object, 20 x 20 pixels: the smallest that the reader of shapes reads without a slip. Both networks read the same captions with the same frozen text tower, in the same
@@ -101,6 +101,26 @@ def draw(model, captions: list[str], scale: float, steps: int, seed: int) -> tor
     return torch.cat(pictures)
 
 
+def text_share(model, world: Dataset, level: float, seed: int) -> list[float]:
+    "The mean share of their attention that patches give to words, block by block, at a time between 0 and 1."
+    net, x0 = model.denoiser.net, to_model(world.images[:64])
+    eps = torch.randn(x0.shape, generator=make_generator(seed, 'mmdit share'))
+    t = torch.full((len(x0),), level, dtype=torch.float64) * model.schedule.t_max
+    shares = []
+    with torch.inference_mode():
+        cond, x = model.condition(list(world.captions[:64])), model.schedule.perturb(x0, eps, t)
+        c, text, image = net.told(1000 * level * torch.ones(len(x0)), cond.vec), net.read(cond.seq), net.patches(x)
+        image = image.flatten(2).mT + net.window(*image.shape[2:])
+        mask = torch.cat([cond.mask, cond.mask.new_ones(len(x0), image.shape[1])], 1)
+        for block in net.blocks:
+            asks = [block.text.ask(text, block.text.hear(c)), block.image.ask(image, block.image.hear(c))]
+            q, k = asks[1][0].transpose(1, 2), torch.cat([asks[0][1], asks[1][1]], 1).transpose(1, 2)
+            weights = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~mask[:, None, None], -torch.inf).softmax(-1)
+            shares.append(weights[..., : text.shape[1]].sum(-1).mean().item())
+            text, image = block(text, image, c, mask=mask)
+    return shares
+
+
 def as_png(pictures: torch.Tensor) -> str:
     "A row of pictures as the text of a PNG file."
     held = io.BytesIO()
@@ -130,6 +150,8 @@ def run(net: str, by: str, seed: int, a: argparse.Namespace, found: Dataset, wor
         'updates': log[-1]['images'] // made.batch, 'images': log[-1]['images'], 'processor_seconds': round(log[-1]['seconds'] + timing, 1), 'n': len(captions), 'right': right, 'interval': wilson(right['all'], len(captions)),
         'listening': listening(model, world, seed), 'drawing_seconds': round(time.process_time() - begun, 1), 'log': log, 'pictures': as_png(pictures[:SHOWN]),
     }  # fmt: skip
+    if net == 'mmdit':
+        row['text_share'] = {level: text_share(model, world, level, seed) for level in (0.1, 0.5, 0.9)}
     if a.keep:
         save(
             a.keep / f'{net}-{by}-{seed}',
@@ -142,7 +164,7 @@ def run(net: str, by: str, seed: int, a: argparse.Namespace, found: Dataset, wor
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.mmdit', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seconds', type=float, default=180.0, help='of the processor, for the training of each arm')
+    parser.add_argument('--seconds', type=float, default=140.0, help='of the processor, for the training of each arm')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
     parser.add_argument('--images', type=int, default=30_000, help='different scenes to train on')
     parser.add_argument('--n', type=int, default=256, help='captions that are drawn')

@@ -24,10 +24,8 @@ class Heads(nn.Module):
 
     def __init__(
         self,
-        dim: int,  # width of a token
-        heads: int,  # that share the width equally
-        qk_norm: bool = False,  # divide queries and keys by their root mean square, in each head
-        back: bool = True,  # has a way back
+        dim: int, heads: int,  # width of a token, and by how many heads it is shared
+        qk_norm: bool = False, back: bool = True,  # norm queries and keys in each head; has a way back
     ):
         super().__init__()
         self.heads, self.qkv = heads, nn.Linear(dim, 3 * dim)
@@ -73,9 +71,7 @@ class Stream(nn.Module):
 
     def __init__(
         self,
-        dim: int,  # width of a token
-        heads: int,
-        qk_norm: bool = False,
+        dim: int, heads: int, qk_norm: bool = False,  # as of `Heads`
         dual: bool = False,  # attend among themselves too, as the images of Stable Diffusion 3.5
     ):
         super().__init__()
@@ -95,7 +91,7 @@ def ask(self: Stream, x: Tensor, told: list[Tensor]) -> tuple[Tensor, Tensor, Te
     "Its part in the joint attention."
     return self.attn(modulate(_norm(x), told[0], told[1]))
 
-
+# %% ../../nbs/71_mmdit.ipynb #stream-take
 @patch
 def take(self: Stream, x: Tensor, mixed: Tensor, told: list[Tensor]) -> Tensor:
     "Add what came back from the attention, then what the MLP makes of the sum."
@@ -143,8 +139,7 @@ class Told(nn.Module):
 
     def __init__(
         self,
-        dim: int,  # of the vector
-        vec_dim: int,  # of the vector of the text
+        dim: int, vec_dim: int,  # of the vector, and of that of the text
         guided: bool = False,  # the last number of `cond.vec` is a guidance scale
     ):
         super().__init__()
@@ -155,8 +150,8 @@ class Told(nn.Module):
         waves = lambda v: sinusoids(v, 256, shift=0.0, cos_first=True).to(vec)
         if self.scale is None:
             return F.silu(self.time(waves(noise_level)) + self.vec(vec))
-        scale = self.scale(waves(1000 * vec[:, -1]))  # in thousandths, as the times
-        return F.silu(self.time(waves(noise_level)) + scale + self.vec(vec[:, :-1]))
+        vec, scale = vec[:, :-1], self.scale(waves(1000 * vec[:, -1]))  # in thousandths, as the times
+        return F.silu(self.time(waves(noise_level)) + scale + self.vec(vec))
 
 # %% ../../nbs/71_mmdit.ipynb #mmdit
 @register
@@ -200,7 +195,7 @@ def forward(self: MMDiT, x: Tensor, noise_level: Tensor, cond: Cond | None = Non
         text, image = block(text, image, c, mask=mask)
     return unpatchify(self.head(self.close(image, c)), self.patch, rows)
 
-
+# %% ../../nbs/71_mmdit.ipynb #window
 @patch
 def window(self: MMDiT, rows: int, columns: int) -> Tensor:  # (1, rows * columns, dim)
     "The middle of the table of positions."
@@ -279,7 +274,7 @@ def forward(self: Flux, x: Tensor, noise_level: Tensor, cond: Cond | None = None
     image = both[:, text.shape[1] :]
     return unpatchify(self.head(self.close(image, c)), self.patch, rows, 'c p q')
 
-
+# %% ../../nbs/71_mmdit.ipynb #flux-angles
 @patch
 def angles(self: Flux, words: int, rows: int, columns: int) -> Tensor:  # (words + rows * columns, half a head)
     "A word stands at place 0 of every axis, which turns nothing; a patch at (0, row, column)."

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from fastcore.basics import patch
 from torch import Tensor, nn
 from ..core import Cond
+from .layers import attend
 from typing import Any
 
 __all__ = ['Heads', 'joint_attend', 'Closing', 'Stream', 'LastText', 'JointBlock', 'Told', 'MMDiT', 'SingleBlock', 'Flux']
@@ -15,13 +16,7 @@ class Heads(nn.Module):
     norm_q: Any
     norm_k: Any
     out: Any
-    def __init__(self, dim: int, heads: int, qk_norm: bool=False, back: bool=True) -> None:
-        """dim: width of a token
-        heads: that share the width equally
-        qk_norm: divide queries and keys by their root mean square, in each head
-        back: has a way back
-        """
-        ...
+    def __init__(self, dim: int, heads: int, qk_norm: bool=False, back: bool=True) -> None: ...
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """returns: (b, n, dim) -> three of (b, n, heads, dim / heads)"""
         ...
@@ -51,9 +46,7 @@ class Stream(nn.Module):
     own: Any
     mlp: nn.Sequential
     def __init__(self, dim: int, heads: int, qk_norm: bool=False, dual: bool=False) -> None:
-        """dim: width of a token
-        dual: attend among themselves too, as the images of Stable Diffusion 3.5
-        """
+        """dual: attend among themselves too, as the images of Stable Diffusion 3.5"""
         ...
     def hear(self, c: Tensor) -> list[Tensor]:
         """What this kind of token is told in this block.
@@ -92,10 +85,7 @@ class Told(nn.Module):
     vec: Any
     scale: Any
     def __init__(self, dim: int, vec_dim: int, guided: bool=False) -> None:
-        """dim: of the vector
-        vec_dim: of the vector of the text
-        guided: the last number of `cond.vec` is a guidance scale
-        """
+        """guided: the last number of `cond.vec` is a guidance scale"""
         ...
     def forward(self, noise_level: Tensor, vec: Tensor) -> Tensor:
         """returns: (b,), (b, vec_dim, and 1 if guided) -> (b, dim)"""

@@ -38,6 +38,7 @@ from diffbook.predictions import target as target
 from diffbook.losses import Denoiser as Denoiser
 from diffbook.losses import diffusion_loss as diffusion_loss
 from diffbook.nets.unet import UNet as UNet
+from diffbook.nets.dit import DiT as DiT
 from diffbook.training import EMA as EMA
 from diffbook.training import Trainer as Trainer
 from diffbook.training import load as load

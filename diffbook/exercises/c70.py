@@ -105,48 +105,53 @@ add(
 
 question(
     '70-a',
+    'Count the tokens of a latent, and the numbers in each.',
     (4096, 64),
     {
-        'Squares of 2 by 2 pixels of the latent: 64 in a row, and as many rows.': (64, 64),
-        'The tokens are right. Each square has 2 x 2 places of 16 channels.': (4096, 32),
-        'The picture has 1024 pixels a side; its latent 128 by 128 places, and the network sees the latent.': (262144, 12),
-        'You divided by 2 once: there are 64 rows of 64.': (8192, 64),
-        'Every place in a square has 16 numbers: 4 times 16.': (4096, 16),
+        (64, 64): 'Squares of 2 by 2 places of the latent: 64 in a row, and as many rows.',
+        (4096, 32): 'The tokens are right. Each square has 2 x 2 places of 16 channels.',
+        (4096, 16): 'The tokens are right. Each of the four places in a square has 16 numbers.',
+        (262144, 12): 'The picture has 1024 pixels a side; its latent has 128 by 128 places, and the network sees the latent.',
+        (8192, 64): 'You divided by 2 once: there are 64 rows of 64.',
     },
 )
 question(
     '70-b',
+    'Say what a transformer without positions draws.',
     'b',
     {
-        'Nothing that it computes knows which square is next to which: a shuffled face is as good to it as a face.': 'a',
-        'Within a square all pixels are in order, and squares still read each other: they look like pieces of faces.': 'c',
+        'a': 'Nothing that it computes knows which square is next to which: a shuffled face is as good to it as a face.',
+        'c': 'Within a square all pixels are in order, and squares still read each other: they look like pieces of faces.',
     },
 )
 question(
     '70-c',
+    'Say what one half of a block adds.',
     0.2,
     {
-        'That is what attention gets and returns; the gate weighs it.': 2.0,
-        'The scale multiplies by 1 + s, so that zero changes nothing.': 0.0,
-        'You added the shift before you scaled.': 0.15,
-        'That is the new h if h was 2; asked is what is added.': 2.2,
+        2: 'That is what attention gets and returns; the gate weighs it.',
+        0: 'The scale multiplies by 1 + s, so that zero changes nothing.',
+        0.15: 'You added the shift before you scaled.',
+        2.2: 'That is the new h if h was 2; asked is what is added.',
     },
 )
 question(
     '70-d',
+    'Say when blocks learn whose gates and last maps are both zero.',
     0,
     {
-        'With the gate alone at zero they wake at the third step. Here the derivative in the gate is zero too.': 3,
-        'The gate gets a gradient from what is behind it, and that is zero as well.': 2,
+        3: 'With the gate alone at zero they wake at the third step. Here the derivative in the gate is zero too.',
+        2: 'The gate gets a gradient from what is behind it, and that is zero as well.',
     },
 )
 question(
     '70-e',
+    'Say how the work grows when patches are halved.',
     (4, 16),
     {
-        'Half the side: twice as many squares along both axes.': (2, 4),
-        'The first is right. With four times as many tokens, the part with n squared grows by 4 squared.': (4, 8),
-        'That is as if tokens grew by a factor of 16; they grow by 4.': (16, 256),
-        'The second is right. What each token does by itself grows with their number.': (16, 16),
+        (2, 4): 'Half the side: twice as many squares along both axes.',
+        (4, 8): 'The first is right. With four times as many tokens, the part with n squared grows by 4 squared.',
+        (16, 256): 'That is as if tokens grew by a factor of 16; they grow by 4.',
+        (16, 16): 'The second is right. What each token does by itself grows with their number.',
     },
 )

@@ -30,7 +30,7 @@ def patchify(
     "Cut an image into squares and write each as one token, row by row (Dosovitskiy et al. 2021; eq-dit-patches)."
     return rearrange(x, f'b c (h p) (w q) -> b (h w) ({order})', p=patch, q=patch)
 
-
+# %% ../../nbs/70_dit.ipynb #unpatchify
 def unpatchify(
     tokens: Tensor,  # (b, n, patch * patch * c)
     patch: int,  # side of a square of pixels
@@ -126,7 +126,7 @@ def forward(
     h = h + gate1[:, None] * self.attention(modulate(self.norm1(h), shift1, scale1), angles)
     return h + gate2[:, None] * self.mlp(modulate(self.norm2(h), shift2, scale2))
 
-
+# %% ../../nbs/70_dit.ipynb #block-attention
 @patch
 def attention(self: DiTBlock, h: Tensor, angles: Tensor | None = None) -> Tensor:
     "Let the tokens of an image read each other."
@@ -166,14 +166,14 @@ class DiT(nn.Module):
         self.norm, self.tell = _norm(width, style.eps, style), zero(nn.Linear(width, 2 * width))
         self.head = zero(nn.Linear(width, patch**2 * (out_channels or in_channels)))  # zero: the untrained net answers 0
 
-# %% ../../nbs/70_dit.ipynb #told
+# %% ../../nbs/70_dit.ipynb #add-told
 @patch
 def _add_told(self: DiT, width: int, freq_shift: float) -> None:
     self.waves = partial(sinusoids, dim=256, shift=freq_shift, cos_first=True)
     self.time = nn.Sequential(nn.Linear(256, width), nn.SiLU(), nn.Linear(width, width))
     self.cond = nn.Linear(self.cond_dim, width) if self.cond_dim else None
 
-
+# %% ../../nbs/70_dit.ipynb #told
 @patch
 def told(
     self: DiT,
@@ -232,7 +232,7 @@ def rotary_angles(
     rates = [theta ** -(torch.arange(0, d, 2, dtype=torch.float64, device=places.device) / d) for d in dims]
     return torch.cat([place[:, None].double() * rate for place, rate in zip(places.unbind(1), rates)], dim=1)
 
-
+# %% ../../nbs/70_dit.ipynb #rotate
 def rotate(
     x: Tensor,  # (b, n, heads, d) queries or keys
     angles: Tensor,  # (n, d / 2)

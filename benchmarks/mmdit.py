@@ -1,6 +1,6 @@
 """Train a small MMDiT on captioned shapes beside the U-Net of the chapter on text to image, for equal time, and count what they draw.
 
-    python -m benchmarks.mmdit                          # four arms of 140 seconds, and a second seed of two: 16 minutes of one core
+    python -m benchmarks.mmdit                          # four arms of 150 seconds, and a second seed of two: 16 minutes of one core
     python -m benchmarks.mmdit --seconds 20 --n 32 --seeds 0 --out /tmp/mmdit.json
 
 Scenes of one object, 20 x 20 pixels: the smallest that the reader of shapes reads without a slip. Both networks read the same captions with the same frozen text tower, in the same
@@ -164,7 +164,7 @@ def run(net: str, by: str, seed: int, a: argparse.Namespace, found: Dataset, wor
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.mmdit', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seconds', type=float, default=140.0, help='of the processor, for the training of each arm')
+    parser.add_argument('--seconds', type=float, default=150.0, help='of the processor, for the training of each arm')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
     parser.add_argument('--images', type=int, default=30_000, help='different scenes to train on')
     parser.add_argument('--n', type=int, default=256, help='captions that are drawn')

@@ -114,6 +114,7 @@ question(
         (262144, 12): 'The picture has 1024 pixels a side; its latent has 128 by 128 places, and the network sees the latent.',
         (8192, 64): 'You divided by 2 once: there are 64 rows of 64.',
     },
+    rtol=1e-3,
 )
 question(
     '70-b',

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -32,6 +32,7 @@ from .text import Tokenizer
 from .moved import moved
 from .published import clip, dit, mmdit, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
+from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
@@ -222,6 +223,28 @@ def load_tokenizer(
     "Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it."
     where = find_tokenizer(source, folder)
     return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
+
+# %% ../nbs/53_pretrained.ipynb #load-control
+def load_controlnet(
+    source: Source,  # folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    folder: str = 'controlnet',  # within that of the model
+    variant: str | None = None,  # which of several files; None: the full one, else fp16, else the one there is
+) -> ControlNet:  # in eval mode
+    "Read a published ControlNet (diffusers' ControlNetModel)."
+    found = read_published(source, 'controlnet', None, folder, variant)
+    control = build(ControlNet, control_arguments, found)
+    return fill(control, renamed(found.tensors), control_places(control), found.where, dtype)
+
+
+def load_ip_adapter(
+    file: str | Path,  # a .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+) -> IPAdapter:  # in eval mode
+    "Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader."
+    found = ip_read(file)
+    adapter = build(IPAdapter, lambda _: ip_arguments(found), found)
+    return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #save-published
 _WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit, mmdit.MMDiT: mmdit, mmdit.Flux: mmdit}  # class -> its tables

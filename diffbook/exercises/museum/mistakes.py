@@ -1206,6 +1206,68 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'weight(denoiser.schedule, t).to(error) * error', 'weight(denoiser.schedule, t.flip(0)).to(error) * error',
         'test_mmdit.py::test_a_weight_belongs_to_its_time',
     ),
+    # transformers
+    'a ladder that stops one rung early': (
+        'diffusers PR#12791, sd-scripts PR#1187: half - 1 in the exponent; still so in the DiT of diffusers', 'nets/dit.py',
+        'partial(sinusoids, dim=256, shift=freq_shift,', 'partial(sinusoids, dim=256, shift=1.0,',
+        'test_dit.py::test_the_level_is_told_as_a_number_to_a_thousand',
+    ),
+    'times that nobody multiplied': (
+        'Just-a-DiT PR#9; minRF rf.py: t in [0, 1] told to waves made for 1000', 'losses.py',
+        '* (1000 / (schedule.t_max - schedule.t_min))', '* (1 / (schedule.t_max - schedule.t_min))',
+        'test_dit.py::test_the_level_is_told_as_a_number_to_a_thousand',
+    ),
+    'the numbers of a square in another order': (
+        'FLUX has channels first, DiT last', 'nets/dit.py',
+        'unpatchify(self.head(modulate(self.norm(h), shift, scale)), self.patch, rows)',
+        "unpatchify(self.head(modulate(self.norm(h), shift, scale)), self.patch, rows, 'c p q')",
+        'test_dit.py::test_the_first_map_reads_channels_first_and_the_last_writes_them_last',
+    ),
+    'scale before shift': (
+        'weights of a block read in another order', 'nets/dit.py',
+        'shift1, scale1, gate1, shift2, scale2, gate2 = ', 'scale1, shift1, gate1, scale2, shift2, gate2 = ',
+        'test_dit.py::test_a_block_by_hand',
+    ),
+    'scale before shift at the end': (
+        'the last modulation of Stable Diffusion 3 is the other way round in the two layouts', 'nets/dit.py',
+        'shift, scale = self.tell(F.silu(e)).chunk(2, dim=1)', 'scale, shift = self.tell(F.silu(e)).chunk(2, dim=1)',
+        'test_dit.py::test_the_last_modulation_is_shift_then_scale',
+    ),
+    'a modulation that starts at nothing': (
+        'scale and shift without the one', 'nets/dit.py',
+        'torch.addcmul(shift[:, None], x, 1 + scale[:, None])', 'torch.addcmul(shift[:, None], x, scale[:, None])',
+        'test_dit.py::test_modulation_is_scale_then_shift',
+    ),
+    'gates that are open at the start': (
+        'initialize_weights of DiT forgotten', 'nets/dit.py',
+        'self.tell = zero(nn.Linear(width, 6 * width))', 'self.tell = nn.Linear(width, 6 * width)',
+        'test_dit.py::test_an_untrained_net_answers_zero_and_its_blocks_are_nothing',
+    ),
+    'rows where columns belong': (
+        'DiT writes the column first', 'nets/dit.py',
+        '[column.sin(), column.cos(), row.sin(), row.cos()]', '[row.sin(), row.cos(), column.sin(), column.cos()]',
+        'test_dit.py::test_rows_and_columns_are_told_apart',
+    ),
+    'pairs that are half a head apart': (
+        'language models pair so, FLUX pairs neighbours', 'nets/dit.py',
+        'a, b = x.unflatten(-1, (-1, 2)).unbind(-1)', 'a, b = x.chunk(2, dim=-1)',
+        'test_dit.py::test_rotary_scores_depend_on_differences_alone',
+    ),
+    'the value where the gate belongs': (
+        'GEGLU of diffusers has the value first, SwiGLU of JiT the gate', 'nets/dit.py',
+        'gate, value = self.enter(x).chunk(2, dim=-1)', 'value, gate = self.enter(x).chunk(2, dim=-1)',
+        'test_dit.py::test_the_gate_is_the_first_half',
+    ),
+    'a mean square in half precision': (
+        'squares beyond 65504', 'nets/dit.py',
+        'wide = x.to(torch.promote_types(x.dtype, torch.float32))', 'wide = x',
+        'test_dit.py::test_rms_norm_of_half_precision_does_not_overflow',
+    ),
+    'another setting for each block': (
+        'a file trained anew, with embedders that differ', 'published/dit.py',
+        'or not (value.is_meta or torch.equal(first, value))', '',
+        'parity/test_dit_parity.py::test_embedders_that_differ_are_refused',
+    ),
     # why it works
     'distances in a softmax without the two': (
         'a kernel exp(-d^2 / sigma^2) for a Gaussian', 'exact.py',
@@ -1236,6 +1298,41 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'precision and recall with k - 1 neighbours', 'metrics.py',
         '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
         'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
+    ),
+    # control
+    'a zero convolution that is not zero': (
+        'Zhang et al. 2023, the ablation with random convolutions', 'control.py',
+        'nn.ModuleList(zero(nn.Conv2d(c, c, 1)) for c in self.encoder.widths)',
+        'nn.ModuleList(nn.Conv2d(c, c, 1) for c in self.encoder.widths)',
+        'test_control.py::test_at_the_start_nothing_is_added_to_the_last_bit',
+    ),
+    'a copy that is none': (
+        'diffusers: from_unet without load_weights_from_unet', 'control.py',
+        '    control.encoder.copy_from(net)\n', '',
+        'test_control.py::test_a_copy_sees_what_the_network_sees',
+    ),
+    'control added on the way down': (
+        'from memory: the frozen way down is disturbed', 'nets/unet.py',
+        '    h = seen[-1]\n    for step in self.mid:\n        h = step(h, told, cond)\n    if added:\n        *seen, h = (own + more for own, more in zip([*seen, h], added, strict=True))',
+        '    seen = [own + more for own, more in zip(seen, added[:-1])] or seen\n    h = seen[-1]\n    for step in self.mid:\n        h = step(h, told, cond)\n    h = h + added[-1] if added else h',
+        'test_control.py::test_the_frozen_way_down_sees_what_it_always_saw',
+    ),
+    'one softmax for text and picture': (
+        'Ye et al. 2023: the simple adapter that IP-Adapter is compared with', 'control.py',
+        'return self.cross.out(said + self.scale * shown)',
+        'return self.cross.out(attend(q, *torch.cat([self.cross.kv(text), self.kv(picture)], 1).chunk(2, dim=-1), self.cross.heads, mask))',
+        'test_control.py::test_two_sources_are_two_softmaxes',
+    ),
+    'no picture as zeros behind the projection': (
+        'IP-Adapter#463, IP-Adapter#51', 'control.py',
+        'shown = self.norm(self.project(picture).reshape(len(picture), self.tokens, -1))',
+        'shown = self.norm(self.project(picture).reshape(len(picture), self.tokens, -1)) * picture.any(1)[:, None, None]',
+        'test_control.py::test_no_picture_is_zeros_before_the_projection',
+    ),
+    'two guidance scales multiplied': (
+        'Brooks et al. 2023, equation 3, as two guidances in a row', 'control.py',
+        'inner = guide(denoise, blank, text / positive(', 'inner = guide(denoise, blank, text * positive(',
+        'test_control.py::test_two_scales_are_guidance_in_guidance',
     ),
 }  # fmt: skip
 
@@ -1275,6 +1372,8 @@ LINKS = {  # where a mistake can be read up: threads and files that were read fo
     'the same rows for every part': 'huggingface/accelerate/issues/236',
     'one half for any data': 'Kinyugo/consistency_models/issues/16',
     'seven bits on every scale': 'yang-song/score_sde_pytorch/issues/51',
+    'a ladder that stops one rung early': 'huggingface/diffusers/pull/12791',
+    'times that nobody multiplied': 'ArchiMickey/Just-a-DiT/pull/9',
 }
 
 NAMED = re.compile(  # words in `where it was seen` that name a repository, a library or a paper
@@ -1283,6 +1382,13 @@ NAMED = re.compile(  # words in `where it was seen` that name a repository, a li
 )
 SAME = 'the same: it is no part of drawing', 'the same: it is no part of training'
 LOOKS = {  # (in the samples, in the loss), as one expects them from what the mistake does; chapter 93 measures those that it plays
+    'a ladder that stops one rung early': ('with published weights: off at much noise; trained so: hardly changed', 'hardly changed'),
+    'times that nobody multiplied': ('somewhat worse: near levels are hard to tell apart', 'higher, and smooth'),
+    'the numbers of a square in another order': ('with published weights: confetti; trained so: the same', 'the same: the last map learns its order'),
+    'gates that are open at the start': ('the same or worse, the deeper the worse', 'higher for long'),
+    'rows where columns belong': ('with published weights: garbled; trained so: the same', 'the same: the two are alike'),
+    'pairs that are half a head apart': ('with published weights: garbled; trained so: the same', 'the same: any pairs will do'),
+    'the value where the gate belongs': ('with published weights: garbled; trained so: the same', 'the same: the halves are alike'),
     'a time on the wrong axis': ('fails, or mixes levels within a picture', 'fails unless sizes happen to agree; else higher'),
     'one minus alpha_bar by subtraction': ('hardly changed', 'hardly changed: only the first levels get no noise'),
     'alpha_bar for its root in the table': ('too much noise is assumed; contrast is off', 'lower or higher, and smooth'),
@@ -1371,6 +1477,11 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'positions from the corner of the table': ('shifted and torn, of published weights', SAME[1]),
     'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
+    'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),
+    'a copy that is none': ('obeys later', 'hardly changed'),
+    'one softmax for text and picture': ('the text is heard less', 'hardly changed'),
+    'no picture as zeros behind the projection': ('guidance leaves from a prompt that was never seen', SAME[1]),
+    'two guidance scales multiplied': ('far too much of the text', SAME[1]),
 }
 
 

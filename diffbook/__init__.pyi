@@ -108,6 +108,10 @@ from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
+from diffbook.adapters import add_lora as add_lora
+from diffbook.adapters import load_lora as load_lora
+from diffbook.adapters import merge_lora as merge_lora
+from diffbook.adapters import save_lora as save_lora
 from diffbook.ledger import check as check
 from diffbook.ledger import claim as claim
 from diffbook.exercise import grade as grade

@@ -1299,6 +1299,42 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
         'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
     ),
+    # adapters
+    'alpha lost in the file': (
+        'diffusers#6087, FastVideo#870: an alpha that is not saved, and half the strength when it is loaded', 'published/lora.py',
+        'torch.tensor(alpha)', 'torch.tensor(float(len(down)))',
+        'test_adapters.py::test_saved_and_loaded_it_says_the_same',
+    ),
+    'weight decay on the rows that nobody trains': (
+        'diffusers#507, diffusers PR#1665: a table that shrinks while one word is learned', 'adapters.py',
+        'self.old = nn.Parameter(table.weight.detach(), requires_grad=False)', 'self.old = nn.Parameter(table.weight.detach() * 1.0)',
+        'test_adapters.py::test_weight_decay_leaves_all_other_rows_alone',
+    ),
+    'both matrices random at the start': (
+        'a LoRA that begins as noise', 'adapters.py',
+        'return LowRank(down.to(w.device), down.new_zeros(len(w), rank).to(w.device), alpha)', 'return LowRank(down.to(w.device), down[:, :1].flatten(1)[:, :1].T.repeat(len(w), 1).to(w.device), alpha)',
+        'test_adapters.py::test_it_starts_as_nothing_and_only_the_second_matrix_learns',
+    ),
+    'the gain on both matrices': (
+        'a scale that is applied twice', 'adapters.py',
+        'return (self.gain * self.up @ self.down.flatten(1))', 'return (self.gain**2 * self.up @ self.down.flatten(1))',
+        'test_adapters.py::test_merged_is_unmerged_and_back',
+    ),
+    'merged and still beside': (
+        'diffusers: fuse_lora twice, and a change that counts twice', 'adapters.py',
+        "layer.weight.copy_(layer.weight.to(exact.dtype) + exact)\n            _detach(layer)", "layer.weight.copy_(layer.weight.to(exact.dtype) + exact)",
+        'test_adapters.py::test_merged_is_unmerged_and_back',
+    ),
+    'a new word taken for the end of the text': (
+        "CLIP's tower sums up at its largest token, which a new word is", 'adapters.py',
+        'reader.tower.end = reader.tokenizer.end', 'pass',
+        'test_adapters.py::test_the_end_of_a_text_is_found_though_a_new_token_is_larger',
+    ),
+    'all parts of a fused layer change its first rows': (
+        'a LoRA of keys and values that lands on the queries', 'published/lora.py',
+        'up[rows, first : first + len(down)]', 'up[: len(part), first : first + len(down)]',
+        'parity/test_lora_parity.py::test_the_first_names_of_diffusers',
+    ),
     # control
     'a zero convolution that is not zero': (
         'Zhang et al. 2023, the ablation with random convolutions', 'control.py',
@@ -1467,6 +1503,9 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one number for the token and for whether it shows': ('rare words at the wrong time', SAME[1]),
     'shown among all, not among the hidden': ('too few words at each step, then all at once', SAME[1]),
     'confidence of tokens, each by its place alone': ('repetitions', SAME[1]),
+    'alpha lost in the file': ('the new thing too faint, or too strong', SAME[1]),
+    'weight decay on the rows that nobody trains': ('other words slowly lose their meaning', SAME[1]),
+    'merged and still beside': ('twice too strong', SAME[1]),
     'uniform noise in the latents': ('shifted and flat', 'lower: uniform noise varies less'),
     'variance for the standard deviation of a latent': ('hardly changed: the encoder adapts', 'hardly changed'),
     'a residual without its attention': ('ignores its captions, and no part knows of another', 'higher'),

@@ -6,7 +6,7 @@
 __all__ = ['Heads', 'joint_attend', 'Closing', 'Stream', 'LastText', 'JointBlock', 'Told', 'MMDiT', 'SingleBlock', 'Flux']
 
 # %% ../../nbs/71_mmdit.ipynb #imports
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F

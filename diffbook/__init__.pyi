@@ -38,6 +38,9 @@ from diffbook.predictions import target as target
 from diffbook.losses import Denoiser as Denoiser
 from diffbook.losses import diffusion_loss as diffusion_loss
 from diffbook.nets.unet import UNet as UNet
+from diffbook.nets.dit import DiT as DiT
+from diffbook.nets.mmdit import Flux as Flux
+from diffbook.nets.mmdit import MMDiT as MMDiT
 from diffbook.training import EMA as EMA
 from diffbook.training import Trainer as Trainer
 from diffbook.training import load as load
@@ -94,6 +97,10 @@ from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
+from diffbook.control import ControlNet as ControlNet
+from diffbook.control import Controlled as Controlled
+from diffbook.control import with_control as with_control
+from diffbook.pretrained import load_controlnet as load_controlnet
 from diffbook.pretrained import load_network as load_network
 from diffbook.pretrained import load_schedule as load_schedule
 from diffbook.pretrained import load_text_encoder as load_text_encoder
@@ -101,6 +108,10 @@ from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
+from diffbook.adapters import add_lora as add_lora
+from diffbook.adapters import load_lora as load_lora
+from diffbook.adapters import merge_lora as merge_lora
+from diffbook.adapters import save_lora as save_lora
 from diffbook.ledger import check as check
 from diffbook.ledger import claim as claim
 from diffbook.exercise import grade as grade

@@ -26,6 +26,7 @@ FACE = {  # module -> the names that others rely on
     'losses': 'Denoiser diffusion_loss',
     'nets.unet': 'UNet',
     'nets.dit': 'DiT',
+    'nets.mmdit': 'Flux MMDiT',
     'training': 'EMA Trainer load save',
     'samplers': 'Solver Step ancestral churn ddim equip euler heun karras_times sample snr_times trailing_times uniform_times',
     'likelihood': 'log_likelihood',

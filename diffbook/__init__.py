@@ -41,7 +41,7 @@ FACE = {  # module -> the names that others rely on
     'guidance': 'guide within',
     'nets.vae': 'AutoencoderKL Codec',
     'pretrained': 'load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
-    'stable_diffusion': 'StableDiffusion',
+    'stable_diffusion': 'StableDiffusion load_pipeline',
     'ledger': 'check claim',
     'exercise': 'grade',
 }

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'load_conditioner', 'save_published', 'save_pipeline']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
+from .conditioning import Conditioner
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, ImageTower, TextTower
@@ -30,7 +31,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, pipelines, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
@@ -222,6 +223,20 @@ def load_tokenizer(
     "Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it."
     where = find_tokenizer(source, folder)
     return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
+
+# %% ../nbs/53_pretrained.ipynb #load-conditioner
+def load_conditioner(
+    source: str | Path,  # folder of the model, a name of the Hub, or a single .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
+    found: Mapping[str, Published] | None = None,  # what was read of the model already
+) -> Conditioner:
+    "Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together."
+    index, found = pipelines.read_index(source), dict(found or {})
+    encoders = {name: load_text_encoder(found.get(name, source), dtype, folder=name) for name in pipelines.named(index, 'text_encoder')}
+    tokenizers = {name: load_tokenizer(tokenizer or source, folder=name) for name in pipelines.named(index, 'tokenizer')}
+    network = (found.get('network') or read_published(source, 'network')).config
+    return pipelines.pipeline_of(index, source).reader(pipelines.Parts(index, encoders, tokenizers, network))
 
 # %% ../nbs/53_pretrained.ipynb #save-published
 _WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5}  # class -> its tables

@@ -25,6 +25,7 @@ FACE = {  # module -> the names that others rely on
     'predictions': 'Prediction predict_edm predict_eps predict_score predict_v predict_velocity predict_x0 solve_x0 target',
     'losses': 'Denoiser diffusion_loss',
     'nets.unet': 'UNet',
+    'nets.dit': 'DiT',
     'training': 'EMA Trainer load save',
     'samplers': 'Solver Step ancestral churn ddim equip euler heun karras_times sample snr_times trailing_times uniform_times',
     'likelihood': 'log_likelihood',

@@ -14,6 +14,7 @@ from functools import reduce
 from typing import Any
 
 import torch
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/42_conditioning.ipynb #imports-own
@@ -24,7 +25,7 @@ from .predictions import Prediction
 from .schedules import Schedule
 from .text import Tokenizer
 
-# %% ../nbs/42_conditioning.ipynb #conditioner
+# %% ../nbs/42_conditioning.ipynb #asked
 @dataclass(frozen=True)
 class Asked:
     "What a pipeline says beside the prompts when it asks for a condition."
@@ -34,7 +35,7 @@ class Asked:
     away: bool = False  # these prompts say what to stay away from
     scale: float | Tensor = 1.0  # of guidance, for networks that are told it
 
-
+# %% ../nbs/42_conditioning.ipynb #conditioner
 class Conditioner(nn.Module, ABC):
     "Turn what people give (labels, captions, images) into what a network takes."
 
@@ -123,19 +124,22 @@ class TextConditioner(Conditioner):
     def null(self, n: int) -> Cond:
         return self(['']).map(lambda v: v.expand(n, *v.shape[1:]))
 
-    def read(self, raw: Sequence[str], asked: Asked) -> Cond:
-        raw = [self.tokenizer.spread(text) for text in raw]
-        cond = self(raw)
-        if not asked.skip:
-            return cond
-        tokens = self.tokenizer(raw).to(cond.seq.device)
-        return replace(cond, seq=self.tower(tokens, skip=asked.skip)[0])
-
     def train(self, mode: bool = True) -> 'TextConditioner':
         "Switch to training or eval mode; a frozen tower stays in eval mode."
         super().train(mode)
         self.tower.train(mode and not self.frozen)
         return self
+
+# %% ../nbs/42_conditioning.ipynb #text-read
+@patch
+def read(self: TextConditioner, raw: Sequence[str], asked: Asked) -> Cond:
+    "Give the condition as a pipeline asks for it: added words in full, blocks left out."
+    raw = [self.tokenizer.spread(text) for text in raw]
+    cond = self(raw)
+    if not asked.skip:
+        return cond
+    tokens = self.tokenizer(raw).to(cond.seq.device)
+    return replace(cond, seq=self.tower(tokens, skip=asked.skip)[0])
 
 # %% ../nbs/42_conditioning.ipynb #text-train
 def _refuse_tower(tokenizer: Tokenizer, tower: TextTower) -> None:

@@ -133,10 +133,9 @@ def forward(
 ) -> list[Image.Image] | Tensor | Iterator[Tensor]:
     finish, prompts, picture, hole = one_of('output', output, _FINISH), as_texts('prompt', prompt), as_picture(image), as_mask(mask)
     eps = self._noise(self._shape(len(prompts), height, width, latents, picture, hole), latents, seed, first)
-    scale = self.plan.scale if scale is None else scale
-    cond, null = self._conditions(prompts, negative_prompt, Asked(self._pixels(eps), clip_skip, scale=scale), picture, hole, eps)
+    cond, null, scale = self._conditions(prompts, negative_prompt, clip_skip, scale, picture, hole, eps)
     x, times, z = self._begin(eps, picture, hole, steps, strength)
-    denoise = self._clipped(guide(self.denoiser, null, 1.0 if self.conditioner.tells_scale else scale, rule=rule), solver or self.plan.solver)
+    denoise = self._clipped(guide(self.denoiser, null, scale, rule=rule), solver or self.plan.solver)
     solver = self._solver(solver or self.plan.solver, z, hole, eps, times[-1], seed, first)
     walk = sample(denoise, self.schedule, x, times, solver, cond, progress=progress)
     return finish(self, walk, partial(_keep, picture, hole))
@@ -186,11 +185,6 @@ def encode(self: StableDiffusion, picture: Tensor, like: Tensor) -> Tensor:
 
 # %% ../nbs/54_stable_diffusion.ipynb #cells
 @patch
-def _pixels(self: StableDiffusion, z: Tensor) -> tuple[int, int]:
-    return self.vae.factor * z.shape[2], self.vae.factor * z.shape[3]
-
-
-@patch
 def _cells(self: StableDiffusion, hole: Tensor, like: Tensor) -> Tensor:
     "The hole in the grid of the latents, rounded outwards: a cell with any pixel to paint is painted."
     return (max_pool2d(hole.float(), self.vae.factor) > 0).to(like.device).expand(len(like), 1, *like.shape[2:])
@@ -211,14 +205,19 @@ def _begin(self: StableDiffusion, eps: Tensor, picture: Tensor | None, hole: Ten
 
 # %% ../nbs/54_stable_diffusion.ipynb #conditions
 @patch
-def _conditions(self: StableDiffusion, prompts: list[str], negative: str | Sequence[str], asked: Asked, picture: Tensor | None, hole: Tensor | None, eps: Tensor) -> tuple[Cond, Cond]:
-    "What to draw and what to stay away from; beside both, for a U-Net that fills holes, the hole and the picture around it."
+def _conditions(
+    self: StableDiffusion, prompts: list[str], negative: str | Sequence[str], skip: int, scale: float | Tensor | None, picture: Tensor | None, hole: Tensor | None, eps: Tensor
+) -> tuple[Cond, Cond, float | Tensor]:
+    "What to draw, what to stay away from, and the scale of guidance: 1 where the network is told it. Beside both, for a U-Net that fills holes, the hole and the picture around it."
+    scale = self.plan.scale if scale is None else scale
+    asked = Asked(tuple(self.vae.factor * side for side in eps.shape[2:]), skip, scale=scale)
     cond, null = self.read(prompts, asked=asked), self.read(as_texts('negative_prompt', negative, len(prompts)), asked=replace(asked, away=True))
+    scale = 1.0 if self.conditioner.tells_scale else scale
     if not self.paints:
-        return cond, null
+        return cond, null, scale
     around = self.encode(torch.where(hole, 0, picture), eps)
     img = torch.cat([self._cells(hole, eps).to(eps), around], dim=1)
-    return replace(cond, img=img), replace(null, img=img)
+    return replace(cond, img=img), replace(null, img=img), scale
 
 # %% ../nbs/54_stable_diffusion.ipynb #solver
 @patch

@@ -101,15 +101,14 @@ class StableDiffusion(nn.Module):
     def encode(self, picture: Tensor, like: Tensor) -> Tensor:
         """Latents of a picture, one for each of the batch `like`: the mean of what the codec says, so nothing is drawn."""
         ...
-    def _pixels(self, z: Tensor) -> tuple[int, int]: ...
     def _cells(self, hole: Tensor, like: Tensor) -> Tensor:
         """The hole in the grid of the latents, rounded outwards: a cell with any pixel to paint is painted."""
         ...
     def _begin(self, eps: Tensor, picture: Tensor | None, hole: Tensor | None, steps: int, strength: float | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Where the walk starts, its times, and the latents of the picture."""
         ...
-    def _conditions(self, prompts: list[str], negative: str | Sequence[str], asked: Asked, picture: Tensor | None, hole: Tensor | None, eps: Tensor) -> tuple[Cond, Cond]:
-        """What to draw and what to stay away from; beside both, for a U-Net that fills holes, the hole and the picture around it."""
+    def _conditions(self, prompts: list[str], negative: str | Sequence[str], skip: int, scale: float | Tensor | None, picture: Tensor | None, hole: Tensor | None, eps: Tensor) -> tuple[Cond, Cond, float | Tensor]:
+        """What to draw, what to stay away from, and the scale of guidance: 1 where the network is told it. Beside both, for a U-Net that fills holes, the hole and the picture around it."""
         ...
     def _solver(self, solver: Solver, z: Tensor | None, hole: Tensor | None, eps: Tensor, end: Tensor, seed: int, first: int) -> Solver:
         """The step rule with its fresh noise; around a hole, if the U-Net cannot see it, held to the picture."""

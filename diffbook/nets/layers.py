@@ -157,7 +157,7 @@ def _go_round(of: nn.Module, h: Tensor, seq: Tensor, mask: Tensor | None) -> Ten
     value, gate = of.widen(of.norm_think(h)).chunk(2, dim=-1)
     return h + of.narrow(value * F.gelu(gate))
 
-
+# %% ../../nbs/22_layers.ipynb #transformer-rounds
 class Round(nn.Module):
     "Let the tokens of a picture ask one another, then a text, then think; one of several rounds within a `TransformerBlock`."
 

@@ -192,13 +192,6 @@ def _refuse(self: UNet, x: Tensor, noise_level: Tensor, cond: Cond | None) -> No
     check_cond(cond, x, vec=self.cond_dim, seq=self.seq_dim, img=self.img_channels)
 
 # %% ../../nbs/23_unet.ipynb #check-levels
-def _each_level(depth: int | tuple[int, ...], n: int) -> tuple[int, ...]:
-    found = (depth,) * n if isinstance(depth, int) else tuple(depth)
-    if len(found) != n or min(found) < 1:
-        raise ValueError(f'depth is {depth}, expected one number from 1, or one for each level and one for the middle, {n} in all')
-    return found
-
-
 def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tuple[int, ...], groups: int) -> None:
     n = len(channels)
     if n == 0 or len(blocks) != n or len(heads) != n + 1:
@@ -210,6 +203,13 @@ def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tup
             raise ValueError(f'channels={channels}: {c} is not an even multiple of groups={groups}, or below 4')
         if h < 0 or (h and c % h):
             raise ValueError(f'heads={heads}: {h} heads cannot share {c} channels equally')
+
+# %% ../../nbs/23_unet.ipynb #each-level
+def _each_level(depth: int | tuple[int, ...], n: int) -> tuple[int, ...]:
+    found = (depth,) * n if isinstance(depth, int) else tuple(depth)
+    if len(found) != n or min(found) < 1:
+        raise ValueError(f'depth is {depth}, expected one number from 1, or one for each level and one for the middle, {n} in all')
+    return found
 
 # %% ../../nbs/23_unet.ipynb #take-image
 @patch

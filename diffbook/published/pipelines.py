@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditioning import Asked, Conditioner, TextConditioner
-from ..core import Cond
+from ..core import Cond, register
 from ..nets.clip import TextTower
 from ..nets.layers import sinusoids
 from ..store.files import read_json
@@ -43,6 +43,7 @@ class Pipeline:
     scheduler: Mapping[str, object] = field(default_factory=dict)  # settings by which the pipeline overrules the file
 
 
+@register
 class SizedReader(Conditioner):
     """Read prompts as Stable Diffusion XL: states of all towers side by side, and one vector of the text and of numbers (Podell et al. 2024).
 

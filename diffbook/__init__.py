@@ -43,6 +43,10 @@ FACE = {  # module -> the names that others rely on
     'nets.vae': 'AutoencoderKL Codec',
     'pretrained': 'load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
     'stable_diffusion': 'StableDiffusion load_pipeline',
+    'control': 'ControlNet Controlled with_control',
+    'pretrained': 'load_controlnet load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
+    'stable_diffusion': 'StableDiffusion',
+    'adapters': 'add_lora load_lora merge_lora save_lora',
     'ledger': 'check claim',
     'exercise': 'grade',
 }

@@ -36,6 +36,7 @@ KINDS = {
     'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + TRANSFORMERS, also=('transformer',)),
     'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),
     'vae': Kind('vae', 'config.json', DIFFUSERS, ('AutoencoderKL',)),
+    'controlnet': Kind('controlnet', 'config.json', DIFFUSERS, ('ControlNetModel',)),
     'text_encoder': Kind('text_encoder', 'config.json', 'model', ('CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel', 'T5EncoderModel', 'T5ForConditionalGeneration')),
     'clip': Kind('', 'config.json', 'model', ('CLIPModel',)),
     'scheduler': Kind('scheduler', 'scheduler_config.json', None),

@@ -95,6 +95,7 @@ from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
+from diffbook.pretrained import load_controlnet as load_controlnet
 from diffbook.pretrained import load_network as load_network
 from diffbook.pretrained import load_schedule as load_schedule
 from diffbook.pretrained import load_text_encoder as load_text_encoder
@@ -102,7 +103,13 @@ from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
-from diffbook.stable_diffusion import load_pipeline as load_pipeline
+from diffbook.control import ControlNet as ControlNet
+from diffbook.control import Controlled as Controlled
+from diffbook.control import with_control as with_control
+from diffbook.adapters import add_lora as add_lora
+from diffbook.adapters import load_lora as load_lora
+from diffbook.adapters import merge_lora as merge_lora
+from diffbook.adapters import save_lora as save_lora
 from diffbook.ledger import check as check
 from diffbook.ledger import claim as claim
 from diffbook.exercise import grade as grade

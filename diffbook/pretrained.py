@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'load_conditioner', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'load_conditioner', 'load_controlnet', 'load_ip_adapter', 'save_published',
+           'save_pipeline', 'read_lora', 'write_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -31,8 +32,9 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, dit, pipelines, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, dit, lora, pipelines, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
+from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
@@ -238,6 +240,28 @@ def load_conditioner(
     network = (found.get('network') or read_published(source, 'network')).config
     return pipelines.pipeline_of(index, source).reader(pipelines.Parts(index, encoders, tokenizers, network))
 
+# %% ../nbs/53_pretrained.ipynb #load-control
+def load_controlnet(
+    source: Source,  # folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    folder: str = 'controlnet',  # within that of the model
+    variant: str | None = None,  # which of several files; None: the full one, else fp16, else the one there is
+) -> ControlNet:  # in eval mode
+    "Read a published ControlNet (diffusers' ControlNetModel)."
+    found = read_published(source, 'controlnet', None, folder, variant)
+    control = build(ControlNet, control_arguments, found)
+    return fill(control, renamed(found.tensors), control_places(control), found.where, dtype)
+
+
+def load_ip_adapter(
+    file: str | Path,  # a .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+) -> IPAdapter:  # in eval mode
+    "Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader."
+    found = ip_read(file)
+    adapter = build(IPAdapter, lambda _: ip_arguments(found), found)
+    return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
+
 # %% ../nbs/53_pretrained.ipynb #save-published
 _WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit}  # class -> its tables
 
@@ -273,3 +297,21 @@ def save_pipeline(
     for name, part in parts.items():
         save_published(Path(folder) / name, part, dtype, said[name])
     writing.save_index(Path(folder), {name: _WRITTEN[type(part)].settings(part) for name, part in parts.items() if type(part) in _WRITTEN} | {'scheduler': scheduler.plan_config(parts['scheduler'])})
+
+# %% ../nbs/53_pretrained.ipynb #read-lora
+def read_lora(
+    model: nn.Module,  # a network, a text tower, or what holds them
+    path: str | Path,  # a .safetensors file, or a folder of peft or diffusers
+) -> dict[str, tuple[Tensor, Tensor, float]]:  # by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    "Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied."
+    return lora.read(model, path, _WRITTEN)
+
+# %% ../nbs/53_pretrained.ipynb #write-lora
+def write_lora(
+    path: str | Path,  # a .safetensors file
+    changes: Mapping[str, tuple[Tensor, Tensor, float]],  # by layer: down (rank, in, ...), up (out, rank), alpha
+    about: Mapping[str, object] | None = None,  # plain data that a reader may want to know
+    dtype: torch.dtype | None = None,  # of the stored numbers; None: as they are
+) -> None:
+    "Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite."
+    lora.write(path, changes, about or {}, dtype)

@@ -17,11 +17,12 @@ from .samplers import Solver
 from .schedules import Schedule
 from .text import Tokenizer
 from .published import clip, scheduler, unet, vae
+from .published.control import ControlNet, IPAdapter
 from .published.reading import Published, Source
 from .published.unigram import Unigram
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_conditioner', 'save_published', 'save_pipeline']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_conditioner', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
 
 _PARTS: dict[Any, Any]
 
@@ -179,6 +180,26 @@ def load_conditioner(source: str | Path, dtype: torch.dtype | None=None, tokeniz
     """
     ...
 
+def load_controlnet(source: Source, dtype: torch.dtype | None=None, folder: str='controlnet', variant: str | None=None) -> ControlNet:
+    """Read a published ControlNet (diffusers' ControlNetModel).
+
+    source: folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: of the weights; None: as stored
+    folder: within that of the model
+    variant: which of several files; None: the full one, else fp16, else the one there is
+    returns: in eval mode
+    """
+    ...
+
+def load_ip_adapter(file: str | Path, dtype: torch.dtype | None=None) -> IPAdapter:
+    """Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader.
+
+    file: a .safetensors file
+    dtype: of the weights; None: as stored
+    returns: in eval mode
+    """
+    ...
+
 _WRITTEN: dict[Any, Any]
 
 def save_published(folder: str | Path, part: UNet | AutoencoderKL | TextTower | T5 | Tokenizer | NoisePlan, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None) -> None:
@@ -196,5 +217,24 @@ def save_pipeline(folder: str | Path, config: Mapping[str, Mapping] | None=None,
     folder: of the whole model
     config: settings to add, by part
     dtype: of the stored weights; None: as they are
+    """
+    ...
+
+def read_lora(model: nn.Module, path: str | Path) -> dict[str, tuple[Tensor, Tensor, float]]:
+    """Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied.
+
+    model: a network, a text tower, or what holds them
+    path: a .safetensors file, or a folder of peft or diffusers
+    returns: by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    """
+    ...
+
+def write_lora(path: str | Path, changes: Mapping[str, tuple[Tensor, Tensor, float]], about: Mapping[str, object] | None=None, dtype: torch.dtype | None=None) -> None:
+    """Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite.
+
+    path: a .safetensors file
+    changes: by layer: down (rank, in, ...), up (out, rank), alpha
+    about: plain data that a reader may want to know
+    dtype: of the stored numbers; None: as they are
     """
     ...

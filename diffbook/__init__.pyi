@@ -39,6 +39,8 @@ from diffbook.losses import Denoiser as Denoiser
 from diffbook.losses import diffusion_loss as diffusion_loss
 from diffbook.nets.unet import UNet as UNet
 from diffbook.nets.dit import DiT as DiT
+from diffbook.nets.mmdit import Flux as Flux
+from diffbook.nets.mmdit import MMDiT as MMDiT
 from diffbook.training import EMA as EMA
 from diffbook.training import Trainer as Trainer
 from diffbook.training import load as load

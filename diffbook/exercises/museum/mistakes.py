@@ -1170,6 +1170,42 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'test_discrete.py::test_keeping_the_surest_tokens_by_drawing_them',
     ),
 
+    # text and image in one attention
+    'a residual without its attention': (
+        'minRF mmdit.py: the MLP is added to x, and what the attention gave is lost', 'nets/mmdit.py',
+        'return h + told[5][:, None] * self.mlp(modulate(_norm(h), told[3], told[4]))', 'return x + told[5][:, None] * self.mlp(modulate(_norm(h), told[3], told[4]))',
+        'test_mmdit.py::test_what_attention_gives_stays_in_the_stream',
+    ),
+    'shift first at the end': (
+        'diffusers convert_sd3_to_diffusers.py swaps the two halves there; loaders that do not are wrong in silence', 'nets/mmdit.py',
+        'scale, shift = self.tell(c).chunk(2, dim=1)', 'shift, scale = self.tell(c).chunk(2, dim=1)',
+        'test_mmdit.py::test_where_the_scale_comes_first',
+    ),
+    'squares packed row by row': (
+        "DiT's order of the numbers within a token in FLUX", 'nets/mmdit.py',
+        "self.patches(patchify(x, self.patch, 'c p q'))", 'self.patches(patchify(x, self.patch))',
+        'test_mmdit.py::test_flux_packs_as_pixel_unshuffle_does',
+    ),
+    'levels told from 0 to 1': (
+        'minRF rf.py: t from 0 to 1 goes into waves that were made for thousands', 'nets/mmdit.py',
+        'sinusoids(v, 256, shift=0.0, cos_first=True).to(vec)', 'sinusoids(v / 1000, 256, shift=0.0, cos_first=True).to(vec)',
+        'test_mmdit.py::test_levels_are_told_in_thousandths',
+    ),
+    'a guidance scale told as it is': (
+        'diffusers transformer_flux.py multiplies it by 1000 within, as the time', 'nets/mmdit.py',
+        'waves(1000 * vec[:, -1])', 'waves(vec[:, -1])',
+        'test_mmdit.py::test_the_guidance_scale_is_told_as_a_time_of_thousandths',
+    ),
+    'positions from the corner of the table': (
+        'diffusers embeddings.py crops the middle', 'nets/mmdit.py',
+        'top, left = (self.table - rows) // 2, (self.table - columns) // 2', 'top, left = 0, 0',
+        'test_mmdit.py::test_positions_are_the_middle_of_the_table',
+    ),
+    'a weight that is drawn': (
+        'diffusers#8534: the weight of a loss is drawn beside the time, and is not a function of it', 'losses.py',
+        'weight(denoiser.schedule, t).to(error) * error', 'weight(denoiser.schedule, t.flip(0)).to(error) * error',
+        'test_mmdit.py::test_a_weight_belongs_to_its_time',
+    ),
     # transformers
     'a ladder that stops one rung early': (
         'diffusers PR#12791, sd-scripts PR#1187: half - 1 in the exponent; still so in the DiT of diffusers', 'nets/dit.py',
@@ -1472,6 +1508,13 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'merged and still beside': ('twice too strong', SAME[1]),
     'uniform noise in the latents': ('shifted and flat', 'lower: uniform noise varies less'),
     'variance for the standard deviation of a latent': ('hardly changed: the encoder adapts', 'hardly changed'),
+    'a residual without its attention': ('ignores its captions, and no part knows of another', 'higher'),
+    'shift first at the end': ('noise or flat colour, of published weights', SAME[1]),
+    'squares packed row by row': ('a fine grid, of published weights', SAME[1]),
+    'levels told from 0 to 1': ('blurred: near levels look alike', 'higher, smooth'),
+    'a guidance scale told as it is': ('flat, as without guidance', SAME[1]),
+    'positions from the corner of the table': ('shifted and torn, of published weights', SAME[1]),
+    'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
     'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),
     'a copy that is none': ('obeys later', 'hardly changed'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'load_conditioner', 'load_controlnet', 'load_ip_adapter', 'save_published',
-           'save_pipeline', 'read_lora', 'write_lora']
+           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora',
+           'write_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -18,7 +18,6 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
-from .conditioning import Conditioner
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, ImageTower, TextTower
@@ -32,7 +31,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, dit, lora, pipelines, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, dit, mmdit, lora, pipelines, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
 from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
@@ -161,7 +160,7 @@ def load_unet(
     return fill(net, renamed(found.tensors), unet.places(net), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #load-network
-_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load)  # by published class
+_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load) | dict.fromkeys((mmdit.SD3, mmdit.FLUX), mmdit.load)  # by published class
 
 
 def load_network(
@@ -226,20 +225,6 @@ def load_tokenizer(
     where = find_tokenizer(source, folder)
     return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
 
-# %% ../nbs/53_pretrained.ipynb #load-conditioner
-def load_conditioner(
-    source: str | Path,  # folder of the model, a name of the Hub, or a single .safetensors file
-    dtype: torch.dtype | None = None,  # of the weights; None: as stored
-    tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
-    found: Mapping[str, Published] | None = None,  # what was read of the model already
-) -> Conditioner:
-    "Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together."
-    index, found = pipelines.read_index(source), dict(found or {})
-    encoders = {name: load_text_encoder(found.get(name, source), dtype, folder=name) for name in pipelines.named(index, 'text_encoder')}
-    tokenizers = {name: load_tokenizer(tokenizer or source, folder=name) for name in pipelines.named(index, 'tokenizer')}
-    network = (found.get('network') or read_published(source, 'network')).config
-    return pipelines.pipeline_of(index, source).reader(pipelines.Parts(index, encoders, tokenizers, network))
-
 # %% ../nbs/53_pretrained.ipynb #load-control
 def load_controlnet(
     source: Source,  # folder of the ControlNet or of the model, name of the Hub, or what was read of it
@@ -263,7 +248,7 @@ def load_ip_adapter(
     return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #save-published
-_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit}  # class -> its tables
+_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit, mmdit.MMDiT: mmdit, mmdit.Flux: mmdit}  # class -> its tables
 
 
 def save_published(
@@ -279,7 +264,7 @@ def save_published(
     if isinstance(part, NoisePlan):
         return writing.save_settings(folder, scheduler.plan_config(part) | more, 'scheduler_config.json')
     if type(part) not in _WRITTEN:
-        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, DiT, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, DiT, MMDiT, Flux, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
     said, tensors = _WRITTEN[type(part)].settings(part) | more, _WRITTEN[type(part)].as_published(part)
     writing.save_network(folder, said, {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in tensors.items()})
 

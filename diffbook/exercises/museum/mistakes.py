@@ -617,6 +617,38 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'return z + (chosen - z).detach(), index', 'return chosen, index',
         'test_codebook.py::test_gradients_go_straight_through',
     ),
+    # t5
+    'scores of T5 divided': (
+        'allennlp#5360: T5 built with the scaled product of everybody else', 'nets/t5.py',
+        'F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)', 'F.scaled_dot_product_attention(q, k, v, bias)',
+        'test_t5.py::test_scores_are_not_divided',
+    ),
+    'distances in the first block alone': (
+        'transformers#10221, #13397: the file holds the table in the first block, and it was asked whether the others use it', 'nets/t5.py',
+        '        x = block(x, bias)', '        x = block(x, bias if block is self.blocks[0] else 0 * bias)',
+        'test_t5.py::test_every_block_adds_the_distances',
+    ),
+    'strange letters one by one': (
+        'tokenizers#574: SentencePiece gives one unknown piece for many letters', 'published/unigram.py',
+        'if not (k and i == ids[k - 1] == self.unknown)', 'if i >= 0',
+        'test_t5.py::test_rows_masks_and_reading_back',
+    ),
+    # pipelines
+    'width before height': (
+        'diffusers#5382, reverted by #5614: the order of the size that Stable Diffusion XL is told', 'published/pipelines.py',
+        'height, width = asked.size', 'width, height = asked.size',
+        'test_pipelines.py::test_the_numbers_are_height_and_width_twice_around_a_crop',
+    ),
+    'the state before the last block, normed': (
+        'diffusers#1721, sdkit#56: Stable Diffusion XL reads it without the final norm', 'published/pipelines.py',
+        'skip=1 + asked.skip, norm=False', 'skip=1 + asked.skip',
+        'test_pipelines.py::test_states_side_by_side_before_the_last_block_and_its_norm',
+    ),
+    'an empty negative prompt read as a text': (
+        'sd-webui-forge-classic#664: zeros or the empty text, and pictures differ', 'published/pipelines.py',
+        'if self.zeros and asked.away:', 'if self.zeros and not asked.away:',
+        'test_pipelines.py::test_an_empty_text_to_stay_away_from_is_zeros_where_the_pipeline_says_so',
+    ),
     # pretrained
     'an offset of the steps forgotten': (
         'diffusers: steps_offset', 'published/scheduler.py',
@@ -657,7 +689,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     'a negative prompt that nobody reads': (
         'an argument not passed on', 'stable_diffusion.py',
-        "self.read(as_texts('negative_prompt', negative, len(prompts)), skip)", "self.read([''] * len(prompts), skip)",
+        "self.read(as_texts('negative_prompt', negative, len(prompts)), asked", "self.read([''] * len(prompts), asked",
         'test_stable_diffusion.py::test_a_point_is_drawn_where_guidance_puts_it',
     ),
     'a picture that changes with its batch': (

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora',
-           'write_lora']
+           'load_tokenizer', 'load_conditioner', 'load_controlnet', 'load_ip_adapter', 'save_published',
+           'save_pipeline', 'read_lora', 'write_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/53_pretrained.ipynb #imports-own
+from .conditioning import Conditioner
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, ImageTower, TextTower
@@ -31,7 +32,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, dit, mmdit, lora, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, dit, mmdit, lora, pipelines, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
 from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
@@ -224,6 +225,20 @@ def load_tokenizer(
     "Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it."
     where = find_tokenizer(source, folder)
     return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
+
+# %% ../nbs/53_pretrained.ipynb #load-conditioner
+def load_conditioner(
+    source: str | Path,  # folder of the model, a name of the Hub, or a single .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
+    found: Mapping[str, Published] | None = None,  # what was read of the model already
+) -> Conditioner:
+    "Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together."
+    index, found = pipelines.read_index(source), dict(found or {})
+    encoders = {name: load_text_encoder(found.get(name, source), dtype, folder=name) for name in pipelines.named(index, 'text_encoder')}
+    tokenizers = {name: load_tokenizer(tokenizer or source, folder=name) for name in pipelines.named(index, 'tokenizer')}
+    network = (found.get('network') or read_published(source, 'network')).config
+    return pipelines.pipeline_of(index, source).reader(pipelines.Parts(index, encoders, tokenizers, network))
 
 # %% ../nbs/53_pretrained.ipynb #load-control
 def load_controlnet(

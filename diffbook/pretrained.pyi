@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from torch import Tensor, nn
+from .conditioning import Conditioner
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, TextTower
@@ -17,11 +18,11 @@ from .schedules import Schedule
 from .text import Tokenizer
 from .published import clip, scheduler, unet, vae
 from .published.control import ControlNet, IPAdapter
-from .published.reading import Source
+from .published.reading import Published, Source
 from .published.unigram import Unigram
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_conditioner', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
 
 _PARTS: dict[Any, Any]
 
@@ -166,6 +167,16 @@ def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | U
 
     source: folder of the tokenizer or of the model, or a name of the Hub
     folder: within that of the model
+    """
+    ...
+
+def load_conditioner(source: str | Path, dtype: torch.dtype | None=None, tokenizer: str | Path | None=None, found: Mapping[str, Published] | None=None) -> Conditioner:
+    """Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together.
+
+    source: folder of the model, a name of the Hub, or a single .safetensors file
+    dtype: of the weights; None: as stored
+    tokenizer: where the tokenizer lies; a single file holds none
+    found: what was read of the model already
     """
     ...
 

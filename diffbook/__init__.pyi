@@ -97,6 +97,9 @@ from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
+from diffbook.control import ControlNet as ControlNet
+from diffbook.control import Controlled as Controlled
+from diffbook.control import with_control as with_control
 from diffbook.pretrained import load_controlnet as load_controlnet
 from diffbook.pretrained import load_network as load_network
 from diffbook.pretrained import load_schedule as load_schedule
@@ -105,9 +108,7 @@ from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
-from diffbook.control import ControlNet as ControlNet
-from diffbook.control import Controlled as Controlled
-from diffbook.control import with_control as with_control
+from diffbook.stable_diffusion import load_pipeline as load_pipeline
 from diffbook.adapters import add_lora as add_lora
 from diffbook.adapters import load_lora as load_lora
 from diffbook.adapters import merge_lora as merge_lora

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 import torch
 from torch import Tensor, nn
-from .conditioning import Conditioner
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, TextTower
@@ -16,13 +15,12 @@ from .predictions import Prediction
 from .samplers import Solver
 from .schedules import Schedule
 from .text import Tokenizer
-from .published import clip, scheduler, unet, vae
+from .published import clip, scheduler, sentences, unet, vae
 from .published.control import ControlNet, IPAdapter
-from .published.reading import Published, Source
-from .published.unigram import Unigram
+from .published.reading import Source
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_conditioner', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora', 'about_lora']
 
 _PARTS: dict[Any, Any]
 
@@ -162,21 +160,11 @@ def load_clip(source: Source, dtype: torch.dtype | None=None, variant: str | Non
     """
     ...
 
-def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | Unigram:
+def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | sentences.Unigram:
     """Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it.
 
     source: folder of the tokenizer or of the model, or a name of the Hub
     folder: within that of the model
-    """
-    ...
-
-def load_conditioner(source: str | Path, dtype: torch.dtype | None=None, tokenizer: str | Path | None=None, found: Mapping[str, Published] | None=None) -> Conditioner:
-    """Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together.
-
-    source: folder of the model, a name of the Hub, or a single .safetensors file
-    dtype: of the weights; None: as stored
-    tokenizer: where the tokenizer lies; a single file holds none
-    found: what was read of the model already
     """
     ...
 
@@ -236,5 +224,12 @@ def write_lora(path: str | Path, changes: Mapping[str, tuple[Tensor, Tensor, flo
     changes: by layer: down (rank, in, ...), up (out, rank), alpha
     about: plain data that a reader may want to know
     dtype: of the stored numbers; None: as they are
+    """
+    ...
+
+def about_lora(path: str | Path) -> dict[str, object]:
+    """What a file of write_lora says of itself; nothing, if another wrote it.
+
+    path: as of read_lora
     """
     ...

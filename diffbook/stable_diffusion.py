@@ -26,7 +26,7 @@ from .guidance import Rule, extrapolate, guide
 from .losses import Denoiser
 from .moved import moved
 from .nets.vae import ImageCodec
-from .pretrained import NoisePlan, load_conditioner, load_network, load_schedule, load_vae, pipelines, read_parts
+from .pretrained import NoisePlan, load_network, load_schedule, load_text_encoder, load_tokenizer, load_vae, pipelines, read_parts
 from .samplers import Solver, clip_x0, ddim, equip, sample, uniform_times
 from .schedules import KarrasSchedule, Schedule
 from .store.given import Picture, as_mask, as_picture, as_texts, check_fit, check_size, one_of, to_pil
@@ -290,7 +290,7 @@ def load_pipeline(
     net, vae = load_network(found['network'], dtype), load_vae(found['vae'], dtype)
     side = found['network'].config.get('sample_size') or kind.cells  # in cells of the latents
     size = tuple(vae.factor * s for s in (side if isinstance(side, (list, tuple)) else (side, side)))
-    reader = load_conditioner(path, dtype, tokenizer, found)
+    reader = pipelines.read_conditioner(path, found, load_text_encoder, load_tokenizer, dtype, tokenizer)
     return StableDiffusion(plan.denoiser(net), reader, vae, plan=replace(published_plan(plan), scale=kind.scale), size=size)
 
 

@@ -22,6 +22,7 @@ from ..text import Tokenizer
 from .folders import Kind, find_folder
 from .joint import JointReader, SpokenReader
 from .unigram import Unigram
+from .reading import Published
 
 INDEX = 'model_index.json'
 
@@ -157,3 +158,18 @@ def named(index: Mapping[str, object], part: str) -> list[str]:
     "The folders of a part that an index names, `text_encoder` before `text_encoder_2`; one that is null is left out."
     there = [key for key, value in index.items() if key.startswith(part) and isinstance(value, (list, tuple)) and value and value[0]]
     return sorted(there) or [part]
+
+
+def read_conditioner(
+    source: str | Path,  # folder of the model, a name of the Hub, or a single .safetensors file
+    found: Mapping[str, Published],  # what was read of it already: the network, and of a single file the text encoder
+    load_encoder: Callable[..., nn.Module],  # load_text_encoder and load_tokenizer
+    load_tokenizer: Callable[..., object],
+    dtype: torch.dtype | None = None,
+    tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
+) -> Conditioner:
+    "Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together."
+    index = read_index(source)
+    encoders = {name: load_encoder(found.get(name, source), dtype, folder=name) for name in named(index, 'text_encoder')}
+    tokenizers = {name: load_tokenizer(tokenizer or source, folder=name) for name in named(index, 'tokenizer')}
+    return pipeline_of(index, source).reader(Parts(index, encoders, tokenizers, found['network'].config))

@@ -34,7 +34,8 @@ _IS_FLAG: Rule = (lambda v: type(v) is bool), 'true or false'
 PLAUSIBLE = {  # setting -> (what it can be, how to say so)
     **dict.fromkeys(('in_channels', 'out_channels', 'norm_num_groups', 'latent_channels', 'vocab_size', 'max_position_embeddings', 'hidden_size', 'projection_dim',
                      'intermediate_size', 'num_attention_heads', 'image_size', 'patch_size', 'num_channels', 'num_class_embeds', 'cross_attention_dim', 'num_embeds_ada_norm', 'joint_attention_dim', 'pooled_projection_dim',
-                     'caption_projection_dim', 'pos_embed_max_size', 'd_model', 'd_ff', 'd_kv', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance', 'addition_time_embed_dim', 'projection_class_embeddings_input_dim'), _is_whole(1)),
+                     'caption_projection_dim', 'pos_embed_max_size', 'd_model', 'd_ff', 'd_kv', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance',
+                     'addition_time_embed_dim', 'projection_class_embeddings_input_dim'), _is_whole(1)),
     **dict.fromkeys(('num_hidden_layers', 'num_layers', 'num_single_layers'), _is_whole(1, 1000)), 'axes_dims_rope': _each_is(_is_whole(1), 3), 'dual_attention_layers': _some_of(1000),
     'guidance_embeds': _IS_FLAG, **dict.fromkeys(('num_train_timesteps',), _is_whole(1, 100_000)),
     **dict.fromkeys(('eos_token_id', 'steps_offset', 'downsample_padding'), _is_whole(0)), 'block_out_channels': _each_is(_is_whole(1), 16),

@@ -154,18 +154,20 @@ class TransformerBlock(nn.Module):
         seq_dim: int,  # width of the tokens of the text
         *,
         groups: int,  # of the first norm
+        text_only: bool = False,  # the pixels ask the text twice, and never one another
     ):
         super().__init__()
-        c, self.norm_in = channels, nn.GroupNorm(groups, channels, 1e-6)  # 1e-6: published weights expect it
+        c, self.text_only = channels, text_only
+        self.norm_in = nn.GroupNorm(groups, c, 1e-6)  # 1e-6: published weights expect it
         self.enter, self.leave = nn.Linear(c, c), zero(nn.Linear(c, c))  # zero: the block starts as nothing
-        self.norm_own, self.own = nn.LayerNorm(c), CrossAttention(c, heads, c)
+        self.norm_own, self.own = nn.LayerNorm(c), CrossAttention(c, heads, seq_dim if text_only else c)
         self.norm_cross, self.cross = nn.LayerNorm(c), CrossAttention(c, heads, seq_dim)
         self.norm_think, self.widen, self.narrow = nn.LayerNorm(c), nn.Linear(c, 8 * c), nn.Linear(4 * c, c)
 
     def forward(self, x: Tensor, seq: Tensor, mask: Tensor | None = None) -> Tensor:  # (b, c, h, w), (b, l, seq_dim), (b, l) -> (b, c, h, w)
         h = self.enter(rearrange(self.norm_in(x), 'b c h w -> b (h w) c'))
         ask = self.norm_own(h)
-        h = h + self.own(ask, ask)
+        h = h + (self.own(ask, seq, mask) if self.text_only else self.own(ask, ask))
         h = h + self.cross(self.norm_cross(h), seq, mask)
         value, gate = self.widen(self.norm_think(h)).chunk(2, dim=-1)
         h = h + self.narrow(value * F.gelu(gate))

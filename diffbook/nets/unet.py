@@ -73,6 +73,7 @@ class UNet(nn.Module):
         groups: int = 8,  # groups of channels in every norm
         cond_dim: int = 0,  # width of `cond.vec`; 0: the net takes none
         seq_dim: int = 0,  # width of the tokens `cond.seq`, read at every stage that has heads; 0: the net takes none
+        text_only: tuple[bool, ...] = (),  # levels whose pixels ask the text in place of one another; none, if not said
         img_channels: int = 0,  # channels of `cond.img`, laid beside the input; 0: the net takes none
         dropout: float = 0.0,  # share of activations silenced in training
         layout: Layout = Layout(),  # how its layers are wired, where published nets differ
@@ -82,6 +83,7 @@ class UNet(nn.Module):
         self._take_image(in_channels, patch, dropout)
         self._take_conditions(cond_dim, seq_dim, img_channels, any(heads))
         self._add_walk(list(zip(channels, blocks, heads)), heads[-1], layout.down_pad, (groups, layout.eps, dropout, layout.scale_shift, seq_dim))
+        self._ask_text(text_only, (groups, seq_dim))
         self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, layout.eps)
         self._add_told({'dim': channels[0], 'shift': layout.freq_shift, 'cos_first': layout.cos_first})
 
@@ -112,6 +114,22 @@ def _add_way_up(self: UNet, levels: list[tuple[int, int, int]], widths: list[int
             c = width
         if i > 0:
             self.up.append(Upsample(c))
+
+# %% ../../nbs/23_unet.ipynb #ask-text
+@patch
+def _ask_text(self: UNet, levels: tuple[bool, ...], rest: tuple[int, int]) -> None:
+    "Let the pixels of some levels ask the text alone."
+    self.text_only, (groups, seq_dim) = levels, rest
+    if levels and (len(levels) != sum(isinstance(step, Downsample) for step in self.down) + 1 or not seq_dim):
+        raise ValueError(f'text_only={levels}, seq_dim={seq_dim}: expected an answer for each level, and a text')
+    for walk, where in ((self.down, levels), (self.up, levels[::-1])):
+        level = 0
+        for step in walk if levels else ():
+            if not isinstance(step, UNetStep):
+                level += 1
+            elif step.reads and where[level]:
+                own = step.attn
+                step.attn = TransformerBlock(own.enter.in_features, own.own.heads, seq_dim, groups=groups, text_only=True)
 
 # %% ../../nbs/23_unet.ipynb #add-ends
 @patch

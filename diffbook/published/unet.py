@@ -99,7 +99,13 @@ def arguments(
         'in_channels': c['in_channels'] - beside, 'out_channels': c['out_channels'], 'channels': tuple(c['block_out_channels']), 'patch': 1,
         'blocks': _each(c, 'layers_per_block', levels), 'heads': _heads(c, 'CrossAttn' if seq_dim else 'Attn'), 'groups': c['norm_num_groups'],
         'dropout': c.get('dropout', 0.0), 'cond_dim': c['num_class_embeds'] or 0, 'layout': Layout(**layout),
-    } | ({'seq_dim': seq_dim, 'img_channels': beside} if seq_dim else {})  # fmt: skip
+    } | ({'seq_dim': seq_dim, 'img_channels': beside, 'text_only': _text_only(c, levels)} if seq_dim else {})  # fmt: skip
+
+
+def _text_only(c: Mapping, levels: int) -> tuple[bool, ...]:
+    "Levels whose pixels ask the text alone; nothing where none do. The middle never does."
+    asked = _each(c, 'only_cross_attention', levels)
+    return asked if any(asked) else ()
 
 
 def _heads(c: Mapping, word: str) -> tuple[int, ...]:
@@ -142,7 +148,8 @@ def settings(
     if reads and not heads[-1]:
         raise ValueError(f'heads is {heads}; in the published layout the middle of a UNet that reads tokens reads them too')
     if reads:
-        config |= {'cross_attention_dim': a['seq_dim'], 'attention_head_dim': [h or heads[-1] for h in heads[:levels]], 'use_linear_projection': True}
+        config |= {'cross_attention_dim': a['seq_dim'], 'attention_head_dim': [h or heads[-1] for h in heads[:levels]], 'use_linear_projection': True,
+                   'only_cross_attention': list(a['text_only']) or False}  # fmt: skip
     else:
         config |= {'attention_head_dim': None if set(heads) <= {0, 1} else min(wide), 'add_attention': attends[-1], 'dropout': a['dropout']}
     same_arguments(arguments(config), a, net)

@@ -20,7 +20,7 @@ import torch
 from runs import run, spent
 from train_classifier import ZOO, pin
 
-from diffbook.cascade import LowResolution, Upscaler, upscaling_loss
+from diffbook.cascades import LowResolution, Upscaler, upscaling_loss
 from diffbook.conditioning import Conditional
 from diffbook.data import batches, to_model
 from diffbook.losses import Denoiser, clipped_snr

@@ -103,6 +103,7 @@ class CrossAttention(nn.Module):
 
 class TransformerBlock(nn.Module):
     """Let the pixels ask one another, then a text, then think. Rombach et al. 2022, section 3.3."""
+    text_only: bool
     norm_in: nn.GroupNorm
     enter: nn.Linear
     leave: Any
@@ -113,11 +114,12 @@ class TransformerBlock(nn.Module):
     norm_think: nn.LayerNorm
     widen: nn.Linear
     narrow: nn.Linear
-    def __init__(self, channels: int, heads: int, seq_dim: int, *, groups: int) -> None:
+    def __init__(self, channels: int, heads: int, seq_dim: int, *, groups: int, text_only: bool=False) -> None:
         """channels: of the image
         heads: of both attentions
         seq_dim: width of the tokens of the text
         groups: of the first norm
+        text_only: the pixels ask the text twice, and never one another
         """
         ...
     def forward(self, x: Tensor, seq: Tensor, mask: Tensor | None=None) -> Tensor:

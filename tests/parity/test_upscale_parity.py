@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_pipeline_parity import F64, NEGATIVES, PROMPTS, agree, draw, parts, randomise  # noqa: F401
 
-from diffbook.cascade import StableUpscaler
+from diffbook.cascades import StableUpscaler
 from diffbook.core import Cond
 from diffbook.pretrained import load_network, make_empty
 from diffbook.published import unet

@@ -37,7 +37,7 @@ def shrink(x: Data, factor: int) -> Data:
     "Make a small picture: the mean of each square of factor x factor pixels (eq-cascade-shrink)."
     return avg_pool2d(x, factor)
 
-
+# %% ../nbs/72_cascade.ipynb #enlarge
 def enlarge(x: Data, factor: int) -> Data:
     "Make a large picture of a small one: smooth curves through its pixels (bicubic)."
     return interpolate(x, scale_factor=factor, mode='bicubic', align_corners=False)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, TextTower
+from .nets.t5 import T5
 from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction
@@ -16,6 +17,7 @@ from .schedules import Schedule
 from .text import Tokenizer
 from .published import clip, scheduler, unet, vae
 from .published.reading import Source
+from .published.unigram import Unigram
 from typing import Any
 
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'save_published', 'save_pipeline']
@@ -136,15 +138,15 @@ def load_vae(source: Source, dtype: torch.dtype | None=None, config: Mapping[str
     """
     ...
 
-def load_text_encoder(source: Source, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None, folder: str='text_encoder', variant: str | None=None) -> TextTower:
-    """Read a published text tower: CLIP's ViT-L/14 of Stable Diffusion 1, OpenCLIP's ViT-H/14 of Stable Diffusion 2.
+def load_text_encoder(source: Source, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None, folder: str='text_encoder', variant: str | None=None) -> TextTower | T5:
+    """Read a published reader of texts, by its class: a tower of CLIP (of Stable Diffusion 1, 2 and XL), or the encoder of T5 (of Stable Diffusion 3 and FLUX).
 
     source: folder of the tower, of a CLIP or of the model, name of the Hub, a single .safetensors file, or what was read of it
     dtype: of the weights; None: as stored
     config: what a single file does not say, in transformers' words
     folder: within that of the model
     variant: which of several files; None: the full one, else fp16, else the one there is
-    returns: in eval mode; with `dim`, if the file holds a projection and nothing of images
+    returns: in eval mode; a tower with `dim`, if the file holds a projection and nothing of images
     """
     ...
 
@@ -158,8 +160,8 @@ def load_clip(source: Source, dtype: torch.dtype | None=None, variant: str | Non
     """
     ...
 
-def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer:
-    """Read CLIP's tokenizer in either layout, `vocab.json` and `merges.txt` or `tokenizer.json`, with the words that were added to it.
+def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | Unigram:
+    """Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it.
 
     source: folder of the tokenizer or of the model, or a name of the Hub
     folder: within that of the model
@@ -168,7 +170,7 @@ def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer:
 
 _WRITTEN: dict[Any, Any]
 
-def save_published(folder: str | Path, part: UNet | AutoencoderKL | TextTower | Tokenizer | NoisePlan, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None) -> None:
+def save_published(folder: str | Path, part: UNet | AutoencoderKL | TextTower | T5 | Tokenizer | NoisePlan, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None) -> None:
     """Write one part in the published layout, which diffusers and transformers read; a ValueError, if that layout cannot express it.
 
     folder: of this part; made if need be

@@ -899,7 +899,7 @@ def drawn(text):
     "The rooms on each floor of the house, from the top: what stands behind the bars of the drawing in CONTRIBUTING.md."
     (block,) = re.findall(r'^```text\n *THE HOUSE\n(.*?)^```', text, re.M | re.S)
     lines = [line.partition('|')[2] for line in block.splitlines() if '|' in line]
-    return [re.findall(r'[a-z_]+(?:/[a-z_]+)?', line) for line in lines]
+    return [re.findall(r'[a-z_]+(?:/[a-z_0-9]+)?', line) for line in lines]
 
 
 def climbs(floors, sources):

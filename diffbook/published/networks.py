@@ -68,6 +68,13 @@ TEXTS: dict[str, Mapping[str, str]] = {
     | {'logit_scale_init_value': IN_FILE} | dict.fromkeys(('pad_token_id', 'bos_token_id', 'eos_token_id'), 'no effect: the part for texts says it'),
 }  # fmt: skip
 
+DECODER = 'no effect: of the decoder, which is not read'
+TEXTS['T5Config'] = COMMON | dict.fromkeys(
+    ('vocab_size', 'd_model', 'd_kv', 'd_ff', 'num_layers', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance', 'layer_norm_epsilon',
+     'feed_forward_proj', 'dense_act_fn', 'is_gated_act'), FOLLOWED) | dict.fromkeys(('num_decoder_layers', 'decoder_start_token_id', 'tie_word_embeddings', 'scale_decoder_outputs', 'output_past', 'is_encoder_decoder'), DECODER) | {
+    'dropout_rate': 'no effect: the encoder is asked, not trained', 'classifier_dropout': LABELS, 'n_positions': 'no effect: distances have no end',
+    **dict.fromkeys(('pad_token_id', 'eos_token_id', 'bos_token_id'), PLACES), 'hidden_size': 'refused: here it is called d_model', 'num_attention_heads': 'refused: here it is called num_heads', 'num_hidden_layers': 'refused: here it is called num_layers', 'head_dim': 'refused: here it is called d_kv'}  # fmt: skip
+
 U_NET = {  # of both classes of U-Nets
     'norm_num_groups': 32, 'norm_eps': 1e-5, 'layers_per_block': 2, 'attention_head_dim': 8, 'dropout': 0.0, 'downsample_padding': 1, 'freq_shift': 0, 'flip_sin_to_cos': True,
     'num_class_embeds': None, 'act_fn': 'silu', 'center_input_sample': False, 'time_embedding_type': 'positional', 'mid_block_scale_factor': 1,
@@ -92,6 +99,9 @@ SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class me
         'hidden_size': 768, 'intermediate_size': 3072, 'num_hidden_layers': 12, 'num_attention_heads': 12, 'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5, 'projection_dim': 512,
         'image_size': 224, 'patch_size': 32, 'num_channels': 3, 'attention_dropout': 0.0},
     'CLIPConfig': {'projection_dim': 512},
+    'T5Config': {
+        'vocab_size': 32128, 'd_model': 512, 'd_kv': 64, 'd_ff': 2048, 'num_layers': 6, 'num_heads': 8, 'relative_attention_num_buckets': 32, 'relative_attention_max_distance': 128,
+        'layer_norm_epsilon': 1e-6, 'feed_forward_proj': 'relu'},
 }  # fmt: skip
 SAME = {'act_fn': {'swish': 'silu'}, 'mid_block_only_cross_attention': {False: None}, 'pruned_heads': {}}  # other ways of saying it
 OLD_BLOCKS = 'UNetRes'  # how the names of blocks began in the first files

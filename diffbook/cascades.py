@@ -25,10 +25,9 @@ from .guidance import guide
 from .losses import Denoiser, scaled_time, training_loss
 from .nets.layers import sinusoids
 from .nets.vae import ImageCodec
-from .pretrained import load_network, load_schedule, load_text_encoder, load_tokenizer, load_vae, read_parts, read_published
+from .pretrained import NoisePlan, load_network, load_schedule, load_text_encoder, load_tokenizer, load_vae, read_parts, read_published
 from .samplers import Solver, clip_x0, equip, sample
 from .schedules import CosineSchedule, DiscreteSchedule, Schedule
-from .stable_diffusion import Plan, published_plan
 from .stages import Stage
 from .store.given import Picture, as_picture, as_texts, one_of, to_pil
 
@@ -137,8 +136,8 @@ class StableUpscaler(nn.Module):
         conditioner: Conditioner,  # prompts -> cond
         vae: ImageCodec,  # pixels <-> latents of unit variance
         low: DiscreteSchedule,  # on which the small picture is noised
+        plan: NoisePlan,  # how it is sampled, if nobody asks otherwise
         *,
-        plan: Plan = Plan(),  # how it is sampled, if nobody asks otherwise
         most: int = 350,  # the highest level it was trained with
     ):
         super().__init__()
@@ -189,7 +188,7 @@ def forward(
     x = (noise(seed, 'start', 0, range(n), shape) if latents is None else latents).to(like)
     times = self.plan.times(self.denoiser.schedule, steps)
     x = x if self.plan.unit else match_dims(self.denoiser.schedule.sigma(times[0]), x) * x
-    solver = equip(solver or self.plan.solver, noise=seeded_noise(seed, 'sample'))
+    solver = equip(solver or self.plan.step_rule, noise=seeded_noise(seed, 'sample'))
     *_, z = sample(guide(self.denoiser, null, scale), self.denoiser.schedule, x, times, solver, cond, progress=progress)
     return finish(self.vae, z)
 
@@ -212,4 +211,6 @@ def from_pretrained(
     plan, low = load_schedule(found['scheduler']), load_schedule(read_published(path, 'scheduler', folder='low_res_scheduler'))
     net, vae, tower = load_network(found['network'], dtype), load_vae(found['vae'], dtype), load_text_encoder(found['text_encoder'], dtype)
     reader = TextConditioner(load_tokenizer(path), tower, masked=False)
-    return cls(plan.denoiser(net), reader, vae, low.schedule, plan=published_plan(plan))
+    if plan.in_ratio:
+        raise ValueError(f'{path} names {plan.scheduler}, which walks x / alpha; expected DDIM, or another scheduler that walks x')
+    return cls(plan.denoiser(net), reader, vae, low.schedule, plan)

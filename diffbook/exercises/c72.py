@@ -108,5 +108,9 @@ question(
     '72-d',
     'Noise that was added before the units.',
     0.2,
-    {0.1: 'The mapping doubles whatever is there, the noise too.', 0.05: 'The mapping stretches, it does not shrink.', 0.4: 'The standard deviation doubles; the variance would be four times as large.'},
+    {
+        0.1: 'The mapping doubles whatever is there, the noise too.',
+        0.05: 'The mapping stretches, it does not shrink.',
+        0.4: 'The standard deviation doubles; the variance would be four times as large.',
+    },
 )

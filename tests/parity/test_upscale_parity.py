@@ -87,7 +87,11 @@ def both(parts, tmp_path):  # noqa: F811
 def test_the_whole_pipeline(level, scale, both, monkeypatch):
     "The same prompts, picture, level and noises: the same latents and pictures."
     theirs, ours = both
-    picture, latents, grain = torch.rand(2, 3, 8, 12, dtype=F64, generator=torch.Generator().manual_seed(2)), draw(2, 4, 8, 12), draw(2, 3, 8, 12, purpose='grain')
+    picture, latents, grain = (
+        torch.rand(2, 3, 8, 12, dtype=F64, generator=torch.Generator().manual_seed(2)),
+        draw(2, 4, 8, 12),
+        draw(2, 3, 8, 12, purpose='grain'),
+    )
     monkeypatch.setattr('diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_upscale.randn_tensor', lambda *args, **kwargs: grain)
     asked = {'noise_level': level, 'latents': latents}
     for output, name in (('latents', 'latent'), ('tensor', 'pt')):

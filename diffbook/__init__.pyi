@@ -38,6 +38,7 @@ from diffbook.predictions import target as target
 from diffbook.losses import Denoiser as Denoiser
 from diffbook.losses import diffusion_loss as diffusion_loss
 from diffbook.nets.unet import UNet as UNet
+from diffbook.nets.dit import DiT as DiT
 from diffbook.training import EMA as EMA
 from diffbook.training import Trainer as Trainer
 from diffbook.training import load as load
@@ -94,6 +95,10 @@ from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
+from diffbook.control import ControlNet as ControlNet
+from diffbook.control import Controlled as Controlled
+from diffbook.control import with_control as with_control
+from diffbook.pretrained import load_controlnet as load_controlnet
 from diffbook.pretrained import load_network as load_network
 from diffbook.pretrained import load_schedule as load_schedule
 from diffbook.pretrained import load_text_encoder as load_text_encoder

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -30,8 +30,9 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, dit, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
+from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
@@ -158,7 +159,7 @@ def load_unet(
     return fill(net, renamed(found.tensors), unet.places(net), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #load-network
-_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet)  # by published class
+_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load)  # by published class
 
 
 def load_network(
@@ -223,8 +224,30 @@ def load_tokenizer(
     where = find_tokenizer(source, folder)
     return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
 
+# %% ../nbs/53_pretrained.ipynb #load-control
+def load_controlnet(
+    source: Source,  # folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    folder: str = 'controlnet',  # within that of the model
+    variant: str | None = None,  # which of several files; None: the full one, else fp16, else the one there is
+) -> ControlNet:  # in eval mode
+    "Read a published ControlNet (diffusers' ControlNetModel)."
+    found = read_published(source, 'controlnet', None, folder, variant)
+    control = build(ControlNet, control_arguments, found)
+    return fill(control, renamed(found.tensors), control_places(control), found.where, dtype)
+
+
+def load_ip_adapter(
+    file: str | Path,  # a .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+) -> IPAdapter:  # in eval mode
+    "Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader."
+    found = ip_read(file)
+    adapter = build(IPAdapter, lambda _: ip_arguments(found), found)
+    return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
+
 # %% ../nbs/53_pretrained.ipynb #save-published
-_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5}  # class -> its tables
+_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit}  # class -> its tables
 
 
 def save_published(
@@ -240,7 +263,7 @@ def save_published(
     if isinstance(part, NoisePlan):
         return writing.save_settings(folder, scheduler.plan_config(part) | more, 'scheduler_config.json')
     if type(part) not in _WRITTEN:
-        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, DiT, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
     said, tensors = _WRITTEN[type(part)].settings(part) | more, _WRITTEN[type(part)].as_published(part)
     writing.save_network(folder, said, {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in tensors.items()})
 

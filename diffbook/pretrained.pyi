@@ -16,11 +16,12 @@ from .samplers import Solver
 from .schedules import Schedule
 from .text import Tokenizer
 from .published import clip, scheduler, unet, vae
+from .published.control import ControlNet, IPAdapter
 from .published.reading import Source
 from .published.unigram import Unigram
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'save_published', 'save_pipeline']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline']
 
 _PARTS: dict[Any, Any]
 
@@ -165,6 +166,26 @@ def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | U
 
     source: folder of the tokenizer or of the model, or a name of the Hub
     folder: within that of the model
+    """
+    ...
+
+def load_controlnet(source: Source, dtype: torch.dtype | None=None, folder: str='controlnet', variant: str | None=None) -> ControlNet:
+    """Read a published ControlNet (diffusers' ControlNetModel).
+
+    source: folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: of the weights; None: as stored
+    folder: within that of the model
+    variant: which of several files; None: the full one, else fp16, else the one there is
+    returns: in eval mode
+    """
+    ...
+
+def load_ip_adapter(file: str | Path, dtype: torch.dtype | None=None) -> IPAdapter:
+    """Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader.
+
+    file: a .safetensors file
+    dtype: of the weights; None: as stored
+    returns: in eval mode
     """
     ...
 

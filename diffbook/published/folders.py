@@ -31,10 +31,12 @@ class Kind:
 
 
 UNETS = ('UNet2DModel', 'UNet2DConditionModel')
+TRANSFORMERS = ('DiTTransformer2DModel', 'Transformer2DModel')
 KINDS = {
-    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS, also=('transformer',)),
+    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + TRANSFORMERS, also=('transformer',)),
     'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),
     'vae': Kind('vae', 'config.json', DIFFUSERS, ('AutoencoderKL',)),
+    'controlnet': Kind('controlnet', 'config.json', DIFFUSERS, ('ControlNetModel',)),
     'text_encoder': Kind('text_encoder', 'config.json', 'model', ('CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel', 'T5EncoderModel', 'T5ForConditionalGeneration')),
     'clip': Kind('', 'config.json', 'model', ('CLIPModel',)),
     'scheduler': Kind('scheduler', 'scheduler_config.json', None),

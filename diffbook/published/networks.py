@@ -34,6 +34,10 @@ NETWORKS: dict[str, Mapping[str, str]] = {
         'time_embedding_act_fn': TIMES, 'timestep_post_act': TIMES, 'time_cond_proj_dim': TIMES, 'encoder_hid_dim': EXTRA, 'encoder_hid_dim_type': EXTRA,
         'addition_embed_type': EXTRA, 'addition_time_embed_dim': EXTRA, 'addition_embed_type_num_heads': EXTRA, 'class_embeddings_concat': EXTRA,
         'projection_class_embeddings_input_dim': EXTRA},
+    'DiTTransformer2DModel': dict.fromkeys(
+        ('num_attention_heads', 'attention_head_dim', 'in_channels', 'out_channels', 'num_layers', 'sample_size', 'patch_size', 'num_embeds_ada_norm', 'norm_eps'), FOLLOWED) | {
+        'dropout': 'refused: a DiT is built without', 'norm_num_groups': 'no effect: it has no norm of groups', 'attention_bias': SHAPE, 'activation_fn': SHAPE, 'upcast_attention': ROUNDING,
+        'norm_type': SHAPE, 'norm_elementwise_affine': SHAPE},
     'AutoencoderKL': BUILD | {
         'latent_channels': FOLLOWED, 'scaling_factor': FOLLOWED, 'shift_factor': FOLLOWED, 'latents_mean': FOLLOWED, 'latents_std': FOLLOWED,
         'use_quant_conv': FOLLOWED, 'use_post_quant_conv': FOLLOWED, 'mid_block_add_attention': FOLLOWED, 'sample_size': SIZE, 'force_upcast': ROUNDING},
@@ -88,6 +92,10 @@ SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class me
         'down_block_types': ('CrossAttnDownBlock2D',) * 3 + ('DownBlock2D',), 'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 3, 'only_cross_attention': False,
         'dual_cross_attention': False, 'transformer_layers_per_block': 1, 'attention_type': 'default', 'addition_embed_type_num_heads': 64, 'class_embeddings_concat': False,
         'conv_in_kernel': 3, 'conv_out_kernel': 3, 'resnet_skip_time_act': False, 'resnet_out_scale_factor': 1.0},
+    'DiTTransformer2DModel': {
+        'num_attention_heads': 16, 'attention_head_dim': 72, 'in_channels': 4, 'out_channels': None, 'num_layers': 28, 'sample_size': 32, 'patch_size': 2, 'num_embeds_ada_norm': 1000,
+        'norm_eps': 1e-5, 'dropout': 0.0, 'norm_num_groups': 32, 'attention_bias': True, 'activation_fn': 'gelu-approximate', 'upcast_attention': False, 'norm_type': 'ada_norm_zero',
+        'norm_elementwise_affine': False},
     'AutoencoderKL': {
         'in_channels': 3, 'out_channels': 3, 'block_out_channels': (64,), 'layers_per_block': 1, 'latent_channels': 4, 'norm_num_groups': 32, 'act_fn': 'silu',
         'down_block_types': ('DownEncoderBlock2D',), 'up_block_types': ('UpDecoderBlock2D',), 'use_quant_conv': True, 'use_post_quant_conv': True, 'mid_block_add_attention': True,

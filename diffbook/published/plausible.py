@@ -29,7 +29,7 @@ _IS_FLAG: Rule = (lambda v: type(v) is bool), 'true or false'
 
 PLAUSIBLE = {  # setting -> (what it can be, how to say so)
     **dict.fromkeys(('in_channels', 'out_channels', 'norm_num_groups', 'latent_channels', 'vocab_size', 'max_position_embeddings', 'hidden_size', 'projection_dim',
-                     'intermediate_size', 'num_attention_heads', 'image_size', 'patch_size', 'num_channels', 'num_class_embeds', 'cross_attention_dim', 'd_model', 'd_ff', 'd_kv', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance'), _is_whole(1)),
+                     'intermediate_size', 'num_attention_heads', 'image_size', 'patch_size', 'num_channels', 'num_class_embeds', 'cross_attention_dim', 'num_embeds_ada_norm', 'd_model', 'd_ff', 'd_kv', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance'), _is_whole(1)),
     **dict.fromkeys(('num_hidden_layers', 'num_layers'), _is_whole(1, 1000)), **dict.fromkeys(('num_train_timesteps',), _is_whole(1, 100_000)),
     **dict.fromkeys(('eos_token_id', 'steps_offset', 'downsample_padding'), _is_whole(0)), 'block_out_channels': _each_is(_is_whole(1), 16),
     **dict.fromkeys(('layers_per_block',), _each_is(_is_whole(1, 100), 16, alone=True)), 'attention_head_dim': _each_is(_is_whole(1), 16, alone=True),
@@ -52,7 +52,7 @@ SILENT = (  # null says as much as nothing
 
 def plausible(config: Mapping, file: Path) -> None:
     "Refuse a setting that is of the wrong kind or beyond all measure."
-    silent = (*SILENT, 'num_attention_heads') if 'block_out_channels' in config else SILENT  # in a U-Net's it is mostly null
+    silent = (*SILENT, 'num_attention_heads' if 'block_out_channels' in config else 'out_channels')  # in a U-Net's the one is mostly null, in a transformer's the other
     for key, value in config.items():
         allowed, expected = PLAUSIBLE.get(key, (None, ''))
         if allowed and not allowed(value) and not (value is None and key in silent):

@@ -1239,6 +1239,41 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
         'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
     ),
+    # control
+    'a zero convolution that is not zero': (
+        'Zhang et al. 2023, the ablation with random convolutions', 'control.py',
+        'nn.ModuleList(zero(nn.Conv2d(c, c, 1)) for c in self.encoder.widths)',
+        'nn.ModuleList(nn.Conv2d(c, c, 1) for c in self.encoder.widths)',
+        'test_control.py::test_at_the_start_nothing_is_added_to_the_last_bit',
+    ),
+    'a copy that is none': (
+        'diffusers: from_unet without load_weights_from_unet', 'control.py',
+        '    control.encoder.copy_from(net)\n', '',
+        'test_control.py::test_a_copy_sees_what_the_network_sees',
+    ),
+    'control added on the way down': (
+        'from memory: the frozen way down is disturbed', 'nets/unet.py',
+        '    h = seen[-1]\n    for step in self.mid:\n        h = step(h, told, cond)\n    if added:\n        *seen, h = (own + more for own, more in zip([*seen, h], added, strict=True))',
+        '    seen = [own + more for own, more in zip(seen, added[:-1])] or seen\n    h = seen[-1]\n    for step in self.mid:\n        h = step(h, told, cond)\n    h = h + added[-1] if added else h',
+        'test_control.py::test_the_frozen_way_down_sees_what_it_always_saw',
+    ),
+    'one softmax for text and picture': (
+        'Ye et al. 2023: the simple adapter that IP-Adapter is compared with', 'control.py',
+        'return self.cross.out(said + self.scale * shown)',
+        'return self.cross.out(attend(q, *torch.cat([self.cross.kv(text), self.kv(picture)], 1).chunk(2, dim=-1), self.cross.heads, mask))',
+        'test_control.py::test_two_sources_are_two_softmaxes',
+    ),
+    'no picture as zeros behind the projection': (
+        'IP-Adapter#463, IP-Adapter#51', 'control.py',
+        'shown = self.norm(self.project(picture).reshape(len(picture), self.tokens, -1))',
+        'shown = self.norm(self.project(picture).reshape(len(picture), self.tokens, -1)) * picture.any(1)[:, None, None]',
+        'test_control.py::test_no_picture_is_zeros_before_the_projection',
+    ),
+    'two guidance scales multiplied': (
+        'Brooks et al. 2023, equation 3, as two guidances in a row', 'control.py',
+        'inner = guide(denoise, blank, text / positive(', 'inner = guide(denoise, blank, text * positive(',
+        'test_control.py::test_two_scales_are_guidance_in_guidance',
+    ),
 }  # fmt: skip
 
 
@@ -1370,6 +1405,11 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'uniform noise in the latents': ('shifted and flat', 'lower: uniform noise varies less'),
     'variance for the standard deviation of a latent': ('hardly changed: the encoder adapts', 'hardly changed'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
+    'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),
+    'a copy that is none': ('obeys later', 'hardly changed'),
+    'one softmax for text and picture': ('the text is heard less', 'hardly changed'),
+    'no picture as zeros behind the projection': ('guidance leaves from a prompt that was never seen', SAME[1]),
+    'two guidance scales multiplied': ('far too much of the text', SAME[1]),
 }
 
 

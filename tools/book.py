@@ -859,7 +859,22 @@ ALLOWED_IMPORTS = {  # rooms that may import these alone, and themselves
 }
 ENTRANCES = {  # rooms behind the book, and who may enter them
     'published': ('pretrained',),
-    'store': ('cascades', 'cli', 'convert', 'data', 'demo', 'diagnosis', 'metrics', 'plots', 'published', 'runs', 'scale', 'stable_diffusion', 'text', 'training'),
+    'store': (
+        'cascades',
+        'cli',
+        'convert',
+        'data',
+        'demo',
+        'diagnosis',
+        'metrics',
+        'plots',
+        'published',
+        'runs',
+        'scale',
+        'stable_diffusion',
+        'text',
+        'training',
+    ),
 }
 
 

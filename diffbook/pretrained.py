@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora',
+           'write_lora', 'about_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, dit, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, dit, mmdit, lora, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
 from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
@@ -159,7 +160,7 @@ def load_unet(
     return fill(net, renamed(found.tensors), unet.places(net), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #load-network
-_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load)  # by published class
+_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load) | dict.fromkeys((mmdit.SD3, mmdit.FLUX), mmdit.load)  # by published class
 
 
 def load_network(
@@ -247,7 +248,7 @@ def load_ip_adapter(
     return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #save-published
-_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit}  # class -> its tables
+_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit, mmdit.MMDiT: mmdit, mmdit.Flux: mmdit}  # class -> its tables
 
 
 def save_published(
@@ -263,7 +264,7 @@ def save_published(
     if isinstance(part, NoisePlan):
         return writing.save_settings(folder, scheduler.plan_config(part) | more, 'scheduler_config.json')
     if type(part) not in _WRITTEN:
-        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, DiT, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, DiT, MMDiT, Flux, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
     said, tensors = _WRITTEN[type(part)].settings(part) | more, _WRITTEN[type(part)].as_published(part)
     writing.save_network(folder, said, {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in tensors.items()})
 
@@ -281,3 +282,28 @@ def save_pipeline(
     for name, part in parts.items():
         save_published(Path(folder) / name, part, dtype, said[name])
     writing.save_index(Path(folder), {name: _WRITTEN[type(part)].settings(part) for name, part in parts.items() if type(part) in _WRITTEN} | {'scheduler': scheduler.plan_config(parts['scheduler'])})
+
+# %% ../nbs/53_pretrained.ipynb #read-lora
+def read_lora(
+    model: nn.Module,  # a network, a text tower, or what holds them
+    path: str | Path,  # a .safetensors file, or a folder of peft or diffusers
+) -> dict[str, tuple[Tensor, Tensor, float]]:  # by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    "Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied."
+    return lora.read(model, path, _WRITTEN)
+
+# %% ../nbs/53_pretrained.ipynb #write-lora
+def write_lora(
+    path: str | Path,  # a .safetensors file
+    changes: Mapping[str, tuple[Tensor, Tensor, float]],  # by layer: down (rank, in, ...), up (out, rank), alpha
+    about: Mapping[str, object] | None = None,  # plain data that a reader may want to know
+    dtype: torch.dtype | None = None,  # of the stored numbers; None: as they are
+) -> None:
+    "Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite."
+    lora.write(path, changes, about or {}, dtype)
+
+# %% ../nbs/53_pretrained.ipynb #about-lora
+def about_lora(
+    path: str | Path,  # as of read_lora
+) -> dict[str, object]:
+    "What a file of write_lora says of itself; nothing, if another wrote it."
+    return lora.about(path)

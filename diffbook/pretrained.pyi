@@ -21,7 +21,7 @@ from .published.reading import Source
 from .published.unigram import Unigram
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora', 'about_lora']
 
 _PARTS: dict[Any, Any]
 
@@ -206,5 +206,31 @@ def save_pipeline(folder: str | Path, config: Mapping[str, Mapping] | None=None,
     folder: of the whole model
     config: settings to add, by part
     dtype: of the stored weights; None: as they are
+    """
+    ...
+
+def read_lora(model: nn.Module, path: str | Path) -> dict[str, tuple[Tensor, Tensor, float]]:
+    """Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied.
+
+    model: a network, a text tower, or what holds them
+    path: a .safetensors file, or a folder of peft or diffusers
+    returns: by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    """
+    ...
+
+def write_lora(path: str | Path, changes: Mapping[str, tuple[Tensor, Tensor, float]], about: Mapping[str, object] | None=None, dtype: torch.dtype | None=None) -> None:
+    """Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite.
+
+    path: a .safetensors file
+    changes: by layer: down (rank, in, ...), up (out, rank), alpha
+    about: plain data that a reader may want to know
+    dtype: of the stored numbers; None: as they are
+    """
+    ...
+
+def about_lora(path: str | Path) -> dict[str, object]:
+    """What a file of write_lora says of itself; nothing, if another wrote it.
+
+    path: as of read_lora
     """
     ...

@@ -15,10 +15,9 @@ from .predictions import Prediction
 from .samplers import Solver
 from .schedules import Schedule
 from .text import Tokenizer
-from .published import clip, scheduler, unet, vae
+from .published import clip, scheduler, sentences, unet, vae
 from .published.control import ControlNet, IPAdapter
 from .published.reading import Source
-from .published.unigram import Unigram
 from typing import Any
 
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora', 'about_lora']
@@ -161,7 +160,7 @@ def load_clip(source: Source, dtype: torch.dtype | None=None, variant: str | Non
     """
     ...
 
-def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | Unigram:
+def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | sentences.Unigram:
     """Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it.
 
     source: folder of the tokenizer or of the model, or a name of the Hub

@@ -308,6 +308,20 @@ def check_plan(plan: Any) -> None:
             raise ValueError(f'{name} is {value!r}, expected one of {", ".join(map(str, known))}')
 
 
+def spaced(plan: Any, T: int, n: int) -> Tensor:
+    "Falling times, counted from 1 as in this book (Lin et al. 2024, table 2), rounded by NumPy's arithmetic as published."
+    step, m = torch.arange(n + plan.spare, dtype=torch.float64), n + plan.spare
+    if plan.spacing == 'leading':
+        t = step.flip(0)[:n] * (T // m) + plan.offset + 1
+    elif plan.spacing == 'trailing':
+        t = torch.round(T + step[:n] * (T - T / n - T))
+    else:
+        rows = step * ((T - 1) / max(m - 1, 1))
+        t = (torch.round(rows) if plan.whole else rows.float().double()).flip(0)[:n] + 1
+    halved = zip(t[: plan.halves], t[1:] + T // n // 2)
+    return torch.cat([*(torch.stack(pair) for pair in halved), t[plan.halves :]])
+
+
 def placed(plan: Any, t: Tensor) -> Tensor:
     "Move the inner times to levels that are placed by another rule; the ends stay."
     if plan.levels is None or len(t) < 2:

@@ -72,8 +72,9 @@ class NoisePlan:
     variance: str = 'fixed_small'  # of DDPM's step; a learned one is the second half of what the network says
     scheduler: str | None = None  # the class that says so, which names a step rule too
     rule: str | None = None  # a step rule that its settings name, such as 'dpmpp_2m'
-    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
-    flow: tuple[str, float] | None = None  # for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
+    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below' or 'thousandths'
+    flow: tuple[str, float] | None = None  # for a straight path: whose grid of even times, 'DPM', 'UniPC', 'twice' (of Stable Diffusion 3) or 'even' (of FLUX), and by what it is shifted
+    grows: tuple[float, float] | None = None  # for a straight path: the log of the shift is linear in the number of tokens; slope, and value at none
     unmatched: str = ''  # settings for which the book has no step rule, in words
 
     def __post_init__(self) -> None:
@@ -105,10 +106,10 @@ def unit(self: NoisePlan) -> bool:
 
 # %% ../nbs/53_pretrained.ipynb #plan-times
 @patch
-def times(self: NoisePlan, n: int) -> Tensor:  # (n + 1,) falling times
-    "Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading)."
+def times(self: NoisePlan, n: int, tokens: int | None = None) -> Tensor:  # (n + 1,) falling times
+    "Give the times that n steps visit, for a picture of so many tokens where they depend on it; warn where the first is far from noise (eq-pretrained-leading)."
     if self.flow is not None:
-        return scheduler.flow_times(self, whole('n', n))
+        return scheduler.flow_times(self, whole('n', n), tokens)
     T = len(self.schedule.betas)
     if not self.halves < whole('n', n) <= T - self.spare:
         raise ValueError(f'n is {n}, expected {f"more than {self.halves} and " * (self.halves > 0)}at most {T - self.spare} steps')

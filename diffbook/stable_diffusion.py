@@ -73,12 +73,14 @@ class Plan:
     unit: bool = True  # start from noise of unit variance; False: from sigma times it
     clip: float | None = None  # estimates are kept within plus and minus this; a solver with `clip` set does so by itself
     scale: float = 7.5  # of guidance
+    sized: bool = False  # the grid depends on the size: `times` is told how many cells the latents have
 
 # %% ../nbs/54_stable_diffusion.ipynb #published-recipe
 def published_plan(plan: NoisePlan) -> Plan:
     "Say how diffusers would sample, as far as the book has the step rule."
     solver = in_ratio(plan.step_rule) if plan.in_ratio else plan.step_rule
-    return Plan(solver, lambda schedule, n: plan.times(n), plan.unit, plan.clip)
+    times = lambda schedule, n, cells=0: plan.times(n, cells // 4)  # a token is 2 x 2 cells
+    return Plan(solver, times, plan.unit, plan.clip, sized=plan.grows is not None)
 
 # %% ../nbs/54_stable_diffusion.ipynb #moved
 __getattr__ = moved(__name__, {'diffbook.stable_diffusion': 'Recipe:Plan published_recipe:published_plan', 'diffbook.published.steps': 'SOLVERS:STEPS IN_SIGMA ddim_clipped ancestral_large ancestral_learned'})
@@ -196,7 +198,7 @@ def _begin(self: StableDiffusion, eps: Tensor, picture: Tensor | None, hole: Ten
     if picture is None and strength is not None:
         raise ValueError(f'strength is {strength} and there is no image, expected both')
     strength = (1.0 if picture is None or hole is not None else 0.8) if strength is None else strength
-    times = self.plan.times(self.schedule, steps)
+    times = self.plan.times(self.schedule, steps, *[eps[0, 0].numel()] * self.plan.sized)
     z = None if picture is None else self.encode(picture, eps)
     if strength != 1:
         return *start_from(self.schedule, z, times, strength, noise=lambda x, t: eps), z

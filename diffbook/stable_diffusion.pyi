@@ -38,12 +38,14 @@ class Plan:
     unit: start from noise of unit variance; False: from sigma times it
     clip: estimates are kept within plus and minus this; a solver with `clip` set does so by itself
     scale: of guidance
+    sized: the grid depends on the size: `times` is told how many cells the latents have
     """
     solver: Solver = ...
     times: Callable[[Schedule, int], Tensor] = ...
     unit: bool = True
     clip: float | None = None
     scale: float = 7.5
+    sized: bool = False
 
 def published_plan(plan: NoisePlan) -> Plan:
     """Say how diffusers would sample, as far as the book has the step rule."""

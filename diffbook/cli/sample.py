@@ -145,7 +145,7 @@ def draw_published(
     model = load_pipeline(folder, torch.float16 if place.type == 'cuda' else None).to(place)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
     if grid is not None:
-        model.plan = replace(model.plan, times=grid_named(grid))
+        model.plan = replace(model.plan, times=grid_named(grid), sized=False)
     step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)
     options: dict[str, Any] = {'height': size, 'width': size, 'solver': step}
     if image is not None:

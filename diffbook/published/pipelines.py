@@ -20,6 +20,8 @@ from ..nets.layers import sinusoids
 from ..store.files import read_json
 from ..text import Tokenizer
 from .folders import Kind, find_folder
+from .joint import JointReader, SpokenReader
+from .unigram import Unigram
 from .reading import Published
 
 INDEX = 'model_index.json'
@@ -107,10 +109,32 @@ def _sized(parts: Parts) -> SizedReader:
     )
 
 
+def _joint(parts: Parts) -> JointReader:
+    "Stable Diffusion 3: two towers, and T5 if it is there."
+    towers = [name for name, encoder in parts.encoders.items() if isinstance(encoder, TextTower)]
+    t5 = next((name for name in parts.encoders if name not in towers), None)
+    tokenizers = [parts.tokenizers[name.replace('text_encoder', 'tokenizer')] for name in towers]
+    sentences = None if t5 is None else _as_long(parts.tokenizers[t5.replace('text_encoder', 'tokenizer')], 256)
+    return JointReader(tokenizers, [parts.encoders[name] for name in towers], sentences, t5 and parts.encoders[t5], width=parts.network['joint_attention_dim'])
+
+
+def _spoken(parts: Parts) -> SpokenReader:
+    "FLUX.1: a tower for the vector, T5 for the tokens."
+    (tower, t5), (tokenizer, sentences) = parts.encoders.values(), parts.tokenizers.values()
+    return SpokenReader(tokenizer, tower, _as_long(sentences, 512), t5, guided=parts.network.get('guidance_embeds', False))
+
+
+def _as_long(tokenizer: Unigram, length: int) -> Unigram:
+    "The same with rows of this length, which the pipeline says and no file does."
+    return Unigram(**tokenizer.arguments | {'context': length})
+
+
 OLD = Pipeline(_one, scheduler={'steps_offset': 1, 'clip_sample': False})
 XL = Pipeline(_sized, scale=5.0, cells=128)
 PIPELINES: dict[str, Pipeline] = {
     **{f'StableDiffusion{kind}Pipeline': OLD for kind in ('', 'Img2Img', 'Inpaint')},
+    'StableDiffusion3Pipeline': Pipeline(_joint, scale=7.0, cells=128),
+    'FluxPipeline': Pipeline(_spoken, scale=3.5, cells=128, scheduler={'_even': True}),
     **{f'StableDiffusionXL{kind}Pipeline': XL for kind in ('', 'Img2Img', 'Inpaint')},
 }
 

@@ -86,8 +86,7 @@ class UNet(nn.Module):
         self._take_image(in_channels, patch, dropout)
         self._take_conditions(cond_dim, cond_layers, seq_dim, img_channels, any(heads))
         self._add_walk(list(zip(channels, blocks, heads, depth)), (heads[-1], depth[-1]), layout.down_pad, (groups, layout.eps, dropout, layout.scale_shift, seq_dim))
-        self._ask_text(text_only, seq_dim)
-        self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, layout.eps)
+        self._ask_text(text_only, seq_dim), self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, layout.eps)
         self._add_told({'dim': channels[0], 'shift': layout.freq_shift, 'cos_first': layout.cos_first})
 
 # %% ../../nbs/23_unet.ipynb #add-walk

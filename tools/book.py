@@ -572,7 +572,7 @@ def figures_are_labelled(ch, book):
 
 DOORS = {  # written by hand -> the modules that may enter
     'bags': ('core',), 'checks': ('core',), '_modidx': ('core',), 'devices': ('training',), 'diagnosis': ('training',), 'published': ('pretrained',), 'exercises': ('museum',),
-    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion'),
+    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion', 'cascades'),
 }  # fmt: skip
 
 
@@ -860,7 +860,23 @@ ALLOWED_IMPORTS = {  # rooms that may import these alone, and themselves
 }
 ENTRANCES = {  # rooms behind the book, and who may enter them
     'published': ('pretrained',),
-    'store': ('cli', 'convert', 'data', 'demo', 'diagnosis', 'metrics', 'own', 'plots', 'published', 'runs', 'scale', 'stable_diffusion', 'text', 'training'),
+    'store': (
+        'cascades',
+        'cli',
+        'convert',
+        'data',
+        'demo',
+        'diagnosis',
+        'metrics',
+        'own',
+        'plots',
+        'published',
+        'runs',
+        'scale',
+        'stable_diffusion',
+        'text',
+        'training',
+    ),
 }
 
 

@@ -44,7 +44,7 @@ FACE = {  # module -> the names that others rely on
     'nets.vae': 'AutoencoderKL Codec',
     'control': 'ControlNet Controlled with_control',
     'pretrained': 'load_controlnet load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
-    'stable_diffusion': 'StableDiffusion',
+    'stable_diffusion': 'StableDiffusion load_pipeline',
     'adapters': 'add_lora load_lora merge_lora save_lora',
     'ledger': 'check claim',
     'exercise': 'grade',

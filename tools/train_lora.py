@@ -35,7 +35,7 @@ from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': 400, 'alone': 250}  # updates of each
+WAYS = {'lora': 300, 'alone': 200}  # updates of each
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 

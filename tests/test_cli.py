@@ -525,7 +525,10 @@ def test_a_lora_speaks_as_strongly_as_is_said(reader, tmp_path, capsys):
         torch.nn.init.normal_(adapter.up, std=0.3)
     save_lora(model, file, about={'words': ['blob']})
     said = ('--prompt', PROMPT)
-    plain, none, whole, less, double = (drawn(reader, tmp_path, *said, *more) for more in ((), ('--lora', f'{file}:0'), ('--lora', file), ('--lora', f'{file}:0.5'), ('--lora', f'{file}:0.5', '--lora', f'{file}:0.5')))
+    plain, none, whole, less, double = (
+        drawn(reader, tmp_path, *said, *more)
+        for more in ((), ('--lora', f'{file}:0'), ('--lora', file), ('--lora', f'{file}:0.5'), ('--lora', f'{file}:0.5', '--lora', f'{file}:0.5'))
+    )
     assert torch.equal(none, plain) and (double.int() - whole.int()).abs().max() <= 1
     assert not torch.equal(whole, plain) and not torch.equal(less, whole) and not torch.equal(less, plain)
     x = noise(0, 'start', 0, range(2), (3, 16, 16)).float() * model.schedule.sigma(1.0).float()
@@ -538,7 +541,11 @@ def test_a_lora_speaks_as_strongly_as_is_said(reader, tmp_path, capsys):
     assert "never shown 'blob'" in capsys.readouterr().err
     drawn(reader, tmp_path, '--prompt', 'a red blob', '--lora', file)
     assert 'never shown' not in capsys.readouterr().err
-    for text, words in ((f'{file}:nan', 'expected FILE or FILE:STRENGTH'), (':0.5', 'expected FILE or FILE:STRENGTH'), ('nothing', 'nothing is no .safetensors file')):
+    for text, words in (
+        (f'{file}:nan', 'expected FILE or FILE:STRENGTH'),
+        (':0.5', 'expected FILE or FILE:STRENGTH'),
+        ('nothing', 'nothing is no .safetensors file'),
+    ):
         run('sample', reader, '--lora', text, '--out', tmp_path / 'x.png', code=2)
         assert words in capsys.readouterr().err
 

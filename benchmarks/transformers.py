@@ -1,14 +1,13 @@
 """Train transformers and a U-Net for the same seconds of one core, on drawn shapes, and measure what each has learned.
 
-    python -m benchmarks.transformers                      # three networks, three seeds, five seconds each; then the squares and the toy: about four minutes of one core
+    python -m benchmarks.transformers                      # three networks, three seeds, five seconds each; then the toy: about three minutes of one core
     python -m benchmarks.transformers --minutes 8          # begin no training after eight minutes; given again, it goes on
     python -m benchmarks.transformers --seconds 100 --out /tmp/longer.json
 
 Pictures are 16 pixels a side with one object. All networks are asked for the clean picture and learn the velocity of straight
 lines in mean square (Li and He 2025). Time is that of the process, the rate falls to zero with it, and the batch is 32. Writes
 diffbook/measured/transformers.json: the error of the velocity on new pictures, at much noise and at little; parameters,
-arithmetic and speed. The squares: a transformer 64 wide whose squares of 8 by 8 pixels hold 192 numbers, asked for the noise,
-the velocity or the clean picture, 300 updates of 64. The toy: a ring of the plane that lies in a space of more and more dimensions, learned by a small
+arithmetic and speed. The toy: a ring of the plane that lies in a space of more and more dimensions, learned by a small
 network that is asked for the noise, the velocity or the clean point. Chapter 70 reads it. Runs that stand in the file are kept.
 """
 
@@ -124,13 +123,6 @@ def run(row: str, seed: int, seconds: float) -> dict:
     return measured(model) | size | {'steps': steps, 'images a second': steps * BATCH / seconds, 'seconds': seconds}
 
 
-def squares(name: str, seed: int, steps: int = 300) -> dict:
-    "Train a transformer that is narrower than its squares, asked for one thing or another, and measure it."
-    model = fresh(partial(DiT, 3, width=64, depth=2, heads=2, patch=8, style=JIT), TOYS[name], seed)
-    train(model, pictures(seed, 64), TOYS[name], seed, lambda step: step / steps)
-    return measured(model) | {'steps': steps}
-
-
 def toy(name: str, space: int, seed: int, steps: int) -> dict:
     "Learn a ring of the plane that lies in a space of more dimensions, with 256 numbers between; the error is that of the clean data."
     ring, prediction = GaussianMixture(*gaussian_ring()), TOYS[name]
@@ -160,9 +152,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found = json.loads(args.out.read_text()) if args.out.exists() else {'squares': {}, 'runs': {}, 'toy': {}}
-    wanted = [('squares', name, seed) for seed in args.seeds for name in TOYS]
-    wanted += [('runs', row, seed) for seed in args.seeds for row in args.rows]
+    found = json.loads(args.out.read_text()) if args.out.exists() else {'runs': {}, 'toy': {}}
+    wanted = [('runs', row, seed) for seed in args.seeds for row in args.rows]
     wanted += [('toy', f'{name} {space}', seed) for seed in args.seeds for space in SPACES for name in TOYS]
     bar, end = tqdm(wanted, unit='training'), time.monotonic() + 60 * args.minutes
     for part, row, seed in bar:
@@ -170,11 +161,7 @@ def main() -> None:
         if f'{row}, {seed}' in found[part] or time.monotonic() > end:
             continue
         name, _, space = row.rpartition(' ')
-        if part == 'toy':
-            result = toy(name, int(space), seed, args.toy_steps)
-        else:
-            result = squares(row, seed) if part == 'squares' else run(row, seed, args.seconds)
-        found[part][f'{row}, {seed}'] = result
+        found[part][f'{row}, {seed}'] = run(row, seed, args.seconds) if part == 'runs' else toy(name, int(space), seed, args.toy_steps)
         found |= {'command': 'python -m benchmarks.transformers', 'seeds': args.seeds, 'seconds': args.seconds}
         write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
 

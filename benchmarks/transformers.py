@@ -1,8 +1,8 @@
 """Train transformers and a U-Net for the same seconds of one core, on drawn shapes, and measure what each has learned.
 
-    python -m benchmarks.transformers                      # three networks, three seeds, five seconds each; then the toy: about three minutes of one core
+    python -m benchmarks.transformers                      # three networks, three seeds, for 5 and for 25 seconds; then the toy: about seven minutes of one core
     python -m benchmarks.transformers --minutes 8          # begin no training after eight minutes; given again, it goes on
-    python -m benchmarks.transformers --seconds 100 --out /tmp/longer.json
+    python -m benchmarks.transformers --seconds 100 --seeds 0 --out /tmp/longer.json
 
 Pictures are 16 pixels a side with one object. All networks are asked for the clean picture and learn the velocity of straight
 lines in mean square (Li and He 2025). Time is that of the process, the rate falls to zero with it, and the batch is 32. Writes
@@ -145,7 +145,7 @@ def toy(name: str, space: int, seed: int, steps: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--seconds', type=float, default=5.0, help='of the process, for each training')
+    parser.add_argument('--seconds', type=float, nargs='+', default=[5.0, 25.0], help='of the process, for each training')
     parser.add_argument('--toy-steps', type=int, default=800)
     parser.add_argument('--minutes', type=float, default=1e9, help='begin no training after so many')
     parser.add_argument('--rows', nargs='+', default=[*ROWS], choices=[*ROWS], metavar='ROW')
@@ -153,15 +153,15 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     found = json.loads(args.out.read_text()) if args.out.exists() else {'runs': {}, 'toy': {}}
-    wanted = [('runs', row, seed) for seed in args.seeds for row in args.rows]
+    wanted = [('runs', f'{row} {seconds:g}', seed) for seconds in args.seconds for seed in args.seeds for row in args.rows]
     wanted += [('toy', f'{name} {space}', seed) for seed in args.seeds for space in SPACES for name in TOYS]
     bar, end = tqdm(wanted, unit='training'), time.monotonic() + 60 * args.minutes
     for part, row, seed in bar:
         bar.set_description(f'{row}, seed {seed}')
         if f'{row}, {seed}' in found[part] or time.monotonic() > end:
             continue
-        name, _, space = row.rpartition(' ')
-        found[part][f'{row}, {seed}'] = run(row, seed, args.seconds) if part == 'runs' else toy(name, int(space), seed, args.toy_steps)
+        name, _, number = row.rpartition(' ')
+        found[part][f'{row}, {seed}'] = run(name, seed, float(number)) if part == 'runs' else toy(name, int(number), seed, args.toy_steps)
         found |= {'command': 'python -m benchmarks.transformers', 'seeds': args.seeds, 'seconds': args.seconds}
         write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
 

@@ -26,6 +26,7 @@ FACE = {  # module -> the names that others rely on
     'losses': 'Denoiser diffusion_loss',
     'nets.unet': 'UNet',
     'nets.dit': 'DiT',
+    'nets.mmdit': 'Flux MMDiT',
     'training': 'EMA Trainer load save',
     'samplers': 'Solver Step ancestral churn ddim equip euler heun karras_times sample snr_times trailing_times uniform_times',
     'likelihood': 'log_likelihood',
@@ -43,7 +44,8 @@ FACE = {  # module -> the names that others rely on
     'nets.vae': 'AutoencoderKL Codec',
     'control': 'ControlNet Controlled with_control',
     'pretrained': 'load_controlnet load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
-    'stable_diffusion': 'StableDiffusion',
+    'stable_diffusion': 'StableDiffusion load_pipeline',
+    'adapters': 'add_lora load_lora merge_lora save_lora',
     'ledger': 'check claim',
     'exercise': 'grade',
 }

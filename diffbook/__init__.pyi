@@ -39,6 +39,8 @@ from diffbook.losses import Denoiser as Denoiser
 from diffbook.losses import diffusion_loss as diffusion_loss
 from diffbook.nets.unet import UNet as UNet
 from diffbook.nets.dit import DiT as DiT
+from diffbook.nets.mmdit import Flux as Flux
+from diffbook.nets.mmdit import MMDiT as MMDiT
 from diffbook.training import EMA as EMA
 from diffbook.training import Trainer as Trainer
 from diffbook.training import load as load
@@ -106,6 +108,11 @@ from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
+from diffbook.stable_diffusion import load_pipeline as load_pipeline
+from diffbook.adapters import add_lora as add_lora
+from diffbook.adapters import load_lora as load_lora
+from diffbook.adapters import merge_lora as merge_lora
+from diffbook.adapters import save_lora as save_lora
 from diffbook.ledger import check as check
 from diffbook.ledger import claim as claim
 from diffbook.exercise import grade as grade

@@ -31,7 +31,7 @@ class Kind:
 
 
 UNETS = ('UNet2DModel', 'UNet2DConditionModel')
-TRANSFORMERS = ('DiTTransformer2DModel', 'Transformer2DModel')
+TRANSFORMERS = ('DiTTransformer2DModel', 'Transformer2DModel', 'SD3Transformer2DModel', 'FluxTransformer2DModel')
 KINDS = {
     'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + TRANSFORMERS, also=('transformer',)),
     'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),

@@ -22,22 +22,28 @@ EMA = dict.fromkeys(('decay', 'min_decay', 'optimization_step', 'update_after_st
 UNETS = BUILD | EMA | dict.fromkeys(('flip_sin_to_cos', 'freq_shift', 'downsample_padding', 'attention_head_dim', 'num_class_embeds', 'norm_eps'), FOLLOWED) | {
     'sample_size': SIZE, 'center_input_sample': SHAPE, 'time_embedding_type': TIMES, 'time_embedding_dim': SHAPE, 'mid_block_type': SHAPE,
     'mid_block_scale_factor': SHAPE, 'class_embed_type': EXTRA, 'resnet_time_scale_shift': SHAPE}  # fmt: skip
+JOINT = dict.fromkeys(
+    ('in_channels', 'out_channels', 'num_layers', 'attention_head_dim', 'num_attention_heads', 'joint_attention_dim', 'pooled_projection_dim'), FOLLOWED)  # fmt: skip
 NETWORKS: dict[str, Mapping[str, str]] = {
     'UNet2DModel': UNETS | {
         'dropout': FOLLOWED, 'add_attention': FOLLOWED, 'downsample_type': SHAPE, 'upsample_type': SHAPE, 'attn_norm_num_groups': SHAPE,
         'num_train_timesteps': 'no effect: read only by a learned table of times, which is refused'},
     'UNet2DConditionModel': UNETS | {
         'cross_attention_dim': FOLLOWED, 'use_linear_projection': 'no effect: a matrix and a convolution of one pixel are one map; both are read', 'upcast_attention': ROUNDING,
-        'dropout': 'refused: a network that reads tokens is built without', 'only_cross_attention': SHAPE, 'mid_block_only_cross_attention': SHAPE, 'dual_cross_attention': SHAPE,
-        'transformer_layers_per_block': SHAPE, 'reverse_transformer_layers_per_block': SHAPE, 'num_attention_heads': 'refused: diffusers refuses it too; heads are attention_head_dim',
+        'dropout': 'refused: a network that reads tokens is built without', 'only_cross_attention': FOLLOWED, 'mid_block_only_cross_attention': SHAPE, 'dual_cross_attention': SHAPE,
+        'transformer_layers_per_block': FOLLOWED, 'reverse_transformer_layers_per_block': SHAPE, 'num_attention_heads': 'refused: diffusers refuses it too; heads are attention_head_dim',
         'attention_type': SHAPE, 'cross_attention_norm': SHAPE, 'conv_in_kernel': SHAPE, 'conv_out_kernel': SHAPE, 'resnet_skip_time_act': SHAPE, 'resnet_out_scale_factor': SHAPE,
         'time_embedding_act_fn': TIMES, 'timestep_post_act': TIMES, 'time_cond_proj_dim': TIMES, 'encoder_hid_dim': EXTRA, 'encoder_hid_dim_type': EXTRA,
-        'addition_embed_type': EXTRA, 'addition_time_embed_dim': EXTRA, 'addition_embed_type_num_heads': EXTRA, 'class_embeddings_concat': EXTRA,
-        'projection_class_embeddings_input_dim': EXTRA},
+        'addition_embed_type': FOLLOWED, 'addition_time_embed_dim': FOLLOWED, 'projection_class_embeddings_input_dim': FOLLOWED, 'class_embeddings_concat': EXTRA,
+        'addition_embed_type_num_heads': 'no effect: of additions that are refused'},
     'DiTTransformer2DModel': dict.fromkeys(
         ('num_attention_heads', 'attention_head_dim', 'in_channels', 'out_channels', 'num_layers', 'sample_size', 'patch_size', 'num_embeds_ada_norm', 'norm_eps'), FOLLOWED) | {
         'dropout': 'refused: a DiT is built without', 'norm_num_groups': 'no effect: it has no norm of groups', 'attention_bias': SHAPE, 'activation_fn': SHAPE, 'upcast_attention': ROUNDING,
         'norm_type': SHAPE, 'norm_elementwise_affine': SHAPE},
+    'SD3Transformer2DModel': JOINT | dict.fromkeys(
+        ('sample_size', 'patch_size', 'caption_projection_dim', 'pos_embed_max_size', 'dual_attention_layers', 'qk_norm'), FOLLOWED),
+    'FluxTransformer2DModel': JOINT | {
+        'patch_size': 'refused: its latents are packed before', 'num_single_layers': FOLLOWED, 'guidance_embeds': FOLLOWED, 'axes_dims_rope': FOLLOWED},
     'AutoencoderKL': BUILD | {
         'latent_channels': FOLLOWED, 'scaling_factor': FOLLOWED, 'shift_factor': FOLLOWED, 'latents_mean': FOLLOWED, 'latents_std': FOLLOWED,
         'use_quant_conv': FOLLOWED, 'use_post_quant_conv': FOLLOWED, 'mid_block_add_attention': FOLLOWED, 'sample_size': SIZE, 'force_upcast': ROUNDING},
@@ -96,6 +102,12 @@ SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class me
         'num_attention_heads': 16, 'attention_head_dim': 72, 'in_channels': 4, 'out_channels': None, 'num_layers': 28, 'sample_size': 32, 'patch_size': 2, 'num_embeds_ada_norm': 1000,
         'norm_eps': 1e-5, 'dropout': 0.0, 'norm_num_groups': 32, 'attention_bias': True, 'activation_fn': 'gelu-approximate', 'upcast_attention': False, 'norm_type': 'ada_norm_zero',
         'norm_elementwise_affine': False},
+    'SD3Transformer2DModel': {
+        'in_channels': 16, 'out_channels': 16, 'num_layers': 18, 'attention_head_dim': 64, 'num_attention_heads': 18, 'joint_attention_dim': 4096, 'pooled_projection_dim': 2048,
+        'sample_size': 128, 'patch_size': 2, 'caption_projection_dim': 1152, 'pos_embed_max_size': 96, 'dual_attention_layers': (), 'qk_norm': None},
+    'FluxTransformer2DModel': {
+        'in_channels': 64, 'out_channels': None, 'num_layers': 19, 'attention_head_dim': 128, 'num_attention_heads': 24, 'joint_attention_dim': 4096, 'pooled_projection_dim': 768,
+        'patch_size': 1, 'num_single_layers': 38, 'guidance_embeds': False, 'axes_dims_rope': (16, 56, 56)},
     'AutoencoderKL': {
         'in_channels': 3, 'out_channels': 3, 'block_out_channels': (64,), 'layers_per_block': 1, 'latent_channels': 4, 'norm_num_groups': 32, 'act_fn': 'silu',
         'down_block_types': ('DownEncoderBlock2D',), 'up_block_types': ('UpDecoderBlock2D',), 'use_quant_conv': True, 'use_post_quant_conv': True, 'mid_block_add_attention': True,

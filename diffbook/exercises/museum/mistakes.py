@@ -550,6 +550,44 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         "own = noise.fork(f'round {k}') if k else noise", 'own = noise',
         'test_editing.py::test_every_round_of_repaint_has_its_own_noise',
     ),
+    # cascades
+    'a level of the small picture that is not told': (
+        'upscalers that hear the noise and not how much', 'cascades.py',
+        'told = scaled_time(self.schedule, as_time(level))', 'told = scaled_time(self.schedule, 0 * as_time(level))',
+        'test_cascades.py::test_another_level_is_told_otherwise',
+    ),
+    'noise before the units': (
+        'lucidrains/imagen-pytorch#160: noised first, normalised then', 'cascades.py',
+        'self((self.schedule.perturb(x, eps.to(x), as_time(level)).to(x), level))', 'self((2 * self.schedule.perturb((x + 1) / 2, eps.to(x), as_time(level)).to(x) - 1, level))',
+        'test_cascades.py::test_bytes_get_their_units_before_they_get_noise',
+    ),
+    'a small picture from 0 to 1': (
+        'the range of a data loader, in a model of -1 to 1', 'cascades.py',
+        'x = low if low.is_floating_point() else to_model(low)', 'x = low if low.is_floating_point() else low / 255',
+        'test_cascades.py::test_bytes_get_their_units_before_they_get_noise',
+    ),
+    'one level for the whole batch': (
+        'lucidrains/imagen-pytorch: the default', 'cascades.py',
+        'draw_rows(lambda n, g: torch.rand(n, generator=g, device=g.device), number_of, generator)',
+        'draw_rows(lambda n, g: torch.rand(1, generator=g, device=g.device).expand(n), number_of, generator)',
+        'test_cascades.py::test_the_loss_is_that_of_the_denoiser_told_its_own_small_copy',
+    ),
+    'up by the difference of deviations': (
+        'lucidrains/imagen-pytorch#293, DALLE2-pytorch: q_sample_from_to', 'editing.py',
+        'scale, std = (match_dims(c, x) for c in schedule.transition(s, t))',
+        'scale = match_dims(schedule.alpha(t) / schedule.alpha(s), x); std = match_dims(schedule.sigma(t), x) - scale * match_dims(schedule.sigma(s), x)',
+        'test_cascades.py::test_going_up_leaves_the_variance_of_the_new_level',
+    ),
+    'a cap of 1 on the threshold': (
+        'diffusers PR#3003: sample_max_value, by default the plain clip', 'guidance.py',
+        'dim=1).clamp(bound, cap), x0)', 'dim=1).clamp(bound, bound), x0)',
+        'test_cascades.py::test_a_cap_at_the_bound_is_plain_clipping',
+    ),
+    'the row of the level counted from one': (
+        'a table that counts from 0, in a book that counts from 1', 'cascades.py',
+        'as_time(level + 1.0)', 'as_time(float(level))',
+        'test_cascades.py::test_the_published_upscaler_counts_rows_from_zero',
+    ),
     # CLIP
     'pairs out of step': (
         'torchcfm#117: labels ignored in pairing', 'nets/clip.py',
@@ -617,9 +655,41 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'return z + (chosen - z).detach(), index', 'return chosen, index',
         'test_codebook.py::test_gradients_go_straight_through',
     ),
+    # t5
+    'scores of T5 divided': (
+        'allennlp#5360: T5 built with the scaled product of everybody else', 'nets/t5.py',
+        'F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)', 'F.scaled_dot_product_attention(q, k, v, bias)',
+        'test_t5.py::test_scores_are_not_divided',
+    ),
+    'distances in the first block alone': (
+        'transformers#10221, #13397: the file holds the table in the first block, and it was asked whether the others use it', 'nets/t5.py',
+        '        x = block(x, bias)', '        x = block(x, bias if block is self.blocks[0] else 0 * bias)',
+        'test_t5.py::test_every_block_adds_the_distances',
+    ),
+    'strange letters one by one': (
+        'tokenizers#574: SentencePiece gives one unknown piece for many letters', 'published/unigram.py',
+        'if not (k and i == ids[k - 1] == self.unknown)', 'if i >= 0',
+        'test_t5.py::test_rows_masks_and_reading_back',
+    ),
+    # pipelines
+    'width before height': (
+        'diffusers#5382, reverted by #5614: the order of the size that Stable Diffusion XL is told', 'published/pipelines.py',
+        'height, width = asked.size', 'width, height = asked.size',
+        'test_pipelines.py::test_the_numbers_are_height_and_width_twice_around_a_crop',
+    ),
+    'the state before the last block, normed': (
+        'diffusers#1721, sdkit#56: Stable Diffusion XL reads it without the final norm', 'published/pipelines.py',
+        'skip=1 + asked.skip, norm=False', 'skip=1 + asked.skip',
+        'test_pipelines.py::test_states_side_by_side_before_the_last_block_and_its_norm',
+    ),
+    'an empty negative prompt read as a text': (
+        'sd-webui-forge-classic#664: zeros or the empty text, and pictures differ', 'published/pipelines.py',
+        'if self.zeros and asked.away:', 'if self.zeros and not asked.away:',
+        'test_pipelines.py::test_an_empty_text_to_stay_away_from_is_zeros_where_the_pipeline_says_so',
+    ),
     # pretrained
     'an offset of the steps forgotten': (
-        'diffusers: steps_offset', 'pretrained.py',
+        'diffusers: steps_offset', 'published/scheduler.py',
         '* (T // m) + plan.offset + 1', '* (T // m) + 1',
         'test_pretrained.py::test_times_of_a_plan',
     ),
@@ -657,7 +727,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     'a negative prompt that nobody reads': (
         'an argument not passed on', 'stable_diffusion.py',
-        "self.read(as_texts('negative_prompt', negative, len(prompts)), skip)", "self.read([''] * len(prompts), skip)",
+        "self.read(as_texts('negative_prompt', negative, len(prompts)), asked", "self.read([''] * len(prompts), asked",
         'test_stable_diffusion.py::test_a_point_is_drawn_where_guidance_puts_it',
     ),
     'a picture that changes with its batch': (
@@ -1170,6 +1240,42 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'test_discrete.py::test_keeping_the_surest_tokens_by_drawing_them',
     ),
 
+    # text and image in one attention
+    'a residual without its attention': (
+        'minRF mmdit.py: the MLP is added to x, and what the attention gave is lost', 'nets/mmdit.py',
+        'return h + told[5][:, None] * self.mlp(modulate(_norm(h), told[3], told[4]))', 'return x + told[5][:, None] * self.mlp(modulate(_norm(h), told[3], told[4]))',
+        'test_mmdit.py::test_what_attention_gives_stays_in_the_stream',
+    ),
+    'shift first at the end': (
+        'diffusers convert_sd3_to_diffusers.py swaps the two halves there; loaders that do not are wrong in silence', 'nets/mmdit.py',
+        'scale, shift = self.tell(c).chunk(2, dim=1)', 'shift, scale = self.tell(c).chunk(2, dim=1)',
+        'test_mmdit.py::test_where_the_scale_comes_first',
+    ),
+    'squares packed row by row': (
+        "DiT's order of the numbers within a token in FLUX", 'nets/mmdit.py',
+        "self.patches(patchify(x, self.patch, 'c p q'))", 'self.patches(patchify(x, self.patch))',
+        'test_mmdit.py::test_flux_packs_as_pixel_unshuffle_does',
+    ),
+    'levels told from 0 to 1': (
+        'minRF rf.py: t from 0 to 1 goes into waves that were made for thousands', 'nets/mmdit.py',
+        'sinusoids(v, 256, shift=0.0, cos_first=True).to(vec)', 'sinusoids(v / 1000, 256, shift=0.0, cos_first=True).to(vec)',
+        'test_mmdit.py::test_levels_are_told_in_thousandths',
+    ),
+    'a guidance scale told as it is': (
+        'diffusers transformer_flux.py multiplies it by 1000 within, as the time', 'nets/mmdit.py',
+        'waves(1000 * vec[:, -1])', 'waves(vec[:, -1])',
+        'test_mmdit.py::test_the_guidance_scale_is_told_as_a_time_of_thousandths',
+    ),
+    'positions from the corner of the table': (
+        'diffusers embeddings.py crops the middle', 'nets/mmdit.py',
+        'top, left = (self.table - rows) // 2, (self.table - columns) // 2', 'top, left = 0, 0',
+        'test_mmdit.py::test_positions_are_the_middle_of_the_table',
+    ),
+    'a weight that is drawn': (
+        'diffusers#8534: the weight of a loss is drawn beside the time, and is not a function of it', 'losses.py',
+        'weight(denoiser.schedule, t).to(error) * error', 'weight(denoiser.schedule, t.flip(0)).to(error) * error',
+        'test_mmdit.py::test_a_weight_belongs_to_its_time',
+    ),
     # transformers
     'a ladder that stops one rung early': (
         'diffusers PR#12791, sd-scripts PR#1187: half - 1 in the exponent; still so in the DiT of diffusers', 'nets/dit.py',
@@ -1262,6 +1368,42 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'precision and recall with k - 1 neighbours', 'metrics.py',
         '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
         'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
+    ),
+    # adapters
+    'alpha lost in the file': (
+        'diffusers#6087, FastVideo#870: an alpha that is not saved, and half the strength when it is loaded', 'published/lora.py',
+        'torch.tensor(alpha)', 'torch.tensor(float(len(down)))',
+        'test_adapters.py::test_saved_and_loaded_it_says_the_same',
+    ),
+    'weight decay on the rows that nobody trains': (
+        'diffusers#507, diffusers PR#1665: a table that shrinks while one word is learned', 'adapters.py',
+        'self.old = nn.Parameter(table.weight.detach(), requires_grad=False)', 'self.old = nn.Parameter(table.weight.detach() * 1.0)',
+        'test_adapters.py::test_weight_decay_leaves_all_other_rows_alone',
+    ),
+    'both matrices random at the start': (
+        'a LoRA that begins as noise', 'adapters.py',
+        'return LowRank(down.to(w.device), down.new_zeros(len(w), rank).to(w.device), alpha)', 'return LowRank(down.to(w.device), down[:, :1].flatten(1)[:, :1].T.repeat(len(w), 1).to(w.device), alpha)',
+        'test_adapters.py::test_it_starts_as_nothing_and_only_the_second_matrix_learns',
+    ),
+    'the gain on both matrices': (
+        'a scale that is applied twice', 'adapters.py',
+        'return (self.gain * self.up @ self.down.flatten(1))', 'return (self.gain**2 * self.up @ self.down.flatten(1))',
+        'test_adapters.py::test_merged_is_unmerged_and_back',
+    ),
+    'merged and still beside': (
+        'diffusers: fuse_lora twice, and a change that counts twice', 'adapters.py',
+        "layer.weight.copy_(layer.weight.to(exact.dtype) + exact)\n            _detach(layer)", "layer.weight.copy_(layer.weight.to(exact.dtype) + exact)",
+        'test_adapters.py::test_merged_is_unmerged_and_back',
+    ),
+    'a new word taken for the end of the text': (
+        "CLIP's tower sums up at its largest token, which a new word is", 'adapters.py',
+        'reader.tower.end = reader.tokenizer.end', 'pass',
+        'test_adapters.py::test_the_end_of_a_text_is_found_though_a_new_token_is_larger',
+    ),
+    'all parts of a fused layer change its first rows': (
+        'a LoRA of keys and values that lands on the queries', 'published/lora.py',
+        'up[rows, first : first + len(down)]', 'up[: len(part), first : first + len(down)]',
+        'parity/test_lora_parity.py::test_the_first_names_of_diffusers',
     ),
     # control
     'a zero convolution that is not zero': (
@@ -1431,8 +1573,22 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one number for the token and for whether it shows': ('rare words at the wrong time', SAME[1]),
     'shown among all, not among the hidden': ('too few words at each step, then all at once', SAME[1]),
     'confidence of tokens, each by its place alone': ('repetitions', SAME[1]),
+    'noise before the units': ('grain that the upscaler keeps: there is more than it is told', SAME[1]),
+    'one level for the whole batch': (SAME[0], 'the same on average, and less even'),
+    'up by the difference of deviations': ('worse with every round of resampling', SAME[1]),
+    'a cap of 1 on the threshold': ('saturated, as without it', SAME[1]),
+    'alpha lost in the file': ('the new thing too faint, or too strong', SAME[1]),
+    'weight decay on the rows that nobody trains': ('other words slowly lose their meaning', SAME[1]),
+    'merged and still beside': ('twice too strong', SAME[1]),
     'uniform noise in the latents': ('shifted and flat', 'lower: uniform noise varies less'),
     'variance for the standard deviation of a latent': ('hardly changed: the encoder adapts', 'hardly changed'),
+    'a residual without its attention': ('ignores its captions, and no part knows of another', 'higher'),
+    'shift first at the end': ('noise or flat colour, of published weights', SAME[1]),
+    'squares packed row by row': ('a fine grid, of published weights', SAME[1]),
+    'levels told from 0 to 1': ('blurred: near levels look alike', 'higher, smooth'),
+    'a guidance scale told as it is': ('flat, as without guidance', SAME[1]),
+    'positions from the corner of the table': ('shifted and torn, of published weights', SAME[1]),
+    'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
     'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),
     'a copy that is none': ('obeys later', 'hardly changed'),

@@ -12,6 +12,7 @@ from diffbook.cli.edits import draw, open_edit
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
 from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
+from diffbook.cli.steer import CONTROL_HELP, CONTROLNET_HELP, Steer, check_steer, steer_opened, steered
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def sample(
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
     mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
+    control: Annotated[Path | None, typer.Option(help=CONTROL_HELP)] = None,
+    controlnet: Annotated[str | None, typer.Option(help=CONTROLNET_HELP)] = None,
     ground: Annotated[str | None, typer.Option(help='Colour behind an --image that is transparent: a name, or #rrggbb. White if not said.')] = None,
     device: Device = None,
     seed: Seed = 0,
@@ -60,7 +63,7 @@ def sample(
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
 
-    Any model takes --image to redo a picture, and with --mask only where that is white.
+    Any model takes --image to redo a picture, and with --mask only where that is white. A U-Net obeys a picture with `--control outline.png --controlnet FOLDER`.
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
@@ -77,16 +80,17 @@ def sample(
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
     if kind == 'film' and ((n or 0) > FILM or image is not None):
         raise ValueError(f'--out is {out}, a film; expected at most {FILM} images, and no --image')
+    steer = check_steer(control, controlnet)
     check_writable(out)
     own: list[dict[str, Any]] = []  # what each image alone was told
     if (Path(model) / 'model_index.json').is_file():
         if kind == 'film' or class_name is not None:
             raise ValueError(f'{model} is a published pipeline, of which no film is drawn and no class is asked; expected a picture of a --prompt')
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, steer)
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = open_model(model, device, size, solver, grid, churn)
+        opened = steer_opened(open_model(model, device, size, solver, grid, churn), steer)
         steps, n = steps or STEPS.get(solver, 20), n or (64 if kind != 'film' else 16)
         if class_name is not None and not reads_classes(opened.model):
             raise ValueError(f'--class is {class_name}, and {model} knows no classes; a model is taught them by `diffbook train --data` with a folder of sub-folders')
@@ -133,7 +137,7 @@ def watch(stage: 'Stage', n: int, cond: 'Cond | None', steps: int, seed: int, de
 
 def draw_published(
     folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, steer: Steer | None = None,
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a model in the published layout, one after the other, to keep within memory."
     import torch
@@ -144,6 +148,8 @@ def draw_published(
     place = pick_device(device)
     model = load_pipeline(folder, torch.float16 if place.type == 'cuda' else None).to(place)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
+    if steer is not None:
+        model.denoiser = steered(model.denoiser, steer, size or model.size[0])
     if grid is not None:
         model.plan = replace(model.plan, times=grid_named(grid), sized=False)
     step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)

@@ -38,7 +38,7 @@ from diffbook.guidance import guide
 from diffbook.losses import Denoiser, quarter_log_noise, unit_input
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_edm, predict_velocity, predict_x0
+from diffbook.predictions import predict_edm, predict_v, predict_velocity, predict_x0
 from diffbook.pretrained import save_pipeline
 from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
@@ -1388,15 +1388,13 @@ def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, t
 def test_what_was_drawn_is_enlarged_by_a_second_model(tmp_path, capsys):
     "An untrained upscaler gives smooth curves through the pixels: within two bytes, for the small picture was rounded."
     from diffbook.cascades import LowResolution, Upscaler, enlarge
-    from diffbook.conditioning import Conditional
-    from diffbook.data import read_folder
 
     torch.manual_seed(0)
-    base = losses.Denoiser(UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0)), CosineSchedule(), predict_v)
+    base = Denoiser(UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0)), CosineSchedule(), predict_v)
     torch.nn.init.normal_(base.net.head.weight, std=0.05)
     save(tmp_path / 'base', base, {'shape': [3, 8, 8]})
     net = UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), img_channels=3, cond_dim=8)
-    save(tmp_path / 'up', Conditional(losses.Denoiser(Upscaler(net), CosineSchedule(), predict_x0), LowResolution(3, 8, 2, waves=8)), {'shape': [3, 16, 16]})
+    save(tmp_path / 'up', Conditional(Denoiser(Upscaler(net), CosineSchedule(), predict_x0), LowResolution(3, 8, 2, waves=8)), {'shape': [3, 16, 16]})
     common = ('sample', tmp_path / 'base', '--n', 2, '--steps', 3, '--solver', 'ddim', '--zoom', 1)
     run(*common, '--out', tmp_path / 'small')
     run(*common, '--out', tmp_path / 'large', '--upscale', tmp_path / 'up')

@@ -1,5 +1,6 @@
 """`diffbook sample`: draw images from a trained model, or from a published one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, note, report, say
 from diffbook.cli.edits import draw, open_edit
+from diffbook.cli.lora import LORA_HELP, change, changed
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
 from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
@@ -53,6 +55,7 @@ def sample(
         float | None,
         typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of published models their own, such as 7.5.'),
     ] = None,
+    lora: Annotated[list[str] | None, typer.Option(help=LORA_HELP)] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
     mask: Annotated[
@@ -77,6 +80,8 @@ def sample(
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
 
+    What somebody taught it: `diffbook sample shapes --lora heart:0.8 --prompt "a big red heart" --out hearts.png`
+
     Any model takes --image to redo a picture, and with --mask only where that is white.
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
@@ -100,10 +105,10 @@ def sample(
         if kind == 'film' or class_name is not None:
             raise ValueError(f'{model} is a published pipeline, of which no film is drawn and no class is asked; expected a picture of a --prompt')
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, lora or ())
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = open_model(model, device, size, solver, grid, churn)
+        opened = changed(open_model(model, device, size, solver, grid, churn), lora or ())
         steps, n = steps or STEPS.get(solver, 20), n or (64 if kind != 'film' else 16)
         if class_name is not None and not reads_classes(opened.model):
             raise ValueError(
@@ -154,7 +159,7 @@ def watch(stage: 'Stage', n: int, cond: 'Cond | None', steps: int, seed: int, de
 
 def draw_published(
     folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, lora: Sequence[str] = (),
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a model in the published layout, one after the other, to keep within memory."
     import torch
@@ -164,6 +169,7 @@ def draw_published(
 
     place = pick_device(device)
     model = load_pipeline(folder, torch.float16 if place.type == 'cuda' else None).to(place)
+    change(model, lora)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
     if grid is not None:
         model.plan = replace(model.plan, times=grid_named(grid), sized=False)

@@ -14,6 +14,7 @@ from diffbook.cli.lora import LORA_HELP, change, changed
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
 from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
+from diffbook.cli.steer import CONTROL_HELP, CONTROLNET_HELP, Steer, check_steer, steer_opened, steered
 from diffbook.cli.upscale import upscale_images
 from diffbook.runs import check_writable
 
@@ -24,19 +25,13 @@ if TYPE_CHECKING:
     from diffbook.stages import Stage
 
 
-STEPS = {
-    'heun': 12,
-    'renoise': 2,
-    'jump': 4,
-}  # two calls a step: 23 in all; few, for models that were trained for that; the other solvers make 20 steps of one call
+STEPS = {'heun': 12, 'renoise': 2, 'jump': 4}  # two calls a step: 23 in all; few, for models that were trained for that; the other solvers make 20 steps of one call
 
 
 @app.command()
 def sample(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published model, such as Stable Diffusion.')],
-    out: Annotated[
-        Path, typer.Option(help='What to write: a grid (.png, .jpg, .webp), a film of the way from noise (.gif), or a folder (no ending) of single files.')
-    ],
+    out: Annotated[Path, typer.Option(help='What to write: a grid (.png, .jpg, .webp), a film of the way from noise (.gif), or a folder (no ending) of single files.')],
     n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
     steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
     solver: Annotated[str | None, typer.Option(help=f'{SOLVER_HELP}; heun by default, with --mask ancestral.')] = None,
@@ -47,23 +42,16 @@ def sample(
     columns: Annotated[int | None, typer.Option(help='Images a row: 8, or the number of classes.')] = None,
     zoom: Annotated[int | None, typer.Option(help='Pixels drawn for each pixel: 2 if not said, of large images 1.')] = None,
     prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
-    class_name: Annotated[
-        str | None, typer.Option('--class', help='What to draw, for a model of classes: a name, or a number. All in turn if not said.')
-    ] = None,
+    class_name: Annotated[str | None, typer.Option('--class', help='What to draw, for a model of classes: a name, or a number. All in turn if not said.')] = None,
     negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of published models their own, such as 7.5.'),
-    ] = None,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of published models their own, such as 7.5.')] = None,
     lora: Annotated[list[str] | None, typer.Option(help=LORA_HELP)] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
-    mask: Annotated[
-        Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')
-    ] = None,
-    upscale: Annotated[
-        str | None, typer.Option(help='Enlarge what was drawn by a second model: an upscaler of this book, or the folder of a published one.')
-    ] = None,
+    mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
+    control: Annotated[Path | None, typer.Option(help=CONTROL_HELP)] = None,
+    controlnet: Annotated[str | None, typer.Option(help=CONTROLNET_HELP)] = None,
+    upscale: Annotated[str | None, typer.Option(help='Enlarge what was drawn by a second model: an upscaler of this book, or the folder of a published one.')] = None,
     ground: Annotated[str | None, typer.Option(help='Colour behind an --image that is transparent: a name, or #rrggbb. White if not said.')] = None,
     device: Device = None,
     seed: Seed = 0,
@@ -82,7 +70,7 @@ def sample(
 
     What somebody taught it: `diffbook sample shapes --lora heart:0.8 --prompt "a big red heart" --out hearts.png`
 
-    Any model takes --image to redo a picture, and with --mask only where that is white.
+    Any model takes --image to redo a picture, and with --mask only where that is white. A U-Net obeys a picture with `--control outline.png --controlnet FOLDER`.
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
@@ -99,21 +87,20 @@ def sample(
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
     if kind == 'film' and ((n or 0) > FILM or image is not None or upscale is not None):
         raise ValueError(f'--out is {out}, a film; expected at most {FILM} images, and no --image or --upscale')
+    steer = check_steer(control, controlnet)
     check_writable(out)
     own: list[dict[str, Any]] = []  # what each image alone was told
     if (Path(model) / 'model_index.json').is_file():
         if kind == 'film' or class_name is not None:
             raise ValueError(f'{model} is a published pipeline, of which no film is drawn and no class is asked; expected a picture of a --prompt')
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, lora or ())
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, steer, lora or ())
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = changed(open_model(model, device, size, solver, grid, churn), lora or ())
+        opened = steer_opened(changed(open_model(model, device, size, solver, grid, churn), lora or ()), steer)
         steps, n = steps or STEPS.get(solver, 20), n or (64 if kind != 'film' else 16)
         if class_name is not None and not reads_classes(opened.model):
-            raise ValueError(
-                f'--class is {class_name}, and {model} knows no classes; a model is taught them by `diffbook train --data` with a folder of sub-folders'
-            )
+            raise ValueError(f'--class is {class_name}, and {model} knows no classes; a model is taught them by `diffbook train --data` with a folder of sub-folders')
         if reads_classes(opened.model) and prompt is None and negative is None:
             stage, cond, names = listen_class(opened, class_name, n, guidance)
             own = [{'class': name} for name in names]
@@ -159,7 +146,8 @@ def watch(stage: 'Stage', n: int, cond: 'Cond | None', steps: int, seed: int, de
 
 def draw_published(
     folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, lora: Sequence[str] = (),
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, steer: Steer | None = None,
+    lora: Sequence[str] = (),
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a model in the published layout, one after the other, to keep within memory."
     import torch
@@ -171,6 +159,8 @@ def draw_published(
     model = load_pipeline(folder, torch.float16 if place.type == 'cuda' else None).to(place)
     change(model, lora)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
+    if steer is not None:
+        model.denoiser = steered(model.denoiser, steer, size or model.size[0])
     if grid is not None:
         model.plan = replace(model.plan, times=grid_named(grid), sized=False)
     step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)
@@ -181,3 +171,5 @@ def draw_published(
         options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
     draw = partial(model, prompt, negative, steps=steps or 30, scale=guidance, seed=seed, output='tensor', **options)
     return torch.cat([2 * draw(first=i).float().cpu() - 1 for i in range(n)])
+
+

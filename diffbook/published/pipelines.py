@@ -154,6 +154,12 @@ def read_index(source: str | Path) -> dict:
     return read_json(find_folder(source, Kind('', INDEX, None)) / INDEX)
 
 
+def open_index(source: str | Path) -> tuple[dict, Pipeline]:
+    "What model_index.json says, and the pipeline that it names."
+    index = read_index(source)
+    return index, pipeline_of(index, source)
+
+
 def pipeline_of(index: Mapping[str, object], source: object) -> Pipeline:
     "The pipeline that an index names; without one, Stable Diffusion 1 or 2."
     name = str(index.get('_class_name', 'StableDiffusionPipeline'))
@@ -170,6 +176,7 @@ def named(index: Mapping[str, object], part: str) -> list[str]:
 
 def read_conditioner(
     source: str | Path,  # folder of the model, a name of the Hub, or a single .safetensors file
+    index: Mapping[str, object],  # model_index.json
     found: Mapping[str, Published],  # what was read of it already: the network, and of a single file the text encoder
     load_encoder: Callable[..., nn.Module],  # load_text_encoder and load_tokenizer
     load_tokenizer: Callable[..., object],
@@ -177,7 +184,6 @@ def read_conditioner(
     tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
 ) -> Conditioner:
     "Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together."
-    index = read_index(source)
     encoders = {name: load_encoder(found.get(name, source), dtype, folder=name) for name in named(index, 'text_encoder')}
     tokenizers = {name: load_tokenizer(tokenizer or source, folder=name) for name in named(index, 'tokenizer')}
     return pipeline_of(index, source).reader(Parts(index, encoders, tokenizers, found['network'].config))

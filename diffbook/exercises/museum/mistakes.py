@@ -1440,6 +1440,28 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'inner = guide(denoise, blank, text / positive(', 'inner = guide(denoise, blank, text * positive(',
         'test_control.py::test_two_scales_are_guidance_in_guidance',
     ),
+    # own
+    'classes by the order of their folders': (
+        'ultralytics#13936: without one of the folders, the next takes its number', 'own.py',
+        'fresh.table.weight[k] = had.table.weight[names.index(name)]',
+        'fresh.table.weight[k] = had.table.weight[k]',
+        'test_own.py::test_classes_keep_their_rows_by_name',
+    ),
+    'a cosine that ends too late': (
+        'diffusers#3954, diffusers#4387: the rate counts other steps than the run', 'own.py',
+        'return made * total / seconds', 'return 4 * made * total / seconds',
+        'test_own.py::test_the_rate_falls_to_nothing_when_the_minutes_are_over',
+    ),
+    'captions by the order of the table': (
+        'GoodNews#7: two files, two orders', 'store/metadata.py',
+        'return tuple(said[file] for file in files)', 'return tuple(said.values())',
+        'test_own.py::test_captions_are_found_where_they_are_kept',
+    ),
+    'one throw for a whole batch': (
+        'torchvision: RandomHorizontalFlip turns a batch as a whole', 'own.py',
+        'torch.rand(n, generator=g, device=g.device), n, generator)', 'torch.rand(1, generator=g, device=g.device).expand(n), n, generator)',
+        'test_own.py::test_a_flip_is_a_mirror_image_of_half_of_them',
+    ),
 }  # fmt: skip
 
 
@@ -1580,6 +1602,12 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'alpha lost in the file': ('the new thing too faint, or too strong', SAME[1]),
     'weight decay on the rows that nobody trains': ('other words slowly lose their meaning', SAME[1]),
     'merged and still beside': ('twice too strong', SAME[1]),
+    'scores of T5 divided': ('captions half heard, of published weights', SAME[1]),
+    'distances in the first block alone': ('captions half heard, of published weights', SAME[1]),
+    'strange letters one by one': ('the same but for captions with strange letters', SAME[1]),
+    'width before height': ('cropped or stretched, of published weights', SAME[1]),
+    'the state before the last block, normed': ('too contrasted, of published weights', SAME[1]),
+    'an empty negative prompt read as a text': ('slightly off, of published weights', SAME[1]),
     'uniform noise in the latents': ('shifted and flat', 'lower: uniform noise varies less'),
     'variance for the standard deviation of a latent': ('hardly changed: the encoder adapts', 'hardly changed'),
     'a residual without its attention': ('ignores its captions, and no part knows of another', 'higher'),
@@ -1595,6 +1623,10 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one softmax for text and picture': ('the text is heard less', 'hardly changed'),
     'no picture as zeros behind the projection': ('guidance leaves from a prompt that was never seen', SAME[1]),
     'two guidance scales multiplied': ('far too much of the text', SAME[1]),
+    'classes by the order of their folders': ('of the wrong class after fine-tuning', 'higher at first'),
+    'a cosine that ends too late': ('a little noisier', 'higher at the end'),
+    'captions by the order of the table': ('the prompt is not followed', 'slightly higher'),
+    'one throw for a whole batch': ('the same in the long run', 'noisier'),
 }
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from test_pretrained import filled, parts
 
 from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, sde, stages
-from diffbook.adapters import add_lora, save_lora
+from diffbook.adapters import adapters, add_lora, load_lora, save_lora
 from diffbook.cli.models import GRIDS, SOLVERS
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
@@ -39,7 +39,7 @@ from diffbook.losses import Denoiser, quarter_log_noise, unit_input
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_edm, predict_v, predict_velocity, predict_x0
-from diffbook.pretrained import save_pipeline
+from diffbook.pretrained import about_lora, save_pipeline
 from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule
@@ -547,6 +547,28 @@ def test_a_lora_speaks_as_strongly_as_is_said(reader, tmp_path, capsys):
         ('nothing', 'nothing is no .safetensors file'),
     ):
         run('sample', reader, '--lora', text, '--out', tmp_path / 'x.png', code=2)
+        assert words in capsys.readouterr().err
+
+
+def test_a_change_is_trained_beside_a_model(reader, few_captions, tmp_path, capsys):
+    out, base = tmp_path / 'style', load(reader)
+    common = ('train', '--data', 'shapes', '--text', '--size', 16, '--init', reader, '--batch-size', 4, '--steps', 4, '--out', out)
+    run(*common, '--lora', 2)
+    said = capsys.readouterr().out
+    assert f'the change of {reader}' in said and f'--lora {out}' in said and not (out / 'model.safetensors').exists()
+    taught = load(reader)
+    changed = load_lora(taught, out)
+    assert changed and all(name.startswith('denoiser') for name in changed)
+    assert all(len(a.down) == 2 for a in adapters(taught).values()) and any(a.up.count_nonzero() for a in adapters(taught).values())
+    assert all(torch.equal(taught.state_dict()[k], v) for k, v in base.state_dict().items())
+    assert not torch.equal(drawn(reader, tmp_path, '--prompt', PROMPT, '--lora', out), drawn(reader, tmp_path, '--prompt', PROMPT))
+    run('train', '--out', out, '--resume', '--steps', 6)
+    assert about_lora(out)['steps'] == 6 and about_lora(out)['base'] == str(reader)
+    for options, words in (
+        (('--data', 'shapes', '--lora', 2), 'expected a model to change as --init'),
+        (('--data', 'shapes', '--size', 16, '--init', reader, '--lora', 2), 'reads text, where nothing is to be learned'),
+    ):
+        run('train', *options, '--steps', 2, '--out', tmp_path / 'other', code=2)
         assert words in capsys.readouterr().err
 
 
@@ -1135,7 +1157,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'minutes': 'test_minutes_end_a_run', 'resume': 'test_resume_needs_a_run', 'change': 'test_the_rate_after_a_change_is_that_of_its_step', 'text': 'test_train_a_model_that_reads',
         'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'recipe': 'test_a_recipe_is_run_by_name_and_goes_on', 'method': 'test_a_method_changes_what_is_learned_and_a_run_keeps_it', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
         **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
-        'plan': 'test_a_plan_trains_nothing', 'config': 'test_a_run_writes_its_options_and_is_repeated_by_them', 'init': 'test_a_model_to_begin_with', 'class_folders': 'test_class_folders_can_be_left_alone_or_asked_for',
+        'plan': 'test_a_plan_trains_nothing', 'config': 'test_a_run_writes_its_options_and_is_repeated_by_them', 'init': 'test_a_model_to_begin_with', 'lora': 'test_a_change_is_trained_beside_a_model', 'class_folders': 'test_class_folders_can_be_left_alone_or_asked_for',
         'captions': 'test_captions_of_a_table_are_learned_and_stray_texts_stop_nothing', 'sample_every': 'test_sheets_are_drawn_on_the_way_from_the_same_noise', **dict.fromkeys(('flip', 'drop', 'snr_weight'), 'test_chances_and_weights_and_mirrors_reach_the_loss'),
         **dict.fromkeys(('fit', 'grey', 'depth', 'patch', 'rate', 'warmup', 'weight_decay', 'prediction', 'dropout'), 'test_an_option'),
     },

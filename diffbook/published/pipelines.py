@@ -65,6 +65,8 @@ class SizedReader(Conditioner):
         cos_first: bool = True,
         scores: tuple[float, float] | None = None,  # of beauty: to draw, and to stay away from
         zeros: bool = True,  # an empty text to stay away from is zeros
+        had: tuple[int, int] | None = None,  # height and width that the picture is said to have had; those to draw, if not said
+        corner: tuple[int, int] = (0, 0),  # top and left of its crop
     ):
         super().__init__()
         self.tokenizers, self.towers, self.waves, self.scores, self.zeros = (
@@ -74,6 +76,7 @@ class SizedReader(Conditioner):
             scores,
             zeros,
         )
+        self.had, self.corner = had, tuple(corner)  # may be set anew
         self.requires_grad_(False)
 
     def forward(self, raw: Sequence[str]) -> Cond:
@@ -95,9 +98,9 @@ class SizedReader(Conditioner):
         return Cond(seq=seq, vec=torch.cat([vec, self.numbers(asked).to(vec).expand(len(vec), -1)], 1))
 
     def numbers(self, asked: Asked) -> Tensor:  # (1, 6 or 5 times the waves)
-        "What is told beside the text: the picture is asked for as if it had always had this size, uncropped."
+        "What is told beside the text: if nobody says otherwise, that the picture always had this size and was not cropped."
         height, width = asked.size
-        said = (height, width, 0, 0, *((height, width) if self.scores is None else (self.scores[asked.away],)))
+        said = (*(self.had or (height, width)), *self.corner, *((height, width) if self.scores is None else (self.scores[asked.away],)))
         return sinusoids(torch.tensor(said, dtype=torch.float32), **self.waves).reshape(1, -1)
 
 

@@ -186,8 +186,7 @@ def forward(
     eps = noise(seed, 'low resolution', 0, range(first, first + len(picture)), picture.shape[1:]) if grain is None else grain
     cond, null = (self.tell(texts, picture, noise_level, eps) for texts in (prompts, as_texts('negative_prompt', negative_prompt, n)))
     shape = (self.vae.latent_channels, *picture.shape[2:])
-    x = (noise(seed, 'start', 0, range(first, first + n), shape) if latents is None else latents).to(like)
-    times = self.plan.times(steps)
+    times, x = self.plan.times(steps), (noise(seed, 'start', 0, range(first, first + n), shape) if latents is None else latents).to(like)
     x = x if self.plan.unit else match_dims(self.denoiser.schedule.sigma(times[0]), x) * x
     solver = equip(solver or self.plan.step_rule, noise=seeded_noise(seed, 'sample', first))
     *_, z = sample(guide(self.denoiser, null, scale), self.denoiser.schedule, x, times, solver, cond, progress=progress)

@@ -535,7 +535,7 @@ def test_bad_calls(folder, case):
 
 
 SCHEDULES = {  # the class, what it is told, words of the refusal
-    'another class': ('FlowMatchEulerDiscrete', {}, "_class_name is 'FlowMatchEulerDiscreteScheduler'; supported here: DDIMScheduler.*for flows"),
+    'another class': ('FlowMatchHeunDiscrete', {}, "_class_name is 'FlowMatchHeunDiscreteScheduler'; supported here: DDIMScheduler.*for flows"),
     'a class that nobody has': ('Turbo', {}, "_class_name is 'TurboScheduler'; supported here: DDIMScheduler"),
     'another table': ('DDIM', {'beta_schedule': 'sigmoid'}, "beta_schedule is 'sigmoid'; supported here: linear, scaled_linear"),
     'another prediction': ('DDIM', {'prediction_type': 'flow'}, "prediction_type is 'flow'; supported here: epsilon, sample, v_prediction"),

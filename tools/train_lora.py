@@ -35,7 +35,7 @@ from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': 300, 'alone': 200}  # updates of each
+WAYS = {'lora': 1200, 'alone': 600}  # updates of each
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 
@@ -110,7 +110,7 @@ def count(file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/heart'))
-    parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0', 'lora-1', 'lora-2'], metavar='WAY-SEED')
+    parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0'], metavar='WAY-SEED')
     parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
     parser.add_argument('--batch', type=int, default=12, help='pictures an update: half of them new, half old')
     parser.add_argument('--lr', type=float, default=8e-3)

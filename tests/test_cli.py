@@ -38,7 +38,7 @@ from diffbook.guidance import guide
 from diffbook.losses import Denoiser, quarter_log_noise, unit_input
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_edm, predict_velocity, predict_x0
+from diffbook.predictions import predict_edm, predict_v, predict_velocity, predict_x0
 from diffbook.pretrained import about_lora, save_pipeline
 from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
@@ -1167,6 +1167,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
         'lora': 'test_a_lora_speaks_as_strongly_as_is_said', 'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
+        'upscale': 'test_what_was_drawn_is_enlarged_by_a_second_model',
         'each': 'test_single_files_are_the_pictures_of_the_grid_and_say_what_was_asked', 'class_name': 'test_classes_are_learned_and_drawn_by_name',
     },
     'evaluate': {
@@ -1401,6 +1402,46 @@ def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, t
         patches.setattr('tempfile.TemporaryFile', lambda dir: (_ for _ in ()).throw(OSError(30, 'Read-only file system', str(dir))))
         run('sample', trained, '--out', tmp_path / 'deep' / 'x.png', code=2)
     assert 'x.png: Read-only file system' in capsys.readouterr().err and not (tmp_path / 'deep').exists()
+
+
+# --- upscaling
+
+
+def test_what_was_drawn_is_enlarged_by_a_second_model(tmp_path, capsys):
+    "An untrained upscaler gives smooth curves through the pixels: within two bytes, for the small picture was rounded."
+    from diffbook.cascades import LowResolution, Upscaler, enlarge
+
+    torch.manual_seed(0)
+    base = Denoiser(UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0)), CosineSchedule(), predict_v)
+    torch.nn.init.normal_(base.net.head.weight, std=0.05)
+    save(tmp_path / 'base', base, {'shape': [3, 8, 8]})
+    net = UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), img_channels=3, cond_dim=8)
+    save(tmp_path / 'up', Conditional(Denoiser(Upscaler(net), CosineSchedule(), predict_x0), LowResolution(3, 8, 2, waves=8)), {'shape': [3, 16, 16]})
+    common = ('sample', tmp_path / 'base', '--n', 2, '--steps', 3, '--solver', 'ddim', '--zoom', 1)
+    run(*common, '--out', tmp_path / 'small')
+    run(*common, '--out', tmp_path / 'large', '--upscale', tmp_path / 'up')
+    small, large = (read_folder(tmp_path / name, side).images.float() for name, side in (('small', 8), ('large', 16)))
+    assert large.shape == (2, 3, 16, 16)
+    assert (enlarge(small, 2).clamp(0, 255) - large).abs().max() <= 2
+    capsys.readouterr()
+    for name, said in (('base', 'told no small picture'), ('up', 'which enlarges pictures of shape')):
+        run(
+            'sample',
+            tmp_path / 'base',
+            '--n',
+            1,
+            '--steps',
+            2,
+            '--upscale',
+            tmp_path / name,
+            '--out',
+            tmp_path / 'x.png',
+            *(('--size', 16) if name == 'up' else ()),
+            code=2,
+        )
+        assert said in capsys.readouterr().err
+    run('sample', tmp_path / 'base', '--upscale', tmp_path / 'up', '--out', tmp_path / 'x.gif', code=2)
+    assert 'no --image or --upscale' in capsys.readouterr().err
 
 
 # --- recipes

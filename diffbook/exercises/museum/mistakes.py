@@ -1271,6 +1271,21 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'top, left = (self.table - rows) // 2, (self.table - columns) // 2', 'top, left = 0, 0',
         'test_mmdit.py::test_positions_are_the_middle_of_the_table',
     ),
+    'FLUX told the scale and guided by it too': (
+        'flux#159: true guidance is another thing than the scale that a distilled network is told', 'published/joint.py',
+        'tells_scale = True', 'tells_scale = False',
+        'test_joint.py::test_flux_is_told_the_scale_and_asked_once',
+    ),
+    'the end of the grid shifted once': (
+        'diffusers FlowMatchEulerDiscreteScheduler, scheduling_flow_match_euler_discrete.py: its last level is shifted twice', 'published/scheduler.py',
+        'least = (least if plan.grows else moved(least)).item()', 'least = least.item()',
+        'test_joint.py::test_the_end_of_the_grid_is_shifted_twice',
+    ),
+    'the last block of both towers read': (
+        'diffusers pipeline_stable_diffusion_3.py reads the states before it', 'published/joint.py',
+        'skip = 1 + (0 if asked.away else asked.skip)', 'skip = 0 if asked.away else asked.skip',
+        'test_joint.py::test_the_tokens_of_stable_diffusion_3',
+    ),
     'a weight that is drawn': (
         'diffusers#8534: the weight of a loss is drawn beside the time, and is not a function of it', 'losses.py',
         'weight(denoiser.schedule, t).to(error) * error', 'weight(denoiser.schedule, t.flip(0)).to(error) * error',
@@ -1616,6 +1631,9 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'levels told from 0 to 1': ('blurred: near levels look alike', 'higher, smooth'),
     'a guidance scale told as it is': ('flat, as without guidance', SAME[1]),
     'positions from the corner of the table': ('shifted and torn, of published weights', SAME[1]),
+    'FLUX told the scale and guided by it too': ('too much contrast, twice as slow', SAME[1]),
+    'the end of the grid shifted once': ('hardly changed', SAME[1]),
+    'the last block of both towers read': ('good, of something else', SAME[1]),
     'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
     'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),

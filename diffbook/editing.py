@@ -21,7 +21,7 @@ from .schedules import Schedule
 # %% ../nbs/45_editing.ipynb #moved
 from .moved import moved
 
-__getattr__ = moved(__name__, {'diffbook.inverse': 'measured_law steer dps conjugate_gradients pigdm'})
+__getattr__ = moved(__name__, {'diffbook.inverse': 'steer dps conjugate_gradients pigdm'})
 
 # %% ../nbs/45_editing.ipynb #cut-times
 def cut_times(

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/13_exact.ipynb #imports-own
-from .core import Cond, Data, DenoiseFn, Time, as_time, expect, generator as fresh_generator, match_dims, uniform, whole
+from .core import Cond, Data, DenoiseFn, Time, as_time, expect, generator as fresh_generator, match_dims, number, uniform, whole
 from .schedules import Schedule
 
 # %% ../nbs/13_exact.ipynb #mixture-check
@@ -253,6 +253,25 @@ def flow(self: GaussianMixture, schedule: Schedule, x: Tensor, t: Tensor | float
         return end.means[0] + ((x - start.means[0]) @ axes * gain.sqrt()) @ axes.T
     reach = ((x - start.means[:, 0]) / start.spreads[:, 0].sqrt()).abs().max()
     return _quantile(end, *_log_tails(start, x[:, 0]), reach)[:, None]
+
+# %% ../nbs/13_exact.ipynb #condition
+@patch
+def condition(
+    self: GaussianMixture,
+    A: Tensor | Sequence,  # (m, d)
+    y: Tensor | Sequence,  # (m,) what was measured
+    sigma: float,  # standard deviation of the noise of the measurement
+) -> GaussianMixture:  # the distribution of x given A x + sigma eps = y
+    "Condition on a linear measurement: again a mixture, each part updated like a Kalman filter (eq-inverse-kalman)."
+    A, y = (torch.as_tensor(v, dtype=torch.float64) for v in (A, y))
+    expect(A.ndim == 2 and A.shape[1] == self.d and y.shape == A.shape[:1], f'A has shape {tuple(A.shape)} and y {tuple(y.shape)}, expected (m, {self.d}) and (m,)')
+    cross, blur = self.covs @ A.T, number('sigma', sigma, 0) ** 2  # (k, d, m)
+    seen = GaussianMixture(self.weights, self.means @ A.T, A @ cross + blur * torch.eye(len(y)).double())  # the distribution of y
+    expect((seen.spreads > 0).all(), 'the measurement has a direction without spread and without noise: it says nothing, or it cannot be met; give sigma > 0')
+    gain = torch.linalg.solve(seen.covs, cross.mT).mT
+    log_joint = seen._components(y[None], as_time(1.0), as_time(0.0))[0]
+    means, left = self.means + (gain @ (y - seen.means)[:, :, None])[:, :, 0], torch.eye(self.d).double() - gain @ A
+    return GaussianMixture(log_joint[0].softmax(-1).clamp_min(1e-300), means, left @ self.covs @ left.mT + blur * gain @ gain.mT)
 
 # %% ../nbs/13_exact.ipynb #random-mixture
 def random_mixture(

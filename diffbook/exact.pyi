@@ -84,6 +84,15 @@ class GaussianMixture:
         In one dimension paths cannot cross, so quantiles are kept; a single Gaussian is scaled along its axes (eq-exact-quantile, eq-exact-gaussian-flow).
         """
         ...
+    def condition(self, A: Tensor | Sequence, y: Tensor | Sequence, sigma: float) -> GaussianMixture:
+        """Condition on a linear measurement: again a mixture, each part updated like a Kalman filter (eq-inverse-kalman).
+
+        A: (m, d)
+        y: (m,) what was measured
+        sigma: standard deviation of the noise of the measurement
+        returns: the distribution of x given A x + sigma eps = y
+        """
+        ...
 
 def reference_mixture() -> GaussianMixture:
     """The one-dimensional mixture of three that the book's measurements use."""

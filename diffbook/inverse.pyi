@@ -1,23 +1,11 @@
 # Written by tools/stubs.py from the module beside it.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from torch import Tensor
 from .core import DenoiseFn
-from .exact import GaussianMixture
 from .schedules import Schedule
 
-__all__ = ['measured_law', 'dps', 'pigdm']
-
-def measured_law(law: GaussianMixture, A: Tensor | Sequence, y: Tensor | Sequence, std: float) -> GaussianMixture:
-    """Condition a mixture on a linear measurement: again a mixture, each part updated like a Kalman filter (eq-inverse-kalman).
-
-    law: of x0
-    A: (m, d)
-    y: (m,) what was measured
-    std: of the noise of the measurement
-    returns: of x0 given y = A x0 + std * noise
-    """
-    ...
+__all__ = ['dps', 'pigdm']
 
 def steer(denoise: DenoiseFn, schedule: Schedule, y: Tensor, measure: Callable[[Tensor], Tensor], weigh: Callable[[Tensor, Tensor, Tensor], Tensor]) -> DenoiseFn:
     """Add sigma**2 / alpha times the gradient at x_t of log p(y | x_t), where y is Gaussian around the measured estimate.

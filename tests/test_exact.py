@@ -379,6 +379,48 @@ def test_flat_components_are_welcome_where_noise_fills_them():
     assert (atoms.sample(100).abs() == 1).all()
 
 
+# A measurement
+
+
+def measurement(d, m, seed):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randn(m, d, dtype=torch.float64, generator=g), torch.randn(m, dtype=torch.float64, generator=g)
+
+
+@EACH
+@pytest.mark.parametrize('m, sigma', ((1, 0.05), (2, 0.3), (5, 1.0)))
+def test_condition_is_bayes(law, m, sigma):
+    "log p(x | y) - log p(x) - log p(y | x) does not depend on x, and so the scores agree."
+    (A, y), x = measurement(law.d, m, 3), law.sample(50)
+    post, misfit = law.condition(A, y, sigma), y - x @ A.T
+    rest = post.log_prob(x) - law.log_prob(x) + misfit.square().sum(-1) / (2 * sigma**2)
+    close(rest, rest[:1].expand(50), rtol=1e-11, atol=1e-9)
+    close(post.score(x), law.score(x) + misfit @ A / sigma**2, rtol=1e-9, atol=1e-8)
+
+
+def test_conditions_one_after_the_other_are_both_at_once():
+    law, (A, y), (B, z) = random_mixture(3, 5, 2), measurement(5, 2, 0), measurement(5, 1, 1)
+    one, both = law.condition(A, y, 0.4).condition(B, z, 0.4), law.condition(torch.cat([A, B]), torch.cat([y, z]), 0.4)
+    for name in ('weights', 'means', 'covs'):
+        close(getattr(one, name), getattr(both, name), rtol=1e-9, atol=1e-12)
+
+
+def test_condition_of_a_coordinate_is_the_ratio_of_the_joint_to_the_marginal():
+    law, x = random_mixture(3, 2, 5), torch.linspace(-2, 2, 9, dtype=torch.float64)
+    post = law.condition([[1.0, 0.0]], [0.3], 0.0)  # known exactly: what is left is a distribution of the other
+    marginal = GaussianMixture(law.weights, law.means[:, :1], law.covs[:, :1, :1]).log_prob(torch.full((1, 1), 0.3, dtype=torch.float64))
+    other = GaussianMixture(post.weights, post.means[:, 1:], post.covs[:, 1:, 1:])
+    joint = law.log_prob(torch.stack([torch.full_like(x, 0.3), x], 1))
+    close(other.log_prob(x[:, None]), joint - marginal, rtol=1e-10, atol=1e-10)
+
+
+def test_condition_on_everything_or_on_nothing_like_it():
+    law, point = random_mixture(3, 4, 1), torch.tensor([0.1, -0.4, 0.3, 2.0])
+    close(law.condition(torch.eye(4), point, 0.0).sample(5), point.double().expand(5, 4), rtol=0, atol=1e-6)
+    far = law.condition(torch.eye(4), 1e4 * point, 0.1)  # all but one part underflow
+    assert torch.isfinite(far.means).all() and (far.weights > 0).all()
+
+
 X = torch.zeros(4, 2)
 EYE = torch.eye(2)[None]
 PLANE = MIXTURES['four in the plane']
@@ -423,6 +465,9 @@ BAD = {
         lambda: GaussianMixture([1.0], [[0.0]], [[[0.0]]]).flow(FLOW, X[:, :1], 0.0, 1.0),
         'covs is singular',
     ),
+    'a measurement of another dimension': (lambda: PLANE.condition([[1.0]], [0.0], 1.0), 'A has shape (1, 1) and y (1,), expected (m, 2)'),
+    'a measurement of nothing': (lambda: PLANE.condition([[0.0, 0.0]], [0.0], 0.0), 'give sigma > 0'),
+    'noise below zero': (lambda: PLANE.condition([[1.0, 0.0]], [0.0], -1.0), 'sigma is -1'),
     'no samples': (lambda: PLANE.sample(0), 'n is 0, expected a positive'),
     'no data': (lambda: finite_data(torch.zeros(0, 2), FLOW), 'points has shape (0, 2)'),
     'data that are not finite': (lambda: finite_data(torch.tensor([[math.nan]]), FLOW), 'all finite'),

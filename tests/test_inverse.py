@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from diffbook.core import Cond, noise
 from diffbook.exact import GaussianMixture
 from diffbook.guidance import guide
-from diffbook.inverse import conjugate_gradients, dps, measured_law, pigdm
+from diffbook.inverse import conjugate_gradients, dps, pigdm
 from diffbook.losses import Denoiser
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
@@ -31,23 +31,6 @@ def mixture(d=3, k=3):
 # Linear measurements
 
 
-@pytest.mark.parametrize('m, std', ((1, 0.3), (2, 0.05), (5, 1.0)))
-def test_measured_law_is_bayes(m, std):
-    "log p(x0 | y) - log p(x0) - log p(y | x0) does not depend on x0."
-    law, A, y, x = mixture(), draw(m, 3, purpose='A'), draw(1, m, purpose='y')[0], draw(50, 3, seed=2)
-    likelihood = -((y - x @ A.T) ** 2).sum(-1) / (2 * std**2)
-    rest = measured_law(law, A, y, std).log_prob(x) - law.log_prob(x) - likelihood
-    assert_close(rest, rest[:1].expand(50), rtol=1e-9, atol=1e-8)
-
-
-def test_measured_law_without_noise_meets_the_measurement():
-    law, A, y = mixture(), draw(2, 3, purpose='A'), draw(1, 2, purpose='y')[0]
-    x = measured_law(law, A, y, 0.0).sample(20)
-    assert_close(x @ A.T, y.expand(20, 2), rtol=0, atol=1e-6)
-    far = measured_law(law, A, 1e4 * y, 0.1)  # all but one part underflow
-    assert torch.isfinite(far.means).all()
-
-
 def test_conjugate_gradients_solve_each_example_on_its_own():
     roots, b = draw(4, 6, 6), draw(4, 6, seed=1)
     matrix = roots @ roots.mT + torch.eye(6).double()
@@ -63,7 +46,7 @@ def test_pigdm_is_exact_for_data_of_one_variance(name, std):
     schedule, mean = SCHEDULES[name], torch.tensor([[0.3, -1.0, 2.0]]).double()
     law, A, y = GaussianMixture([1.0], mean, 2.0 * torch.eye(3)[None]), draw(2, 3, purpose='A'), draw(1, 2, purpose='y')
     got = pigdm(law.denoise(schedule), schedule, y, lambda x: x @ A.T, std, var=2.0)
-    want = measured_law(law, A, y[0], std).denoise(schedule)
+    want = law.condition(A, y[0], std).denoise(schedule)
     for t in inner_times(schedule, 5):
         x = law.at(schedule, t).sample(6)
         assert_close(got(x, t), want(x, t), rtol=1e-7, atol=1e-7)
@@ -94,7 +77,7 @@ def test_dps_is_pigdm_that_is_certain_of_its_estimate():
 def test_dps_and_pigdm_are_the_posterior_where_noise_is_small():
     "As the estimate becomes certain both tend to the ideal denoiser of the posterior, at the rate of its variance."
     law, A, y = mixture(), draw(2, 3, purpose='A'), draw(1, 2, purpose='y')
-    post = measured_law(law, A, y[0], 0.5)
+    post = law.condition(A, y[0], 0.5)
     for method in (dps, pigdm):
         errors = []
         for t in (0.04, 0.02, 0.01):

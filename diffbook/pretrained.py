@@ -29,7 +29,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, scheduler, steps, unet, vae, writing
+from .published import clip, prior, scheduler, steps, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
@@ -156,7 +156,7 @@ def load_unet(
     return fill(net, renamed(found.tensors), unet.places(net), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #load-network
-_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet)  # by published class
+_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | {prior.CLASS: prior.load, prior.TOLD: prior.load_told}  # by published class
 
 
 def load_network(
@@ -218,7 +218,7 @@ def load_tokenizer(
     return read_tokenizer(find_tokenizer(source, folder))
 
 # %% ../nbs/53_pretrained.ipynb #save-published
-_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip}  # class -> its tables
+_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, prior.PriorTransformer: prior}  # class -> its tables
 
 
 def save_published(
@@ -234,7 +234,7 @@ def save_published(
     if isinstance(part, NoisePlan):
         return writing.save_settings(folder, scheduler.plan_config(part) | more, 'scheduler_config.json')
     if type(part) not in _WRITTEN:
-        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, AutoencoderKL, TextTower, Tokenizer or NoisePlan')
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, PriorTransformer, AutoencoderKL, TextTower, Tokenizer or NoisePlan')
     said, tensors = _WRITTEN[type(part)].settings(part) | more, _WRITTEN[type(part)].as_published(part)
     writing.save_network(folder, said, {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in tensors.items()})
 

@@ -31,8 +31,9 @@ class Kind:
 
 
 UNETS = ('UNet2DModel', 'UNet2DConditionModel')
+UNCLIP = ('PriorTransformer', 'UnCLIPTextProjModel')
 KINDS = {
-    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS, also=('transformer',)),
+    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + UNCLIP, also=('transformer', 'prior')),
     'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),
     'vae': Kind('vae', 'config.json', DIFFUSERS, ('AutoencoderKL',)),
     'text_encoder': Kind('text_encoder', 'config.json', 'model', ('CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel')),

@@ -6,7 +6,8 @@
 
 The prior learns the embeddings of the pictures, in units of their spread, given the captions; half of these leave something
 unsaid, so that there is something to draw. The decoder learns the pictures, given the embeddings in the same units. Both
-forget what they are told in one example of ten, for guidance.
+forget what they are told in one example of ten, for guidance. The rate of the decoder stays as it is, so that a run may
+end at any update, or go on.
 
 Everything random is a function of seed and update; a run that stops goes on from its last checkpoint when the same command
 is given again. Writes checkpoints to OUT/checkpoints, a line of OUT/log.csv every 50 updates, and at the end the model of
@@ -21,9 +22,8 @@ from pathlib import Path
 import torch
 from runs import run, spent
 from train_classifier import ZOO, pin
-from train_clip import shortest
 
-from diffbook.conditioning import Conditional, VectorConditioner, drop
+from diffbook.conditioning import Conditional, drop
 from diffbook.core import Cond, build
 from diffbook.data import Dataset, batches, to_model
 from diffbook.losses import Denoiser, clipped_snr, training_loss
@@ -35,10 +35,10 @@ from diffbook.schedules import CosineSchedule
 from diffbook.shapes import draw_split
 from diffbook.text import Tokenizer
 from diffbook.training import Trainer, load, save
-from diffbook.unclip import PriorTransformer
+from diffbook.unclip import EmbeddingConditioner, PriorTransformer, read_texts
 
 CONTEXT = 16  # tokens of a caption of one object, and some to spare
-NUMBERS = {'prior': {'steps': 3000, 'batch': 64, 'lr': 2e-3}, 'decoder': {'steps': 10_000, 'batch': 32, 'lr': 1.5e-3}}
+NUMBERS = {'prior': {'steps': 3000, 'batch': 64, 'lr': 2e-3}, 'decoder': {'steps': 12_000, 'batch': 16, 'lr': 1.5e-3}}
 
 
 def scenes(n: int, seed: int) -> Dataset:
@@ -52,33 +52,19 @@ def image_vectors(clip: CLIP, data: Dataset) -> torch.Tensor:
     return torch.cat([clip.encode_image(to_model(part)) for part in data.images.split(512)])
 
 
-@torch.no_grad()
-def read_texts(clip: CLIP, tokenizer: Tokenizer, captions: tuple[str, ...]) -> Cond:
-    "What the prior is told of captions: unit vectors, the states of the tokens, and which are there."
-    tokens = tokenizer(captions)
-    short = shortest(tokens, tokenizer.end)
-    states, pooled = zip(*(clip.text_model(part) for part in short.split(1024)))
-    vec = torch.nn.functional.normalize(clip.text_projection(torch.cat(pooled)), dim=-1)
-    return Cond(vec=vec, seq=torch.cat(states), mask=tokenizer.mask(short))
-
-
-def scaled(vec: torch.Tensor) -> torch.Tensor:
-    "A vector of unit length, as long as a vector of unit variance."
-    return vec * vec.shape[-1] ** 0.5
-
-
 def prior(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) -> tuple:
     "The untrained prior, its examples and its loss."
     net = PriorTransformer(z.shape[1], 128, 2, 4, context=CONTEXT, seq_dim=clip.text_model.width)
     net.mean.copy_(z.mean(0, keepdim=True))
     net.std.copy_(z.std(0, keepdim=True))
-    text, silent = read_texts(clip, tokenizer, data.captions), read_texts(clip, tokenizer, ('',))
+    with torch.no_grad():
+        text, silent = read_texts(clip, tokenizer, data.captions), read_texts(clip, tokenizer, ('',))
 
     def loss(model: Denoiser, batch: tuple, generator: torch.Generator) -> torch.Tensor:
         x0, vec, seq, mask = batch
-        cond = Cond(vec=scaled(vec), seq=seq.float(), mask=mask)
+        cond = Cond(vec=vec, seq=seq.float(), mask=mask)
         pad = seq.shape[1] - silent.seq.shape[1]
-        null = Cond(vec=scaled(silent.vec), seq=torch.nn.functional.pad(silent.seq, (0, 0, 0, pad)), mask=torch.nn.functional.pad(silent.mask, (0, pad)))
+        null = Cond(vec=silent.vec, seq=torch.nn.functional.pad(silent.seq, (0, 0, 0, pad)), mask=torch.nn.functional.pad(silent.mask, (0, pad)))
         null = null.map(lambda v: v.to(x0.device).expand(len(x0), *v.shape[1:]))
         return training_loss(model, x0, generator, drop(cond, null, 0.1, generator))
 
@@ -87,7 +73,7 @@ def prior(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) -> t
 
 def decoder(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) -> tuple:
     "The untrained decoder, its examples and its loss."
-    net = UNet(3, channels=(32, 64), blocks=(1, 1), heads=(0, 0, 4), groups=8, cond_dim=z.shape[1])
+    net = UNet(3, channels=(32, 64), blocks=(1, 1), heads=(0, 0, 4), groups=8, cond_dim=z.shape[1], img_channels=8)
     units = (z - z.mean(0)) / z.std(0)
 
     def loss(model: Conditional, batch: tuple, generator: torch.Generator) -> torch.Tensor:
@@ -95,7 +81,7 @@ def decoder(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) ->
         cond = drop(model.condition(vec), model.null(len(vec)), 0.1, generator)
         return training_loss(model.denoiser, to_model(images), generator, cond, draw=lambda s, n, g: middling(s, n, g, centre=0.6), weight=clipped_snr)
 
-    return Conditional(Denoiser(net, CosineSchedule(), predict_x0), VectorConditioner(z.shape[1])), (data.images, units), loss
+    return Conditional(Denoiser(net, CosineSchedule(), predict_x0), EmbeddingConditioner(z.shape[1], 32)), (data.images, units), loss
 
 
 def main() -> None:
@@ -121,7 +107,17 @@ def main() -> None:
     z = image_vectors(clip, data)
     torch.manual_seed(a.seed)  # the first weights
     model, examples, loss = {'prior': prior, 'decoder': decoder}[a.stage](clip, tokenizer, data, z)
-    trainer = Trainer(model, loss, lr=numbers['lr'], warmup=200, total=numbers['steps'], weight_decay=0.01, ema=0.999, seed=a.seed, device=a.device)
+    trainer = Trainer(
+        model,
+        loss,
+        lr=numbers['lr'],
+        warmup=200,
+        total=numbers['steps'] if a.stage == 'prior' else None,
+        weight_decay=0.01,
+        ema=0.999,
+        seed=a.seed,
+        device=a.device,
+    )
     trainer.settings |= {'recipe': name, 'batch': numbers['batch'], 'images': a.images}
     out.mkdir(parents=True, exist_ok=True)
     trainer.resume(out / 'checkpoints')

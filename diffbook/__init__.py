@@ -40,6 +40,7 @@ FACE = {  # module -> the names that others rely on
     'conditioning': 'Conditioner Conditioners VectorConditioner conditional_loss drop',
     'guidance': 'guide within',
     'nets.vae': 'AutoencoderKL Codec',
+    'unclip': 'PriorTransformer slerp text_diff',
     'pretrained': 'load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
     'stable_diffusion': 'StableDiffusion',
     'ledger': 'check claim',

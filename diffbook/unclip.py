@@ -102,18 +102,18 @@ def forward(
     self: PriorTransformer,
     x: Tensor,  # (b, dim) noisy embedding, in units of their spread
     noise_level: Tensor,  # (b,)
-    cond: Cond | None = None,  # `vec` (b, dim) and `seq` (b, l, seq_dim), of the text; `mask` (b, l)
+    cond: Cond | None = None,  # `vec` (b, dim) and `seq` (b, n, seq_dim), of the text; `mask` (b, n)
 ) -> Tensor:  # (b, dim)
     "Read text, its vector, time, embedding and an empty place from left to right; answer from the last (eq-unclip-sequence)."
     check_cond(cond, x, vec=self.dim, seq=self.seq_dim)
-    b, l = cond.seq.shape[:2]
-    if l > self.context:
-        raise ValueError(f'cond.seq has {l} tokens, expected at most {self.context}')
+    b, n = cond.seq.shape[:2]
+    if n > self.context:
+        raise ValueError(f'cond.seq has {n} tokens, expected at most {self.context}')
     time = self.time(sinusoids(noise_level, self.width, shift=0.0, cos_first=True).to(x.dtype))
     single = torch.stack([self.summary(cond.vec), time, self.noisy(x)], 1)
-    h = torch.cat([self.words(cond.seq), single, self.query.expand(b, -1, -1)], 1)  # (b, l + 4, width)
-    h = h + torch.cat([self.places[:, :l], self.places[:, -4:]], 1)
-    may = may_read(torch.ones(b, l, dtype=torch.bool, device=x.device) if cond.mask is None else cond.mask, 4)
+    h = torch.cat([self.words(cond.seq), single, self.query.expand(b, -1, -1)], 1)  # (b, n + 4, width)
+    h = h + torch.cat([self.places[:, :n], self.places[:, -4:]], 1)
+    may = may_read(torch.ones(b, n, dtype=torch.bool, device=x.device) if cond.mask is None else cond.mask, 4)
     for block in self.blocks:
         h = block(h, may)
     return self.head(self.norm(h[:, -1]))

@@ -38,8 +38,8 @@ def prior():
     return net.double().eval().requires_grad_(False)
 
 
-def text(b=3, l=5, seed=1):
-    return Cond(vec=randn(b, 6, seed=seed), seq=randn(b, l, 7, seed=seed + 1), mask=torch.arange(l) < torch.tensor([[l], [2], [1]])[:b])
+def text(b=3, n=5, seed=1):
+    return Cond(vec=randn(b, 6, seed=seed), seq=randn(b, n, 7, seed=seed + 1), mask=torch.arange(n) < torch.tensor([[n], [2], [1]])[:b])
 
 
 LEVEL = torch.tensor([3.0, 400.0, 990.0])

@@ -52,7 +52,7 @@ add(
 add(
     '73-3',
     'Give the four tokens that the published decoder makes of an embedding.',
-    cases=lambda g: (torch.randn(3, 20, generator=g, dtype=torch.float64),)
+    cases=lambda g: (torch.randn(3, 20, generator=g, dtype=torch.float64),),
     truth=lambda numbers: numbers.reshape(len(numbers), -1, 4).mT,
     mistakes={
         'That reads the numbers token after token; in the published weights the four numbers of a channel lie together.': lambda numbers: numbers.reshape(

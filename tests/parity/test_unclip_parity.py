@@ -25,11 +25,11 @@ SMALL = {'num_attention_heads': 2, 'attention_head_dim': 6, 'num_layers': 2, 'em
 TOLD = {'clip_extra_context_tokens': 4, 'clip_embeddings_dim': 10, 'time_embed_dim': 12, 'cross_attention_dim': 6}
 
 
-def text(b=3, l=7, d=10, seed=0):
+def text(b=3, n=7, d=10, seed=0):
     "Vectors, states, and masks of different lengths."
     g = torch.Generator().manual_seed(seed)
-    vec, seq = torch.randn(b, d, dtype=torch.float64, generator=g), torch.randn(b, l, d, dtype=torch.float64, generator=g)
-    return Cond(vec=vec, seq=seq, mask=torch.arange(l) < torch.tensor([[l], [4], [1]])[:b])
+    vec, seq = torch.randn(b, d, dtype=torch.float64, generator=g), torch.randn(b, n, d, dtype=torch.float64, generator=g)
+    return Cond(vec=vec, seq=seq, mask=torch.arange(n) < torch.tensor([[n], [4], [1]])[:b])
 
 
 def noisy(b=3, d=10, seed=1):

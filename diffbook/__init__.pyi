@@ -94,6 +94,9 @@ from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
+from diffbook.unclip import PriorTransformer as PriorTransformer
+from diffbook.unclip import slerp as slerp
+from diffbook.unclip import text_diff as text_diff
 from diffbook.pretrained import load_network as load_network
 from diffbook.pretrained import load_schedule as load_schedule
 from diffbook.pretrained import load_text_encoder as load_text_encoder

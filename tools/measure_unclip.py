@@ -14,6 +14,7 @@ All scenes are new: no scene with these things in these places was trained on. S
 import argparse
 import json
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from diffbook.conditioning import Conditional
 from diffbook.core import Cond, build, noise, uniform
-from diffbook.data import Dataset, from_model, to_model
+from diffbook.data import Dataset, from_model, subset, to_model
 from diffbook.guidance import guide
 from diffbook.ledger import wilson
 from diffbook.losses import Denoiser
@@ -45,8 +46,11 @@ class Models:
     def __init__(self, clip: str, prior: str, decoder: str, scale: float):
         self.clip: CLIP = load(clip).float().eval().requires_grad_(False)
         self.prior: Denoiser = load(prior).float().eval().requires_grad_(False)
-        self.decoder: Conditional = load(decoder).float().eval().requires_grad_(False)
-        self.tokenizer, self.net, self.scale = build(self.clip.about['tokenizer']), self.prior.net, scale
+        self.tokenizer, self.net, self.scale, self.path = build(self.clip.about['tokenizer']), self.prior.net, scale, decoder
+
+    @cached_property
+    def decoder(self) -> Conditional:
+        return load(self.path).float().eval().requires_grad_(False)
 
     def see(self, images: Tensor) -> Tensor:
         "Embeddings of pictures in bytes, in units of their spread."
@@ -97,6 +101,23 @@ def keeps(labels: Tensor, drawn: Tensor) -> dict[str, Tensor]:
     return kept | {'all': torch.stack(list(kept.values())).all(0)}
 
 
+class Probe:
+    "Read shape, colour, size, place and ground from an embedding, without a picture: a linear map to each, by least squares."
+
+    def __init__(self, m: Models, n: int = 8000):
+        data = draw_split(n, 32, 'train', 2, objects=(1,))
+        x = self.with_one(m.see(data.images))
+        inverse = torch.linalg.inv(x.T @ x + 1e-3 * n * torch.eye(x.shape[1])) @ x.T
+        self.maps = {name: inverse @ torch.nn.functional.one_hot(data.labels[:, k], VALUES[name]).float() for name, k in COLUMN.items()}
+
+    def with_one(self, z: Tensor) -> Tensor:
+        return torch.cat([z, torch.ones_like(z[:, :1])], 1)
+
+    def __call__(self, z: Tensor, labels: Tensor) -> dict:
+        "How often it reads what the labels say."
+        return {name: share((self.with_one(z) @ self.maps[name]).argmax(1) == labels[:, k]) for name, k in COLUMN.items()}
+
+
 def cosine(a: Tensor, b: Tensor) -> float:
     return round(torch.nn.functional.cosine_similarity(a, b, dim=1).mean().item(), 4)
 
@@ -113,7 +134,7 @@ def of_steps(m: Models, data: Dataset, seed: int) -> dict:
 
 
 def of_sources(m: Models, data: Dataset, seed: int) -> dict:
-    "What the decoder makes of five things that could be told it."
+    "What the decoder makes of five things that could be told it, and what a linear probe reads from them."
     z, text = m.see(data.images), m.read(data.captions)
     raw = torch.nn.functional.normalize(text.vec, dim=1)
     vector = m.net.encode(raw)
@@ -121,7 +142,8 @@ def of_sources(m: Models, data: Dataset, seed: int) -> dict:
     gap = m.net.encode(torch.nn.functional.normalize(many.vec, dim=1)).mean(0)
     sources = {'text vector': vector, 'gap removed': vector - gap, 'mean of the prior': m.draw_prior(data.captions, seed, 1),
                'prior': m.draw_prior(data.captions, seed), 'true embedding': z}  # fmt: skip
-    counts = {name: agree(data.captions, m.draw(got, seed)) | {'cosine': cosine(got, z)} for name, got in sources.items()}
+    probe = Probe(m)
+    counts = {name: agree(data.captions, m.draw(got, seed)) | {'cosine': cosine(got, z), 'probe': probe(got, data.labels)} for name, got in sources.items()}
     return counts | {'reader': agree(data.captions, read_shapes(data.images))}
 
 
@@ -159,7 +181,7 @@ def of_paths(m: Models, data: Dataset, seed: int, points: int = 9) -> dict:
     "From one picture to another on the sphere, with one noise: of which end is what is drawn."
     n = len(data) // 2
     a, b = data.labels[:n], data.labels[n : 2 * n]
-    apart = (a[:, :5] != b[:, :5]).all(1)
+    apart = (a[:, [1, 2, 4]] != b[:, [1, 2, 4]]).all(1)  # in shape, colour and place
     one, two = (m.see(part)[apart] for part in (data.images[:n], data.images[n : 2 * n]))
     found = []
     for k in range(points):
@@ -195,8 +217,8 @@ def of_changes(m: Models, data: Dataset, seed: int) -> dict:
         new = changed(data.labels, field, seed)
         texts = [m.read([caption(row, ground) for row in rows]).vec for rows in (data.labels, new)]
         before, after = (torch.nn.functional.normalize(v, dim=1) for v in texts)
-        for name, turn in (('slerp', text_diff), ('sum', plain_diff)):
-            for k in (0.2, 0.3, 0.4, 0.5, 0.6):
+        for name, turn, shares in (('slerp', text_diff, (0.2, 0.3, 0.4, 0.5)), ('sum', plain_diff, (0.3, 0.6, 1.0))):
+            for k in shares:
                 drawn = m.draw(in_units(turn, m, z, before, after, k), seed)
                 kept = keeps(new, drawn)
                 others = torch.stack([v for f, v in kept.items() if f not in (field, 'all')]).all(0)
@@ -220,16 +242,16 @@ def main() -> None:
     m = Models(a.clip, a.prior, a.decoder, a.scale)
     data = draw_split(a.n, 32, 'new scenes', 7, objects=(1,))
     brief = draw_split(a.n, 32, 'new scenes', 7, objects=(1,), brief=1.0)
-    few = data[: a.n // 2] if hasattr(data, '__getitem__') else data
+    half, quarter = (subset(data, slice(a.n // k)) for k in (2, 4))
     counts: dict[str, Callable[[], dict]] = {
         'steps': lambda: of_steps(m, data, a.seed),
         'brief steps': lambda: of_steps(m, brief, a.seed),
         'sources': lambda: of_sources(m, data, a.seed),
         'scales': lambda: of_scales(m, data, a.seed),
         'open': lambda: of_open(m, a.seed),
-        'variations': lambda: of_variations(m, data, a.seed),
+        'variations': lambda: of_variations(m, half, a.seed),
         'paths': lambda: of_paths(m, data, a.seed),
-        'changes': lambda: of_changes(m, few, a.seed),
+        'changes': lambda: of_changes(m, quarter, a.seed),
     }
     found = json.loads(a.out.read_text()) if a.out.exists() else {}
     for name, count in counts.items():

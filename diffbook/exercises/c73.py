@@ -101,6 +101,15 @@ question(
 )
 question(
     '73-d',
+    'Where a prior without a draw goes wrong.',
+    'b',
+    {
+        'a': 'There the caption fixes the embedding, and its mean is all there is to draw.',
+        'c': 'How wrong it is depends on what the caption leaves open.',
+    },
+)
+question(
+    '73-e',
     'The share of the arc with a cosine of 0.8.',
     0.41,
     {0.2: 'On the arc the angle goes evenly, not the cosine.', 0.64: 'That is the angle in radians; divide by the whole one.', 0.59: 'That is the share counted from the other end.'},

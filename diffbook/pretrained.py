@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
-           'load_tokenizer', 'save_published', 'save_pipeline']
+           'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora',
+           'write_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, ImageTower, TextTower
+from .nets.t5 import T5
 from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction, predict_eps
@@ -29,12 +31,14 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, prior, scheduler, steps, unet, vae, writing
+from .published import clip, dit, mmdit, lora, prior, scheduler, sentences, steps, t5, unet, vae, writing
 from .published.clip import clip_pixels  # noqa: F401
+from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
 from .published.tokens import find_tokenizer, read_tokenizer
+from .published.unigram import Unigram
 
 __getattr__ = moved(__name__, {
     'diffbook.published.plausible': 'PLAUSIBLE SILENT', 'diffbook.published.fill': 'Places FLOATS', 'diffbook.published.scheduler': 'SPACINGS EARLY plan_config',
@@ -42,7 +46,7 @@ __getattr__ = moved(__name__, {
     'diffbook.published.vae': 'vae_config:settings', 'diffbook.published.clip': 'text_config:settings'})  # fmt: skip
 
 # %% ../nbs/53_pretrained.ipynb #make-empty
-_PARTS = {'unet': (UNet, unet.arguments), 'vae': (AutoencoderKL, vae.arguments), 'text_encoder': (TextTower, clip.arguments)}
+_PARTS = {'unet': (UNet, unet.arguments), 'vae': (AutoencoderKL, vae.arguments), 'text_encoder': (TextTower, clip.arguments), 't5': (T5, t5.arguments)}
 
 
 def make_empty(
@@ -156,7 +160,7 @@ def load_unet(
     return fill(net, renamed(found.tensors), unet.places(net), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #load-network
-_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | {prior.CLASS: prior.load, prior.TOLD: prior.load_told}  # by published class
+_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load) | dict.fromkeys((mmdit.SD3, mmdit.FLUX), mmdit.load) | {prior.CLASS: prior.load, prior.TOLD: prior.load_told}  # by published class
 
 
 def load_network(
@@ -190,9 +194,12 @@ def load_text_encoder(
     config: Mapping[str, object] | None = None,  # what a single file does not say, in transformers' words
     folder: str = 'text_encoder',  # within that of the model
     variant: str | None = None,  # which of several files; None: the full one, else fp16, else the one there is
-) -> TextTower:  # in eval mode; with `dim`, if the file holds a projection and nothing of images
-    "Read a published text tower: CLIP's ViT-L/14 of Stable Diffusion 1, OpenCLIP's ViT-H/14 of Stable Diffusion 2."
+) -> TextTower | T5:  # in eval mode; a tower with `dim`, if the file holds a projection and nothing of images
+    "Read a published reader of texts, by its class: a tower of CLIP (of Stable Diffusion 1, 2 and XL), or the encoder of T5 (of Stable Diffusion 3 and FLUX)."
     found = read_published(source, 'text_encoder', config, folder, variant)
+    if t5.is_t5(found.config):
+        encoder = build(T5, t5.arguments, found)
+        return fill(encoder, t5.encoder_tensors(found), t5.places(encoder), found.where, dtype)
     tensors, dim = clip.tower_tensors(found)
     tower = build(TextTower, lambda c: clip.arguments(c) | {'dim': dim}, found)
     return fill(tower, tensors, same_names(tower), found.where, dtype)
@@ -213,17 +220,40 @@ def load_clip(
 def load_tokenizer(
     source: str | Path,  # folder of the tokenizer or of the model, or a name of the Hub
     folder: str = 'tokenizer',  # within that of the model
-) -> Tokenizer:
-    "Read CLIP's tokenizer in either layout, `vocab.json` and `merges.txt` or `tokenizer.json`, with the words that were added to it."
-    return read_tokenizer(find_tokenizer(source, folder))
+) -> Tokenizer | Unigram:
+    "Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it."
+    where = find_tokenizer(source, folder)
+    return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
+
+# %% ../nbs/53_pretrained.ipynb #load-control
+def load_controlnet(
+    source: Source,  # folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+    folder: str = 'controlnet',  # within that of the model
+    variant: str | None = None,  # which of several files; None: the full one, else fp16, else the one there is
+) -> ControlNet:  # in eval mode
+    "Read a published ControlNet (diffusers' ControlNetModel)."
+    found = read_published(source, 'controlnet', None, folder, variant)
+    control = build(ControlNet, control_arguments, found)
+    return fill(control, renamed(found.tensors), control_places(control), found.where, dtype)
+
+
+def load_ip_adapter(
+    file: str | Path,  # a .safetensors file
+    dtype: torch.dtype | None = None,  # of the weights; None: as stored
+) -> IPAdapter:  # in eval mode
+    "Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader."
+    found = ip_read(file)
+    adapter = build(IPAdapter, lambda _: ip_arguments(found), found)
+    return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #save-published
-_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, prior.PriorTransformer: prior}  # class -> its tables
+_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit, mmdit.MMDiT: mmdit, mmdit.Flux: mmdit, prior.PriorTransformer: prior}  # class -> its tables
 
 
 def save_published(
     folder: str | Path,  # of this part; made if need be
-    part: UNet | AutoencoderKL | TextTower | Tokenizer | NoisePlan,
+    part: UNet | AutoencoderKL | TextTower | T5 | Tokenizer | NoisePlan,
     dtype: torch.dtype | None = None,  # of the stored weights; None: as they are
     config: Mapping[str, object] | None = None,  # settings to add, such as sample_size
 ) -> None:
@@ -234,7 +264,7 @@ def save_published(
     if isinstance(part, NoisePlan):
         return writing.save_settings(folder, scheduler.plan_config(part) | more, 'scheduler_config.json')
     if type(part) not in _WRITTEN:
-        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, PriorTransformer, AutoencoderKL, TextTower, Tokenizer or NoisePlan')
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, PriorTransformer, DiT, MMDiT, Flux, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
     said, tensors = _WRITTEN[type(part)].settings(part) | more, _WRITTEN[type(part)].as_published(part)
     writing.save_network(folder, said, {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in tensors.items()})
 
@@ -252,3 +282,21 @@ def save_pipeline(
     for name, part in parts.items():
         save_published(Path(folder) / name, part, dtype, said[name])
     writing.save_index(Path(folder), {name: _WRITTEN[type(part)].settings(part) for name, part in parts.items() if type(part) in _WRITTEN} | {'scheduler': scheduler.plan_config(parts['scheduler'])})
+
+# %% ../nbs/53_pretrained.ipynb #read-lora
+def read_lora(
+    model: nn.Module,  # a network, a text tower, or what holds them
+    path: str | Path,  # a .safetensors file, or a folder of peft or diffusers
+) -> dict[str, tuple[Tensor, Tensor, float]]:  # by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    "Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied."
+    return lora.read(model, path, _WRITTEN)
+
+# %% ../nbs/53_pretrained.ipynb #write-lora
+def write_lora(
+    path: str | Path,  # a .safetensors file
+    changes: Mapping[str, tuple[Tensor, Tensor, float]],  # by layer: down (rank, in, ...), up (out, rank), alpha
+    about: Mapping[str, object] | None = None,  # plain data that a reader may want to know
+    dtype: torch.dtype | None = None,  # of the stored numbers; None: as they are
+) -> None:
+    "Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite."
+    lora.write(path, changes, about or {}, dtype)

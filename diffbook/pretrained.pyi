@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .core import whole
 from .losses import Denoiser
 from .nets.clip import CLIP, TextTower
+from .nets.t5 import T5
 from .nets.unet import UNet
 from .nets.vae import AutoencoderKL
 from .predictions import Prediction
@@ -15,10 +16,12 @@ from .samplers import Solver
 from .schedules import Schedule
 from .text import Tokenizer
 from .published import clip, scheduler, unet, vae
+from .published.control import ControlNet, IPAdapter
 from .published.reading import Source
+from .published.unigram import Unigram
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'save_published', 'save_pipeline']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
 
 _PARTS: dict[Any, Any]
 
@@ -136,15 +139,15 @@ def load_vae(source: Source, dtype: torch.dtype | None=None, config: Mapping[str
     """
     ...
 
-def load_text_encoder(source: Source, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None, folder: str='text_encoder', variant: str | None=None) -> TextTower:
-    """Read a published text tower: CLIP's ViT-L/14 of Stable Diffusion 1, OpenCLIP's ViT-H/14 of Stable Diffusion 2.
+def load_text_encoder(source: Source, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None, folder: str='text_encoder', variant: str | None=None) -> TextTower | T5:
+    """Read a published reader of texts, by its class: a tower of CLIP (of Stable Diffusion 1, 2 and XL), or the encoder of T5 (of Stable Diffusion 3 and FLUX).
 
     source: folder of the tower, of a CLIP or of the model, name of the Hub, a single .safetensors file, or what was read of it
     dtype: of the weights; None: as stored
     config: what a single file does not say, in transformers' words
     folder: within that of the model
     variant: which of several files; None: the full one, else fp16, else the one there is
-    returns: in eval mode; with `dim`, if the file holds a projection and nothing of images
+    returns: in eval mode; a tower with `dim`, if the file holds a projection and nothing of images
     """
     ...
 
@@ -158,17 +161,37 @@ def load_clip(source: Source, dtype: torch.dtype | None=None, variant: str | Non
     """
     ...
 
-def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer:
-    """Read CLIP's tokenizer in either layout, `vocab.json` and `merges.txt` or `tokenizer.json`, with the words that were added to it.
+def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | Unigram:
+    """Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it.
 
     source: folder of the tokenizer or of the model, or a name of the Hub
     folder: within that of the model
     """
     ...
 
+def load_controlnet(source: Source, dtype: torch.dtype | None=None, folder: str='controlnet', variant: str | None=None) -> ControlNet:
+    """Read a published ControlNet (diffusers' ControlNetModel).
+
+    source: folder of the ControlNet or of the model, name of the Hub, or what was read of it
+    dtype: of the weights; None: as stored
+    folder: within that of the model
+    variant: which of several files; None: the full one, else fp16, else the one there is
+    returns: in eval mode
+    """
+    ...
+
+def load_ip_adapter(file: str | Path, dtype: torch.dtype | None=None) -> IPAdapter:
+    """Read a published IP-Adapter for Stable Diffusion: one projection, and keys and values for each reader.
+
+    file: a .safetensors file
+    dtype: of the weights; None: as stored
+    returns: in eval mode
+    """
+    ...
+
 _WRITTEN: dict[Any, Any]
 
-def save_published(folder: str | Path, part: UNet | AutoencoderKL | TextTower | Tokenizer | NoisePlan, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None) -> None:
+def save_published(folder: str | Path, part: UNet | AutoencoderKL | TextTower | T5 | Tokenizer | NoisePlan, dtype: torch.dtype | None=None, config: Mapping[str, object] | None=None) -> None:
     """Write one part in the published layout, which diffusers and transformers read; a ValueError, if that layout cannot express it.
 
     folder: of this part; made if need be
@@ -183,5 +206,24 @@ def save_pipeline(folder: str | Path, config: Mapping[str, Mapping] | None=None,
     folder: of the whole model
     config: settings to add, by part
     dtype: of the stored weights; None: as they are
+    """
+    ...
+
+def read_lora(model: nn.Module, path: str | Path) -> dict[str, tuple[Tensor, Tensor, float]]:
+    """Read low-rank changes in the names of peft, diffusers or kohya; a ValueError names what cannot be applied.
+
+    model: a network, a text tower, or what holds them
+    path: a .safetensors file, or a folder of peft or diffusers
+    returns: by layer of ours: down (rank, in, ...), up (out, rank), alpha
+    """
+    ...
+
+def write_lora(path: str | Path, changes: Mapping[str, tuple[Tensor, Tensor, float]], about: Mapping[str, object] | None=None, dtype: torch.dtype | None=None) -> None:
+    """Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite.
+
+    path: a .safetensors file
+    changes: by layer: down (rank, in, ...), up (out, rank), alpha
+    about: plain data that a reader may want to know
+    dtype: of the stored numbers; None: as they are
     """
     ...

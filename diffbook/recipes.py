@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diffbook.conditioning import Conditional, TextConditioner, conditional_loss
+from diffbook.conditioning import ClassConditioner, Conditional, TextConditioner, conditional_loss
 from diffbook.consistency import consistency_loss, grid_pairs
-from diffbook.core import build
+from diffbook.core import Rows, build
 from diffbook.data import Dataset, load_data, read_shards, to_model
 from diffbook.flow_maps import FlowMap, meanflow_loss, slow_time
 from diffbook.losses import (
@@ -49,6 +49,7 @@ from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, load, read_model
 
 Model = Denoiser | Conditional | FlowMap
+Reader = TextConditioner | ClassConditioner
 Draw = Callable[[Schedule, int, torch.Generator], Tensor]  # of times
 
 
@@ -79,7 +80,9 @@ class Recipe:
     noise_input: Callable[[Schedule, Tensor], Tensor] = scaled_time  # what the network is told of the time
     input_scale: Callable[[Schedule, Tensor], Tensor] | None = None  # factor on its input
     fit: Callable[['Recipe', Dataset], 'Recipe'] | None = None  # settles what depends on the pictures, such as their spread
-    reader: Callable[[Dataset], TextConditioner] | None = None  # what reads the captions; None: none are read
+    reader: Callable[[Dataset], Reader] | None = None  # what reads the captions, or the classes; None: none are read
+    drop: float = 0.1  # how likely an example is to lose its caption or class
+    view: Callable[[Tensor, torch.Generator | Rows], Tensor] | None = None  # what of the pictures is seen this time, such as a mirror image
     data: Callable[[str | Path | None, int], Dataset] | None = None  # (root, seed) -> pictures; None: those that are asked for
     shards: str | None = None  # a folder with the laws of the latents of the pictures; None: pixels are learned
     draw: Draw = stratified_draw  # of the times
@@ -110,7 +113,7 @@ class Recipe:
             if self.waves:
                 return FlowMap(self.net(shape, cond_dim=self.waves), self.schedule, self.waves, noise_input=self.noise_input)
             reader = self.reader and self.reader(found)
-            sizes = {} if reader is None else {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
+            sizes = {} if reader is None else widths_of(reader)
             denoiser = Denoiser(self.net(shape, **sizes), self.schedule, self.prediction, noise_input=self.noise_input, input_scale=self.input_scale)
         return denoiser if reader is None else Conditional(denoiser, reader)
 
@@ -118,22 +121,33 @@ class Recipe:
         "What batches are cut from: pictures or the laws of their latents, and the tokens of the captions if they are read."
         laws = read_shards(self.shards) if self.shards else None
         clean = (found.images,) if laws is None else (laws['mean'], laws['log_var'])
-        return (*clean, model.conditioner.tokenizer(found.captions)) if isinstance(model, Conditional) else clean
+        if not isinstance(model, Conditional):
+            return clean
+        return (*clean, found.labels if isinstance(model.conditioner, ClassConditioner) else model.conditioner.tokenizer(found.captions))
 
     def loss(self, model: Model, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:  # (b,)
         "The loss of a batch of examples."
+        if self.view is not None:
+            batch = (self.view(batch[0], generator), *batch[1:])
         x0 = (latents if self.shards else pixels)(batch, generator)
         if self.objective is not None:
             return self.objective(model, x0, generator)
         options: dict[str, Any] = {'draw': self.draw, 'weight': self.weight}
         if isinstance(model, Conditional):
-            return conditional_loss(model, (x0, batch[-1]), generator, **options)
+            return conditional_loss(model, (x0, batch[-1]), generator, p=self.drop, **options)
         return training_loss(model, x0, generator, **options)
 
     def trainer(self, model: Model, *, seed: int = 0, **changes: Any) -> Trainer:
         "A trainer of the model; `changes` are options of Trainer that are to differ."
         own = {'lr': self.lr, 'warmup': self.warmup, 'total': self.steps, 'weight_decay': self.weight_decay, 'ema': self.ema, 'bf16': self.bf16}
         return Trainer(model, self.loss, seed=seed, **own | changes)
+
+
+def widths_of(reader: Reader) -> dict[str, int]:
+    "What a network must be told of the one who reads for it."
+    if isinstance(reader, ClassConditioner):
+        return {'cond_dim': reader.table.embedding_dim}
+    return {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
 
 
 def unet(**options: Any) -> Callable[..., UNet]:
@@ -160,11 +174,11 @@ def zoo_reader(clip: str) -> Callable[[Dataset], TextConditioner]:
 
 
 def own_reader(found: Dataset) -> TextConditioner:
-    "Read captions of drawn shapes with the CLIP of the zoo, and others with a text tower that learns with the denoiser."
+    "Read captions of drawn shapes with the CLIP of the zoo, and others with a text tower that learns with the denoiser; it has room for more than the longest."
     if found.name.startswith('shapes'):
         return zoo_reader('clip-near-misses')(found)
     merges = train_merges(found.captions, 1000)
-    context = 2 + max(len(Tokenizer(merges).encode(text)) for text in found.captions)
+    context = max(32, 32 + max(len(Tokenizer(merges).encode(text)) for text in found.captions))  # a prompt may be longer than any caption
     tokenizer = Tokenizer(merges, context)
     tower = TextTower(tokenizer.vocab_size, context, 128, 2, 4, hidden=256, end=tokenizer.end)
     return TextConditioner(tokenizer, tower, pooled=True, frozen=False)

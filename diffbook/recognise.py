@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .core import uniform
 from .data import Dataset
-from .shapes import AREAS, BACKGROUNDS, CELLS, COLOURS, COLUMNS, FIELDS, RELATIONS, SHAPES, SIZES, SPLITS, WORDS
+from .shapes import AREAS, BACKGROUNDS, CELLS, COLOURS, COLUMNS, FIELDS, NEW, RELATIONS, SHAPES, SIZES, SPLITS, WORDS
 from .shapes import check_drawing, check_labels, coverage, draw_scenes, scene_split, scenes
 
 # %% ../nbs/06_recognise.ipynb #read-parts
@@ -47,15 +47,15 @@ def _clean(cover: Tensor) -> Tensor:
     return torch.where(cover < 0.12, 0, cover)
 
 
-def _fit(cover: Tensor) -> Tensor:
-    "Shape, size and cell (m, 3) of things of which `cover` (m, h, w) is known, by drawing all shapes."
+def _fit(cover: Tensor, kinds: int) -> Tensor:
+    "Shape, size and cell (m, 3) of things of which `cover` (m, h, w) is known, by drawing so many kinds of shapes."
     m, h, w = cover.shape
     mass = cover.sum((1, 2))
     grid = (torch.arange(w, device=cover.device) + 0.5) / w
     x, y = (cover.sum(1) * grid).sum(1) / mass, (cover.sum(2) * grid).sum(1) / mass
-    radius = (mass[:, None] / (h * w * torch.tensor(AREAS, device=cover.device))).sqrt()
+    radius = (mass[:, None] / (h * w * torch.tensor(AREAS[:kinds], device=cover.device))).sqrt()
     error = []
-    for k in range(len(SHAPES)):
+    for k in range(kinds):
         drawing = coverage(torch.full((m,), k, device=cover.device), torch.stack([x, y, radius[:, k]], 1), w)
         error.append((_clean(drawing) - cover).square().sum((1, 2)))
     shape = torch.stack(error, 1).argmin(1)
@@ -64,7 +64,7 @@ def _fit(cover: Tensor) -> Tensor:
     return torch.stack([shape, big.long(), 3 * row + column], 1)
 
 # %% ../nbs/06_recognise.ipynb #read-chunk
-def _read(pixels: Tensor) -> Tensor:
+def _read(pixels: Tensor, kinds: int) -> Tensor:
     "Labels of a few images (n, 3, h, w) in bytes as float."
     n, _, h, w = pixels.shape
     corners = pixels[:, :, [0, 0, -1, -1], [0, -1, 0, -1]].median(-1).values
@@ -79,7 +79,7 @@ def _read(pixels: Tensor) -> Tensor:
     cover = _clean((cover / toward.square().sum(-1)[..., None, None]).clamp(0, 1) * masks)
     there = (cover.sum((2, 3)) > 0.004 * h * w) & (far.flatten(1).gather(1, extreme) > 50)
     things = torch.full((n, 4, 4), -1, device=pixels.device)
-    things[there] = torch.cat([_fit(cover[there]), colour[there][:, None]], 1)[:, [0, 3, 1, 2]]
+    things[there] = torch.cat([_fit(cover[there], kinds), colour[there][:, None]], 1)[:, [0, 3, 1, 2]]
     there = there & ~there.all(1, keepdim=True)  # four things are no scene: none is reported
     order = torch.where(there, things[..., 3], 9).sort(1).indices[:, :3]
     things = things.where(there[..., None], -1).gather(1, order[..., None].expand(n, 3, 4))
@@ -88,18 +88,19 @@ def _read(pixels: Tensor) -> Tensor:
 # %% ../nbs/06_recognise.ipynb #read
 def read_shapes(
     images: Tensor,  # (n, 3, h, w) uint8, square
+    new: bool = False,  # look for the shapes of NEW too
 ) -> Tensor:  # (n, 13) int64 labels as draw_shapes makes them
     "Recover from images of shapes what is in them; raise a ValueError if they are no square bytes in colour."
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f'images are {images.dtype} of shape {tuple(images.shape)}, expected uint8 (n, 3, h, h)')
-    return torch.cat([_read(part.float()) for part in images.split(512)])
+    return torch.cat([_read(part.float(), len(SHAPES) + new * len(NEW)) for part in images.split(512)])
 
 # %% ../nbs/06_recognise.ipynb #known-phrases
 _PHRASES: dict[str, dict[str, int]] = {
     'article': {'a': 0, 'an': 0, 'the': 0},
     'size': {word: k for k, words in enumerate(WORDS.values()) for word in words},
     'colour': {word: k for k, word in enumerate(COLOURS)},
-    'shape': {word: k for k, word in enumerate(SHAPES)},
+    'shape': {word: k for k, word in enumerate(SHAPES | NEW)},
     'place': {word: k for k, word in enumerate(CELLS)} | {'center': 4, 'middle': 4},
     'relation': {word: k for k, words in enumerate(RELATIONS.values()) for word in words},
     'ground': {word: k for k, word in enumerate(BACKGROUNDS)} | {'gray': 2},

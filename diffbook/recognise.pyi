@@ -8,10 +8,11 @@ from typing import Any
 
 __all__ = ['read_shapes', 'Facts', 'read_caption', 'caption_agrees', 'draw_near_misses']
 
-def read_shapes(images: Tensor) -> Tensor:
+def read_shapes(images: Tensor, new: bool=False) -> Tensor:
     """Recover from images of shapes what is in them; raise a ValueError if they are no square bytes in colour.
 
     images: (n, 3, h, w) uint8, square
+    new: look for the shapes of NEW too
     returns: (n, 13) int64 labels as draw_shapes makes them
     """
     ...

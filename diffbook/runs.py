@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from torch import Tensor
 
-OPTIONS = ('recipe', 'method', 'data', 'text', 'size', 'ground', 'skip_broken', 'width', 'batch_size', 'lr', 'ema', 'steps', 'bf16', 'seed')  # what makes a run the run it is
-CHANGES = ('steps', 'lr', 'ema', 'batch_size', 'bf16', 'data')  # of these, what --change may change from here on
-WRITES = ('model.safetensors', 'config.json', 'training.csv', 'checkpoints')
+OPTIONS = (  # what makes a run the run it is
+    'recipe', 'method', 'data', 'text', 'class_folders', 'captions', 'init', 'size', 'fit', 'grey', 'flip', 'ground', 'skip_broken', 'width', 'depth', 'patch',
+    'prediction', 'snr_weight', 'drop', 'dropout', 'batch_size', 'lr', 'rate', 'warmup', 'weight_decay', 'ema', 'steps', 'bf16', 'seed',
+)  # fmt: skip
+CHANGES = ('steps', 'lr', 'rate', 'ema', 'batch_size', 'bf16', 'drop', 'flip', 'weight_decay', 'data')  # of these, what --change may change from here on
+WRITES = ('model.safetensors', 'config.json', 'training.csv', 'run.toml', 'samples', 'checkpoints')
+EARLIER = {  # what runs had that were begun before there was the option
+    'recipe': None, 'method': None, 'class_folders': False, 'captions': None, 'init': None, 'fit': 'centre', 'grey': False, 'flip': False, 'depth': None,
+    'patch': None, 'prediction': None, 'snr_weight': None, 'drop': None, 'dropout': 0.0, 'rate': 'falling', 'warmup': None, 'weight_decay': None,
+}  # fmt: skip
+OWN = {'lr': 2e-3, 'ema': 0.999, 'weight_decay': 0.01}  # of a run on one's own pictures, unless something else is said
 
 
 def option(name: str) -> str:
@@ -26,7 +34,7 @@ def refuse_overwriting(out: Path) -> None:
 
     if checkpoints(out / 'checkpoints'):
         raise ValueError(f'{out} holds a run already; add --resume to continue it, or choose another --out')
-    taken = [name for name in WRITES if (out / name).exists() and not (name == 'checkpoints' and (out / name).is_dir())]
+    taken = [name for name in WRITES if (out / name).exists() and not (name in ('checkpoints', 'samples') and (out / name).is_dir())]
     if taken:
         raise ValueError(f'--out is {out}, which holds {taken[0]}, and no checkpoint of a run; choose another --out, as this run would overwrite it')
 
@@ -44,11 +52,13 @@ def check_writable(path: Path) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def content_of(images: 'Tensor', captions: Sequence[str] | None = None) -> str:
-    "Sum up the data that a run learns from: kind, shape and every byte of the images, and the captions."
+def content_of(images: 'Tensor', captions: Sequence[str] | None = None, classes: Any = None) -> str:
+    "Sum up the data that a run learns from: kind, shape and every byte of the images, the captions, and the labels and names of the classes of a data set."
     total = hashlib.blake2b(f'{images.dtype} {tuple(images.shape)}'.encode(), digest_size=8)
-    for part in images.split(1024):
-        total.update(part.contiguous().numpy())
+    for first in range(0, len(images), 1024):
+        total.update(images[first : first + 1024].contiguous().numpy())
+    if classes is not None:
+        total.update(f'\n{classes.classes}'.encode('utf-8', 'surrogateescape') + classes.labels.numpy().tobytes())
     for caption in captions or ():
         total.update(f'\n{len(caption)} {caption}'.encode())
     return f'{len(images):,} images of {" x ".join(map(str, images.shape[1:]))}{", with captions" if captions else ""} (digest {total.hexdigest()})'
@@ -76,7 +86,7 @@ def plan(out: Path, given: Mapping[str, Any], values: Mapping[str, Any], resume:
         raise ValueError("Missing option '--data': shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images")
     steps = (values['steps'] or 3000) if values['minutes'] is None else None
     options = {name: values[name] for name in OPTIONS} | {'steps': steps, 'bf16': given.get('bf16')}
-    return Plan(options, {}, min(100, (steps or 1000) // 10), changed)
+    return Plan(options, {}, min(100, (steps or 1000) // 10) if options['warmup'] is None else options['warmup'], changed)
 
 
 def refuse_content(plan: Plan, content: str, data: str, out: Path) -> None:
@@ -100,7 +110,7 @@ def remembered(out: Path) -> tuple[dict[str, Any], dict[str, Any], int]:  # opti
         except (ValueError, OSError):  # damaged: the one before it, as `Trainer.resume` will say
             continue
         run = header['settings'].get('run')
-        run = {'recipe': None, 'method': None} | run if isinstance(run, dict) else run  # which older runs do not name
+        run = EARLIER | run if isinstance(run, dict) else run
         if not isinstance(run, dict) or not {*OPTIONS, 'content'} <= run.keys():
             raise ValueError(f'{path} was not written by `diffbook train`, or by an older one: it does not say with which options')
         return run, header['settings'], header['step']

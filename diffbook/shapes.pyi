@@ -5,9 +5,11 @@ from torch import Tensor
 from .data import Dataset
 from typing import Any
 
-__all__ = ['SHAPES', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS', 'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'caption', 'draw_shapes', 'draw_scenes', 'scene_split', 'draw_split']
+__all__ = ['SHAPES', 'NEW', 'AREAS', 'COLOURS', 'BACKGROUNDS', 'SIZES', 'CELLS', 'FIELDS', 'COLUMNS', 'WORDS', 'RELATIONS', 'HELD_OUT', 'SPLITS', 'caption', 'draw_shapes', 'draw_scenes', 'scene_split', 'draw_split']
 
 SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]]
+
+NEW: dict[Any, Any]
 
 AREAS: tuple[Any, ...]
 

@@ -45,7 +45,7 @@ def gather(
 ) -> Tensor:  # (n, ...)
     "Walk n samples, a batch at a time, and keep the last state of each; how they are cut changes no sample."
     every, ends = cond and cond.map(lambda v: v.expand(n, *v.shape[1:])), []
-    with tqdm(total=n * options['steps'] if 'steps' in options else None, desc='sampling', unit='step', disable=not progress) as bar, torch.inference_mode():
+    with tqdm(total=n * options['steps'] if 'steps' in options else None, desc='sampling', unit='step', disable=not progress or None) as bar, torch.inference_mode():
         for start in range(0, n, batch):
             k = min(batch, n - start)
             own = every and every.map(itemgetter(slice(start, start + k)))

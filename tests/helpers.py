@@ -86,9 +86,9 @@ def inner_times(schedule, n: int = 7, margin: float = 0.02) -> torch.Tensor:
 
 def patch_cli(patches, name, value):
     "Put `value` in the place of a function of the command line, wherever it is used."
-    from diffbook.cli import app, data, edits, evaluate, models, prompts, sample, train
+    from diffbook.cli import app, data, edits, evaluate, models, own, prompts, running, sample, train
 
-    rooms = [room for room in (app, data, edits, evaluate, models, prompts, sample, train) if hasattr(room, name)]
+    rooms = [room for room in (app, data, edits, evaluate, models, own, prompts, running, sample, train) if hasattr(room, name)]
     assert rooms, name
     for room in rooms:
         patches.setattr(room, name, value)

@@ -385,7 +385,7 @@ COMMANDS = {  # command line, words of the message
     'captions that are not there': (('train', '--data', 'photos', '--text', '--out', 'run'), 'there are no captions: expected a text file beside each image, such as photos'),
     'guided garments': (('evaluate', 'MODEL', '--data', 'mnist', '--guidance', '2'), '--guidance is 2.0, and .* reads no text'),
     'picture that is a text': (('sample', 'MODEL', '--out', 'x.txt'), '--out is x.txt, expected a file that ends in .png'),
-    'picture that is a folder': (('sample', 'MODEL', '--out', 'empty'), '--out is empty, expected a file'),
+    'picture of no known kind': (('sample', 'MODEL', '--out', 'x.bmp'), '--out is x.bmp, expected a file'),
     'picture below a file': (('sample', 'MODEL', '--n', '1', '--steps', '1', '--out', 'file/x.png'), 'file.*(exists|directory)'),
     'size the net cannot draw': ((*SAMPLE, '--size', '7'), r'x has shape \(1, 1, 7, 7\), expected'),
     'evaluation of five': (('evaluate', 'MODEL', '--data', 'mnist', '--n', '5'), '--n is 5, expected at least 10'),

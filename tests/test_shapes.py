@@ -212,7 +212,7 @@ def test_given_scenes_are_drawn():
 
 ONE = [0, 5, 7, 1, 8] + [-1] * 8  # a big pink ring at the bottom right, on white
 NONE = {  # rows that are no scene
-    'no object': [0] + [-1] * 12, 'no ground': [-1, *ONE[1:]], 'a seventh shape': [0, 6, *ONE[2:]], 'a third size': [0, 5, 7, 2, *ONE[4:]],
+    'no object': [0] + [-1] * 12, 'no ground': [-1, *ONE[1:]], 'an eighth shape': [0, 7, *ONE[2:]], 'a third size': [0, 5, 7, 2, *ONE[4:]],
     'half an object': [*ONE[:5], 0, *[-1] * 7], 'an object without a colour': [0, 5, -1, *ONE[3:]], 'a diagonal': [0, 0, 0, 0, 0, 1, 1, 1, 8, *[-1] * 4],
     'neighbours': [0, 0, 0, 0, 0, 1, 1, 1, 1, *[-1] * 4], 'in another order': [0, 0, 0, 0, 2, 1, 1, 1, 0, *[-1] * 4], 'three in a row': [0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 0, 0, 2],
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """The command line: its app, what its commands share, and how it ends."""
 
+import json
 import shlex
 import sys
 import traceback
@@ -28,13 +29,28 @@ Ground = Annotated[str, typer.Option(help='Colour behind pictures that are trans
 DataRoot = Annotated[Path | None, typer.Option(help=ROOT_HELP)]
 
 
+VOICE = {'quiet': False, 'json': False}  # what --quiet and --json ask of `say`
+
+
 def say(text: str) -> None:
-    "Print a line at once."
-    print(text, flush=True)
+    "Print a line at once, unless it was asked for silence or for JSON."
+    if not any(VOICE.values()):
+        print(text, flush=True)
+
+
+def quiet() -> bool:
+    "Whether nothing but results and errors is to be shown."
+    return any(VOICE.values())
+
+
+def report(**found: Any) -> None:
+    "Print what a command did as one JSON object on a line, if --json is given."
+    if VOICE['json']:
+        print(json.dumps(found, ensure_ascii=False, default=str), flush=True)
 
 
 def note(text: str) -> None:
-    "Print a line that is no result: what was assumed, cut off or not understood."
+    "Print a line that is no result: what was assumed, cut off or not understood. Also under --quiet: it may matter."
     print(f'note: {" ".join(text.split())}', file=sys.stderr, flush=True)
 
 
@@ -73,11 +89,26 @@ def check_text(name: str, text: str | None) -> None:
         check_caption(text, name)
 
 
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from diffbook import __version__
+
+        print(f'diffbook {__version__}')
+        raise typer.Exit
+
+
 @app.callback()
-def options(debug: Annotated[bool, typer.Option('--debug', help='Show the whole traceback of an error.')] = False) -> None:
+def options(
+    debug: Annotated[bool, typer.Option('--debug', help='Show the whole traceback of an error.')] = False,
+    quiet: Annotated[bool, typer.Option('--quiet', help='Show no bars and no lines: only notes, errors and what was asked for.')] = False,
+    json: Annotated[bool, typer.Option('--json', help='Of train and sample: print one JSON object of what was done, and no lines.')] = False,
+    version: Annotated[bool, typer.Option('--version', help='Print the version.', is_eager=True, callback=show_version)] = False,
+) -> None:
     """Learn diffusion models: train one, sample from it, measure it.
 
     Example: `diffbook train --data shapes --out runs/shapes --minutes 5`, then `diffbook sample runs/shapes --out shapes.png`
+
+    --debug, --quiet and --json may stand anywhere.
     """
 
 
@@ -102,12 +133,15 @@ def load_images(name: str, split: str, root: Path | None, size: int | None, **ow
 ONE_SIZE = ('fashion-mnist', 'mnist', 'cifar10')
 
 
+ANYWHERE = ('--debug', '--quiet', '--json')
+
+
 def main(argv: list[str] | None = None) -> None:
     "Run the command line: exit code 2 and one line on bad input, the traceback with --debug, 130 on Ctrl-C."
     argv = sys.argv[1:] if argv is None else list(argv)
-    debug = '--debug' in argv
+    debug, VOICE['quiet'], VOICE['json'] = (flag in argv for flag in ANYWHERE)
     try:
-        code = app([a for a in argv if a != '--debug'] or ['--help'], prog_name='diffbook', standalone_mode=False)
+        code = app([a for a in argv if a not in ANYWHERE] or ['--help'], prog_name='diffbook', standalone_mode=False)
         raise SystemExit(code if isinstance(code, int) else 0)
     except KeyboardInterrupt:
         raise SystemExit(130) from None

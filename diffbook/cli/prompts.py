@@ -52,11 +52,47 @@ def check_words(text: str, known: set[str]) -> None:
     note(f'the model was never shown {" or ".join(repr(word) for word in strange)}, and may not draw what is meant; {what}')
 
 
+def label_of(name: str, about: dict[str, Any], classes: int) -> int:
+    "The number of a class, by its name or its number."
+    names = [str(n) for n in about.get('classes', ())] or [str(k) for k in range(classes)]
+    if name in names:
+        return names.index(name)
+    if name.isdecimal() and int(name) < classes:
+        return int(name)
+    near = get_close_matches(name, names, 1, 0.5)
+    raise ValueError(f'--class is {name!r}, expected one of {", ".join(names[:50])}{", ..." if len(names) > 50 else ""}' + (f'; did you mean {near[0]}?' if near else ''))
+
+
+def listen_class(opened: 'Opened', name: str | None, n: int, guidance: float | None) -> tuple['Stage', 'Cond', list[str]]:  # and the class of each
+    "Make what is asked of a model of classes out of the options: one class, or all in turn."
+    import torch
+
+    from diffbook.guidance import guide
+
+    model, stage = opened.model, opened.stage
+    classes = model.conditioner.classes
+    names = [str(v) for v in opened.about.get('classes', range(classes))]
+    raw = torch.arange(n) % classes if name is None else torch.full((n,), label_of(name, opened.about, classes))
+    guidance = 2.0 if guidance is None else guidance
+    with torch.inference_mode():
+        cond, null = model.condition(raw), model.null(1)
+    return (replace(stage, denoise=guide(stage.denoise, null, guidance)) if guidance != 1 else stage), cond, [names[k] for k in raw.tolist()]
+
+
+def reads_classes(model: Any) -> bool:
+    "Whether a model is told classes."
+    from diffbook.conditioning import ClassConditioner, Conditional
+
+    return isinstance(model, Conditional) and isinstance(model.conditioner, ClassConditioner)
+
+
 def listen(opened: 'Opened', prompt: str | None, negative: str | None, guidance: float | None) -> tuple['Stage', 'Cond | None']:
     "Make what is asked of a text model out of the options; refuse them for a model that reads no text."
     given = [(o, v) for o, v in (('--prompt', prompt), ('--negative', negative), ('--guidance', guidance)) if v is not None]
     if reader_of(opened.model) is None:
         for option, value in given:
+            if reads_classes(opened.model) and option != '--guidance':
+                raise ValueError(f'{option} is {value!r}, and {opened.name} reads no text but classes; expected --class, one of {", ".join(opened.about.get("classes", ()))}')
             raise ValueError(f'{option} is {value!r}, and {opened.name} reads no text; `diffbook train --data shapes --text` makes a model that does')
         return opened.stage, None
     if guidance is not None and not -1e6 < guidance < 1e6:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, say
+from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, note, report, say
 from diffbook.cli.edits import draw, open_edit
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
-from diffbook.cli.prompts import count_agreement, listen
+from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
+from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from diffbook.core import Cond
+    from diffbook.stages import Stage
 
 
 STEPS = {'heun': 12, 'renoise': 2, 'jump': 4}  # two calls a step: 23 in all; few, for models that were trained for that; the other solvers make 20 steps of one call
@@ -23,16 +27,18 @@ STEPS = {'heun': 12, 'renoise': 2, 'jump': 4}  # two calls a step: 23 in all; fe
 @app.command()
 def sample(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published Stable Diffusion.')],
-    out: Annotated[Path, typer.Option(help='The picture to write, a .png file.')],
+    out: Annotated[Path, typer.Option(help='What to write: a grid (.png, .jpg, .webp), a film of the way from noise (.gif), or a folder (no ending) of single files.')],
     n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
     steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
     solver: Annotated[str | None, typer.Option(help=f'{SOLVER_HELP}; heun by default, with --mask ancestral.')] = None,
     grid: Annotated[str | None, typer.Option(help=GRID_HELP)] = None,
     churn: Annotated[float, typer.Option(help=CHURN_HELP)] = 0.0,
     size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
-    columns: Annotated[int, typer.Option(help='Images a row.')] = 8,
+    each: Annotated[str | None, typer.Option(help='Write single files of this kind into the folder --out: png, jpg or webp.')] = None,
+    columns: Annotated[int | None, typer.Option(help='Images a row: 8, or the number of classes.')] = None,
     zoom: Annotated[int | None, typer.Option(help='Pixels drawn for each pixel: 2 if not said, of large images 1.')] = None,
     prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
+    class_name: Annotated[str | None, typer.Option('--class', help='What to draw, for a model of classes: a name, or a number. All in turn if not said.')] = None,
     negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
@@ -48,6 +54,8 @@ def sample(
 
     In eight calls of the network: `diffbook sample fashion-mnist --steps 8 --solver dpmpp_2m --grid karras --out garments.png`; with fresh noise on the way: `... --steps 30 --churn 0.2`
 
+    A model of classes takes one: `diffbook sample runs/own --class three --out three.png`; single files: `... --n 100 --out threes`; a film: `... --out three.gif`
+
     A model that reads text takes a prompt: `diffbook sample shapes --prompt "a small red circle above a big blue square" --guidance 3 --n 16 --out out.png`
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
@@ -57,8 +65,7 @@ def sample(
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
     check_walk(solver, grid, churn)
-    if out.suffix.lower() != '.png' or out.is_dir():
-        raise ValueError(f'--out is {out}, expected a file that ends in .png')
+    kind = kind_of(out, each)
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))
     for name, text in (('--prompt', prompt), ('--negative', negative)):
@@ -68,23 +75,60 @@ def sample(
             raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
     if strength is not None and not 0 < strength <= 1:
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
+    if kind == 'film' and ((n or 0) > FILM or image is not None):
+        raise ValueError(f'--out is {out}, a film; expected at most {FILM} images, and no --image')
     check_writable(out)
-    from diffbook.data import save_images
-
+    own: list[dict[str, Any]] = []  # what each image alone was told
     if (Path(model) / 'model_index.json').is_file():
+        if kind == 'film' or class_name is not None:
+            raise ValueError(f'{model} is a published pipeline, of which no film is drawn and no class is asked; expected a picture of a --prompt')
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
         about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed)
     else:
         solver = solver or ('ancestral' if mask else 'heun')
         opened = open_model(model, device, size, solver, grid, churn)
-        stage, cond = listen(opened, prompt, negative, guidance)
+        steps, n = steps or STEPS.get(solver, 20), n or (64 if kind != 'film' else 16)
+        if class_name is not None and not reads_classes(opened.model):
+            raise ValueError(f'--class is {class_name}, and {model} knows no classes; a model is taught them by `diffbook train --data` with a folder of sub-folders')
+        if reads_classes(opened.model) and prompt is None and negative is None:
+            stage, cond, names = listen_class(opened, class_name, n, guidance)
+            own = [{'class': name} for name in names]
+            if class_name is None:
+                columns = columns or min(16, opened.model.conditioner.classes)
+                note(f'no --class: {", ".join(dict.fromkeys(names))} in turn')
+        else:
+            stage, cond = listen(opened, prompt, negative, guidance)
         edit = None if image is None else open_edit(image, mask, strength, opened.pictures, ground or 'white')
-        about, images = opened.about, draw(stage, n or 64, cond, edit, steps=steps or STEPS.get(solver, 20), seed=seed, device=opened.device)
+        about = opened.about
+        if kind == 'film':
+            images = watch(stage, n, cond, steps, seed, opened.device)
+        else:
+            images = draw(stage, n, cond, edit, steps=steps, seed=seed, device=opened.device)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_images(finite(images), out, columns=columns, zoom=zoom or (2 if images.shape[-1] < 128 else 1))
-    say(f'{len(images)} image{"s" * (len(images) != 1)} in {out}')
+    last, columns = finite(images[-1] if kind == 'film' else images), columns or 8
+    zoom = zoom or (1 if kind == 'files' or last.shape[-1] >= 128 else 2)
+    asked = {'model': model, 'prompt': prompt, 'class': class_name, 'negative': negative, 'guidance': guidance, 'steps': steps, 'solver': solver, 'seed': seed}
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if kind == 'film':
+        files = write_film(out, images, columns, zoom)
+    elif kind == 'files':
+        files = write_files(out, last, each or 'png', zoom, asked, own or [{}] * len(last))
+    else:
+        files = write_grid(out, last, columns, zoom, asked)
+    say(f'{len(last)} image{"s" * (len(last) != 1)} in {out}')
+    report(files=[str(file) for file in files], images=len(last), shape=list(last.shape[1:]), **asked)
     if prompt and prompt.strip():
-        count_agreement(about, prompt, images)
+        count_agreement(about, prompt, last)
+
+
+def watch(stage: 'Stage', n: int, cond: 'Cond | None', steps: int, seed: int, device: Any) -> list['Tensor']:
+    "Every state on the way of n images, as pictures; the noise at the start is shown as large as it can be seen."
+    import torch
+
+    with torch.inference_mode():
+        cond = cond and cond.map(lambda v: v.expand(n, *v.shape[1:]))
+        states = list(stage.sample(n, cond, steps=steps, seed=seed, device=device))
+        return [stage.decode(x).clamp(-1, 1).cpu() for x in states[:-1]] + [stage.decode(states[-1]).cpu()]
 
 
 def draw_published(

@@ -6,7 +6,7 @@
 __all__ = ['UNetStep', 'Layout', 'UNet']
 
 # %% ../../nbs/23_unet.ipynb #imports
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import Any
@@ -152,6 +152,7 @@ def forward(
     x: Tensor,  # (b, in_channels, h, w)
     noise_level: Tensor,  # (b,), one number an image
     cond: Cond | None = None,  # what the image is conditioned on
+    added: Sequence[Tensor] = (),  # to what each step of the way down and, last, the middle says: how others steer a net
 ) -> Tensor:  # (b, out_channels, h, w)
     "Walk down and keep all that is seen; walk up and read it again, last first."
     self._refuse(x, noise_level, cond)
@@ -163,6 +164,8 @@ def forward(
     h = seen[-1]
     for step in self.mid:
         h = step(h, told, cond)
+    if added:
+        *seen, h = (own + more for own, more in zip([*seen, h], added, strict=True))
     for step in self.up:
         h = step(h, seen[-1].shape[2:]) if isinstance(step, Upsample) else step(self.join(h, seen.pop()), told, cond)
     return F.pixel_shuffle(self.head(F.silu(self.norm(h))), self.patch)

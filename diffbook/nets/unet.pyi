@@ -1,6 +1,6 @@
 # Written by tools/stubs.py from the module beside it.
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from fastcore.basics import patch
@@ -81,12 +81,13 @@ class UNet(nn.Module):
         returns: (b, all scales and shifts)
         """
         ...
-    def forward(self, x: Tensor, noise_level: Tensor, cond: Cond | None=None) -> Tensor:
+    def forward(self, x: Tensor, noise_level: Tensor, cond: Cond | None=None, added: Sequence[Tensor]=...) -> Tensor:
         """Walk down and keep all that is seen; walk up and read it again, last first.
 
         x: (b, in_channels, h, w)
         noise_level: (b,), one number an image
         cond: what the image is conditioned on
+        added: to what each step of the way down and, last, the middle says: how others steer a net
         returns: (b, out_channels, h, w)
         """
         ...

@@ -14,7 +14,7 @@ from ..store.files import read_json
 from .foreign import refuse_file, refuse_folder
 
 DIFFUSERS = 'diffusion_pytorch_model'
-VOCABULARY = ('merges.txt', 'tokenizer.json', 'bpe_simple_vocab_16e6.txt.gz')  # a tokenizer is any of these
+VOCABULARY = ('merges.txt', 'tokenizer.json', 'bpe_simple_vocab_16e6.txt.gz', 'spiece.model')  # a tokenizer is any of these
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Kind:
 
 
 UNETS = ('UNet2DModel', 'UNet2DConditionModel')
+TRANSFORMERS = ('DiTTransformer2DModel', 'Transformer2DModel', 'SD3Transformer2DModel', 'FluxTransformer2DModel')
 UNCLIP = ('PriorTransformer', 'UnCLIPTextProjModel')
 KINDS = {
-    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + UNCLIP, also=('transformer', 'prior')),
+    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + TRANSFORMERS + UNCLIP, also=('transformer', 'prior')),
     'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),
     'vae': Kind('vae', 'config.json', DIFFUSERS, ('AutoencoderKL',)),
-    'text_encoder': Kind('text_encoder', 'config.json', 'model', ('CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel')),
+    'controlnet': Kind('controlnet', 'config.json', DIFFUSERS, ('ControlNetModel',)),
+    'text_encoder': Kind('text_encoder', 'config.json', 'model', ('CLIPTextModel', 'CLIPTextModelWithProjection', 'CLIPModel', 'T5EncoderModel', 'T5ForConditionalGeneration')),
     'clip': Kind('', 'config.json', 'model', ('CLIPModel',)),
     'scheduler': Kind('scheduler', 'scheduler_config.json', None),
     'tokenizer': Kind('tokenizer', 'tokenizer_config.json', None, (), VOCABULARY, ('vocab.json', 'added_tokens.json', 'special_tokens_map.json')),

@@ -22,6 +22,8 @@ EMA = dict.fromkeys(('decay', 'min_decay', 'optimization_step', 'update_after_st
 UNETS = BUILD | EMA | dict.fromkeys(('flip_sin_to_cos', 'freq_shift', 'downsample_padding', 'attention_head_dim', 'num_class_embeds', 'norm_eps'), FOLLOWED) | {
     'sample_size': SIZE, 'center_input_sample': SHAPE, 'time_embedding_type': TIMES, 'time_embedding_dim': SHAPE, 'mid_block_type': SHAPE,
     'mid_block_scale_factor': SHAPE, 'class_embed_type': EXTRA, 'resnet_time_scale_shift': SHAPE}  # fmt: skip
+JOINT = dict.fromkeys(
+    ('in_channels', 'out_channels', 'num_layers', 'attention_head_dim', 'num_attention_heads', 'joint_attention_dim', 'pooled_projection_dim'), FOLLOWED)  # fmt: skip
 NETWORKS: dict[str, Mapping[str, str]] = {
     'UNet2DModel': UNETS | {
         'dropout': FOLLOWED, 'add_attention': FOLLOWED, 'downsample_type': SHAPE, 'upsample_type': SHAPE, 'attn_norm_num_groups': SHAPE,
@@ -34,6 +36,14 @@ NETWORKS: dict[str, Mapping[str, str]] = {
         'time_embedding_act_fn': TIMES, 'timestep_post_act': TIMES, 'time_cond_proj_dim': TIMES, 'encoder_hid_dim': EXTRA, 'encoder_hid_dim_type': EXTRA,
         'addition_embed_type': EXTRA, 'addition_time_embed_dim': EXTRA, 'addition_embed_type_num_heads': EXTRA, 'class_embeddings_concat': EXTRA,
         'projection_class_embeddings_input_dim': EXTRA},
+    'DiTTransformer2DModel': dict.fromkeys(
+        ('num_attention_heads', 'attention_head_dim', 'in_channels', 'out_channels', 'num_layers', 'sample_size', 'patch_size', 'num_embeds_ada_norm', 'norm_eps'), FOLLOWED) | {
+        'dropout': 'refused: a DiT is built without', 'norm_num_groups': 'no effect: it has no norm of groups', 'attention_bias': SHAPE, 'activation_fn': SHAPE, 'upcast_attention': ROUNDING,
+        'norm_type': SHAPE, 'norm_elementwise_affine': SHAPE},
+    'SD3Transformer2DModel': JOINT | dict.fromkeys(
+        ('sample_size', 'patch_size', 'caption_projection_dim', 'pos_embed_max_size', 'dual_attention_layers', 'qk_norm'), FOLLOWED),
+    'FluxTransformer2DModel': JOINT | {
+        'patch_size': 'refused: its latents are packed before', 'num_single_layers': FOLLOWED, 'guidance_embeds': FOLLOWED, 'axes_dims_rope': FOLLOWED},
     'AutoencoderKL': BUILD | {
         'latent_channels': FOLLOWED, 'scaling_factor': FOLLOWED, 'shift_factor': FOLLOWED, 'latents_mean': FOLLOWED, 'latents_std': FOLLOWED,
         'use_quant_conv': FOLLOWED, 'use_post_quant_conv': FOLLOWED, 'mid_block_add_attention': FOLLOWED, 'sample_size': SIZE, 'force_upcast': ROUNDING},
@@ -72,6 +82,13 @@ TEXTS: dict[str, Mapping[str, str]] = {
     | {'logit_scale_init_value': IN_FILE} | dict.fromkeys(('pad_token_id', 'bos_token_id', 'eos_token_id'), 'no effect: the part for texts says it'),
 }  # fmt: skip
 
+DECODER = 'no effect: of the decoder, which is not read'
+TEXTS['T5Config'] = COMMON | dict.fromkeys(
+    ('vocab_size', 'd_model', 'd_kv', 'd_ff', 'num_layers', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance', 'layer_norm_epsilon',
+     'feed_forward_proj', 'dense_act_fn', 'is_gated_act'), FOLLOWED) | dict.fromkeys(('num_decoder_layers', 'decoder_start_token_id', 'tie_word_embeddings', 'scale_decoder_outputs', 'output_past', 'is_encoder_decoder'), DECODER) | {
+    'dropout_rate': 'no effect: the encoder is asked, not trained', 'classifier_dropout': LABELS, 'n_positions': 'no effect: distances have no end',
+    **dict.fromkeys(('pad_token_id', 'eos_token_id', 'bos_token_id'), PLACES), 'hidden_size': 'refused: here it is called d_model', 'num_attention_heads': 'refused: here it is called num_heads', 'num_hidden_layers': 'refused: here it is called num_layers', 'head_dim': 'refused: here it is called d_kv'}  # fmt: skip
+
 U_NET = {  # of both classes of U-Nets
     'norm_num_groups': 32, 'norm_eps': 1e-5, 'layers_per_block': 2, 'attention_head_dim': 8, 'dropout': 0.0, 'downsample_padding': 1, 'freq_shift': 0, 'flip_sin_to_cos': True,
     'num_class_embeds': None, 'act_fn': 'silu', 'center_input_sample': False, 'time_embedding_type': 'positional', 'mid_block_scale_factor': 1,
@@ -85,6 +102,16 @@ SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class me
         'down_block_types': ('CrossAttnDownBlock2D',) * 3 + ('DownBlock2D',), 'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 3, 'only_cross_attention': False,
         'dual_cross_attention': False, 'transformer_layers_per_block': 1, 'attention_type': 'default', 'addition_embed_type_num_heads': 64, 'class_embeddings_concat': False,
         'conv_in_kernel': 3, 'conv_out_kernel': 3, 'resnet_skip_time_act': False, 'resnet_out_scale_factor': 1.0},
+    'DiTTransformer2DModel': {
+        'num_attention_heads': 16, 'attention_head_dim': 72, 'in_channels': 4, 'out_channels': None, 'num_layers': 28, 'sample_size': 32, 'patch_size': 2, 'num_embeds_ada_norm': 1000,
+        'norm_eps': 1e-5, 'dropout': 0.0, 'norm_num_groups': 32, 'attention_bias': True, 'activation_fn': 'gelu-approximate', 'upcast_attention': False, 'norm_type': 'ada_norm_zero',
+        'norm_elementwise_affine': False},
+    'SD3Transformer2DModel': {
+        'in_channels': 16, 'out_channels': 16, 'num_layers': 18, 'attention_head_dim': 64, 'num_attention_heads': 18, 'joint_attention_dim': 4096, 'pooled_projection_dim': 2048,
+        'sample_size': 128, 'patch_size': 2, 'caption_projection_dim': 1152, 'pos_embed_max_size': 96, 'dual_attention_layers': (), 'qk_norm': None},
+    'FluxTransformer2DModel': {
+        'in_channels': 64, 'out_channels': None, 'num_layers': 19, 'attention_head_dim': 128, 'num_attention_heads': 24, 'joint_attention_dim': 4096, 'pooled_projection_dim': 768,
+        'patch_size': 1, 'num_single_layers': 38, 'guidance_embeds': False, 'axes_dims_rope': (16, 56, 56)},
     'AutoencoderKL': {
         'in_channels': 3, 'out_channels': 3, 'block_out_channels': (64,), 'layers_per_block': 1, 'latent_channels': 4, 'norm_num_groups': 32, 'act_fn': 'silu',
         'down_block_types': ('DownEncoderBlock2D',), 'up_block_types': ('UpDecoderBlock2D',), 'use_quant_conv': True, 'use_post_quant_conv': True, 'mid_block_add_attention': True,
@@ -100,6 +127,9 @@ SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class me
         'hidden_size': 768, 'intermediate_size': 3072, 'num_hidden_layers': 12, 'num_attention_heads': 12, 'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5, 'projection_dim': 512,
         'image_size': 224, 'patch_size': 32, 'num_channels': 3, 'attention_dropout': 0.0},
     'CLIPConfig': {'projection_dim': 512},
+    'T5Config': {
+        'vocab_size': 32128, 'd_model': 512, 'd_kv': 64, 'd_ff': 2048, 'num_layers': 6, 'num_heads': 8, 'relative_attention_num_buckets': 32, 'relative_attention_max_distance': 128,
+        'layer_norm_epsilon': 1e-6, 'feed_forward_proj': 'relu'},
 }  # fmt: skip
 SAME = {'act_fn': {'swish': 'silu'}, 'mid_block_only_cross_attention': {False: None}, 'pruned_heads': {}}  # other ways of saying it
 OLD_BLOCKS = 'UNetRes'  # how the names of blocks began in the first files

@@ -68,7 +68,7 @@ def _of_single(tensors: Mapping[str, Tensor], file: Path, part: str, config: Map
 def _check_class(config: Mapping, kind: Kind, file: Path) -> None:
     "Refuse a model of another class, by name."
     said = config.get('_class_name') or (config.get('architectures') or [None])[0]
-    if kind.classes and said is None and str(config.get('model_type', 'clip')) not in ('clip', 'clip_text_model'):
+    if kind.classes and said is None and str(config.get('model_type', 'clip')) not in ('clip', 'clip_text_model', 't5'):
         said = f'model of type {config["model_type"]}'
     if kind.classes and said is not None and said not in kind.classes:
         raise ValueError(f'{file} describes a {said}; supported here: {", ".join(kind.classes)}')

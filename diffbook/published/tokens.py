@@ -41,10 +41,23 @@ TOKENIZERS: dict[str, Mapping[str, str]] = {
         'type': FOLLOWED, 'vocab': FOLLOWED, 'merges': FOLLOWED, **dict.fromkeys(('unk_token', 'fuse_unk', 'byte_fallback'), 'no effect: there is no text that the bytes do not spell'),
         'dropout': 'refused: merges that are left out at random', 'ignore_merges': 'refused: words that are looked up whole', 'continuing_subword_prefix': 'refused: pieces with another mark',
         'end_of_word_suffix': 'refused: pieces with another mark'},
+    'tokenizer_config.json, T5': {
+        **dict.fromkeys(('tokenizer_class', 'model_max_length', 'added_tokens_decoder', 'extra_ids', 'eos_token', 'unk_token', 'pad_token'), FOLLOWED),
+        **dict.fromkeys(('additional_special_tokens', 'extra_special_tokens'), 'no effect: the table of added words says it, or extra_ids'),
+        'padding_side': 'refused: texts that are filled up at their beginning', 'truncation_side': 'refused: texts that are cut at their beginning',
+        'split_special_tokens': 'refused: special tokens that are cut like words', 'sp_model_kwargs': 'refused: cuts that are drawn at random',
+        **dict.fromkeys(('legacy', 'add_prefix_space', 'vocab_file'), 'no effect: transformers reads it no more; every part of a text begins with the mark'),
+        **dict.fromkeys(('bos_token', 'sep_token', 'cls_token', 'mask_token'), 'no effect: rows of T5 have none'), **dict.fromkeys(('clean_up_tokenization_spaces', 'spaces_between_special_tokens', 'errors'), DECODING),
+        **dict.fromkeys(('name_or_path', 'special_tokens_map_file', 'tokenizer_file', 'processor_class', 'auto_map', 'backend', 'is_local', 'local_files_only', 'use_fast', 'transformers_version'), HISTORY),
+        **dict.fromkeys(('model_input_names', 'max_length', 'stride', 'truncation_strategy', 'pad_to_multiple_of', 'pad_token_type_id', 'chat_template', 'model_specific_special_tokens',
+                         'return_tensors', 'verbose', 'cache_dir', 'padding', 'truncation'), CALLS)},
+    'tokenizer.json, Unigram': {
+        'type': FOLLOWED, 'vocab': FOLLOWED, 'unk_id': 'no effect: it is the number of unk_token', 'byte_fallback': 'refused: strange characters that are spelt by bytes',
+        'alpha': 'refused: cuts that are drawn at random', 'nbest_size': 'refused: cuts that are drawn at random', 'fuse_unk': 'refused: strange characters that are counted one by one'},
     'added token': {**dict.fromkeys(('content', 'id', *FLAGS), FOLLOWED), 'special': 'no effect: on the numbers of a text', '__type': HISTORY},
 }  # fmt: skip
 SILENT = {'padding_side': 'right', 'truncation_side': 'right', 'split_special_tokens': False, 'add_bos_token': True, 'add_eos_token': True, 'dropout': None,
-          'ignore_merges': False, 'continuing_subword_prefix': '', 'end_of_word_suffix': '</w>'}  # fmt: skip
+          'ignore_merges': False, 'sp_model_kwargs': {}, 'byte_fallback': False, 'alpha': None, 'nbest_size': None, 'fuse_unk': True, 'continuing_subword_prefix': '', 'end_of_word_suffix': '</w>'}  # fmt: skip
 
 
 def find_tokenizer(source: str | Path, folder: str = 'tokenizer') -> Path:
@@ -92,22 +105,22 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 def _settings(folder: Path) -> dict:
     "What tokenizer_config.json says, and where it has no table of added words also special_tokens_map.json."
-    said = _object(folder / 'tokenizer_config.json')
+    said = as_object(folder / 'tokenizer_config.json')
     kind = said.get('tokenizer_class') or 'CLIPTokenizer'
     if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'):
         raise ValueError(f'{folder} describes a {kind}; supported here: CLIPTokenizer')
-    _judge(said, 'tokenizer_config.json', folder)
-    if said.get('added_tokens_decoder') is None and (also := _object(folder / 'special_tokens_map.json')):
-        _judge(also, 'tokenizer_config.json', f'{folder}, special_tokens_map.json')
+    judge(said, 'tokenizer_config.json', folder)
+    if said.get('added_tokens_decoder') is None and (also := as_object(folder / 'special_tokens_map.json')):
+        judge(also, 'tokenizer_config.json', f'{folder}, special_tokens_map.json')
         said |= {key: value | {'special': True} if isinstance(value, dict) and 'content' in value else value for key, value in also.items()}
     return said
 
 
-def _object(file: Path) -> dict:
+def as_object(file: Path) -> dict:
     return read_json(file) if file.exists() else {}
 
 
-def _judge(said: Mapping, table: str, where: object) -> None:
+def judge(said: Mapping, table: str, where: object) -> None:
     "Refuse a setting by name that is not followed, or that is not known."
     for key, value in said.items():
         verdict = TOKENIZERS[table].get(key)
@@ -119,17 +132,17 @@ def _judge(said: Mapping, table: str, where: object) -> None:
 
 def _merges(folder: Path) -> tuple[list[str], dict[str, dict], dict]:
     "The merges, each vocabulary by the name of its file, and what tokenizer.json says, if it is there."
-    data = _object(folder / 'tokenizer.json')
-    vocabularies = {'vocab.json': _object(folder / 'vocab.json')} if (folder / 'vocab.json').is_file() else {}
+    data = as_object(folder / 'tokenizer.json')
+    vocabularies = {'vocab.json': as_object(folder / 'vocab.json')} if (folder / 'vocab.json').is_file() else {}
     if not data:
         return clip_merges(folder), vocabularies, data
-    _judge(data, 'tokenizer.json', f'{folder}, tokenizer.json')
+    judge(data, 'tokenizer.json', f'{folder}, tokenizer.json')
     model = data.get('model')
     model = model if isinstance(model, dict) else {'type': model}
     merges, vocabulary = model.get('merges'), model.get('vocab')
     if model.get('type', 'BPE') != 'BPE' or not isinstance(merges, list) or not isinstance(vocabulary, dict):
         raise ValueError(f'{folder}, tokenizer.json: the model is {model.get("type")!r}, expected BPE with vocab and merges')
-    _judge(model, 'tokenizer.json, model', f'{folder}, tokenizer.json')
+    judge(model, 'tokenizer.json, model', f'{folder}, tokenizer.json')
     for key in ('truncation', 'padding'):
         if isinstance(data.get(key), dict) and data[key].get('direction', 'Right') != 'Right':
             raise ValueError(f'{folder}, tokenizer.json: {key} has the direction {data[key]["direction"]!r}, expected Right')
@@ -150,10 +163,10 @@ def _with_words(folder: Path, settings: Mapping, data: Mapping, plain: Tokenizer
             words[content] = AddedWord(content, known.get(content, most), **flags)
             most += content not in known
     for key, expected in (('bos_token', SPECIAL[0]), ('eos_token', SPECIAL[1])):
-        if (said := _content(settings.get(key) or expected, folder, key)) != expected:
+        if (said := as_text(settings.get(key) or expected, folder, key)) != expected:
             raise ValueError(f'{folder}: {key} is {said!r}, expected {expected!r}')
     numbers = known | {word.text: word.number for word in words.values()}
-    pad = _content(settings.get('pad_token') or SPECIAL[1], folder, 'pad_token')
+    pad = as_text(settings.get('pad_token') or SPECIAL[1], folder, 'pad_token')
     if pad not in numbers:
         raise ValueError(f'{folder}: the padding token is {pad!r}, expected a piece of the vocabulary')
     plainly = tuple(w for w in words.values() if w not in (AddedWord(SPECIAL[0], plain.start), AddedWord(SPECIAL[1], plain.end)))
@@ -172,13 +185,13 @@ def _added(folder: Path, settings: Mapping, data: Mapping) -> Iterator[tuple[str
         if not isinstance(table, dict):
             raise ValueError(f'{folder}, tokenizer_config.json: added_tokens_decoder is {type(table).__name__}, expected an object')
         for number, token in table.items():
-            yield _content(token, folder, f'added token {number}'), _number(number, folder), _flags(token, folder)
+            yield as_text(token, folder, f'added token {number}'), as_number(number, folder), as_flags(token, folder)
         return
-    special = {_content(settings[key], folder, key) for key in NAMED if settings.get(key)} | {content for content, _ in _more(folder, settings)}
-    for content, number in _object(folder / 'added_tokens.json').items():
-        yield content, _number(number, folder), {'normalized': content not in special}
+    special = {as_text(settings[key], folder, key) for key in NAMED if settings.get(key)} | {content for content, _ in _more(folder, settings)}
+    for content, number in as_object(folder / 'added_tokens.json').items():
+        yield content, as_number(number, folder), {'normalized': content not in special}
     for token in data.get('added_tokens') or []:
-        yield _content(token, folder, 'an added token'), _number(token.get('id'), folder), _flags(token, folder)
+        yield as_text(token, folder, 'an added token'), as_number(token.get('id'), folder), as_flags(token, folder)
 
 
 def _named(folder: Path, settings: Mapping) -> Iterator[tuple[str, dict]]:
@@ -186,7 +199,7 @@ def _named(folder: Path, settings: Mapping) -> Iterator[tuple[str, dict]]:
     for key in NAMED:
         token = settings.get(key) or {'bos_token': SPECIAL[0]}.get(key, SPECIAL[1] if key in ('eos_token', 'unk_token', 'pad_token') else None)
         if token is not None:
-            yield _content(token, folder, key), _flags(token, folder)
+            yield as_text(token, folder, key), as_flags(token, folder)
     yield from _more(folder, settings)
 
 
@@ -194,28 +207,28 @@ def _more(folder: Path, settings: Mapping) -> Iterator[tuple[str, dict]]:
     for key in ('additional_special_tokens', 'extra_special_tokens'):
         tokens = settings.get(key) or []
         for token in tokens.values() if isinstance(tokens, dict) else tokens:
-            yield _content(token, folder, key), _flags(token, folder)
+            yield as_text(token, folder, key), as_flags(token, folder)
 
 
-def _content(token: object, folder: Path, key: str) -> str:
+def as_text(token: object, folder: Path, key: str) -> str:
     content = token.get('content') if isinstance(token, dict) else token
     if not isinstance(content, str) or not content:
         raise ValueError(f'{folder}: {key} is {token!r}, expected a piece of the vocabulary')
     return content
 
 
-def _number(value: object, folder: Path) -> int:
+def as_number(value: object, folder: Path) -> int:
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise ValueError(f'{folder}: an added token has the number {value!r}, expected a whole number')
     return int(text)
 
 
-def _flags(token: object, folder: Path) -> dict[str, bool]:
+def as_flags(token: object, folder: Path) -> dict[str, bool]:
     "The flags of a word; one that does not say it is found in the text as it came if it is special, else in the cleaned one."
     if not isinstance(token, dict):
         return {}
-    _judge(token, 'added token', folder)
+    judge(token, 'added token', folder)
     flags = {key: token[key] for key in FLAGS if key in token}
     for key, value in flags.items():
         if not isinstance(value, bool):

@@ -51,6 +51,9 @@ class Column:
     def __len__(self) -> int:
         return self.shape[0]
 
+    def numel(self) -> int:
+        return self.shape.numel()
+
     def __getitem__(
         self,
         index: slice | Tensor,  # which rows: a slice, or int64 positions from 0

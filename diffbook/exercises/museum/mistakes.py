@@ -1170,6 +1170,104 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'test_discrete.py::test_keeping_the_surest_tokens_by_drawing_them',
     ),
 
+    # text and image in one attention
+    'a residual without its attention': (
+        'minRF mmdit.py: the MLP is added to x, and what the attention gave is lost', 'nets/mmdit.py',
+        'return h + told[5][:, None] * self.mlp(modulate(_norm(h), told[3], told[4]))', 'return x + told[5][:, None] * self.mlp(modulate(_norm(h), told[3], told[4]))',
+        'test_mmdit.py::test_what_attention_gives_stays_in_the_stream',
+    ),
+    'shift first at the end': (
+        'diffusers convert_sd3_to_diffusers.py swaps the two halves there; loaders that do not are wrong in silence', 'nets/mmdit.py',
+        'scale, shift = self.tell(c).chunk(2, dim=1)', 'shift, scale = self.tell(c).chunk(2, dim=1)',
+        'test_mmdit.py::test_where_the_scale_comes_first',
+    ),
+    'squares packed row by row': (
+        "DiT's order of the numbers within a token in FLUX", 'nets/mmdit.py',
+        "self.patches(patchify(x, self.patch, 'c p q'))", 'self.patches(patchify(x, self.patch))',
+        'test_mmdit.py::test_flux_packs_as_pixel_unshuffle_does',
+    ),
+    'levels told from 0 to 1': (
+        'minRF rf.py: t from 0 to 1 goes into waves that were made for thousands', 'nets/mmdit.py',
+        'sinusoids(v, 256, shift=0.0, cos_first=True).to(vec)', 'sinusoids(v / 1000, 256, shift=0.0, cos_first=True).to(vec)',
+        'test_mmdit.py::test_levels_are_told_in_thousandths',
+    ),
+    'a guidance scale told as it is': (
+        'diffusers transformer_flux.py multiplies it by 1000 within, as the time', 'nets/mmdit.py',
+        'waves(1000 * vec[:, -1])', 'waves(vec[:, -1])',
+        'test_mmdit.py::test_the_guidance_scale_is_told_as_a_time_of_thousandths',
+    ),
+    'positions from the corner of the table': (
+        'diffusers embeddings.py crops the middle', 'nets/mmdit.py',
+        'top, left = (self.table - rows) // 2, (self.table - columns) // 2', 'top, left = 0, 0',
+        'test_mmdit.py::test_positions_are_the_middle_of_the_table',
+    ),
+    'a weight that is drawn': (
+        'diffusers#8534: the weight of a loss is drawn beside the time, and is not a function of it', 'losses.py',
+        'weight(denoiser.schedule, t).to(error) * error', 'weight(denoiser.schedule, t.flip(0)).to(error) * error',
+        'test_mmdit.py::test_a_weight_belongs_to_its_time',
+    ),
+    # transformers
+    'a ladder that stops one rung early': (
+        'diffusers PR#12791, sd-scripts PR#1187: half - 1 in the exponent; still so in the DiT of diffusers', 'nets/dit.py',
+        'partial(sinusoids, dim=256, shift=freq_shift,', 'partial(sinusoids, dim=256, shift=1.0,',
+        'test_dit.py::test_the_level_is_told_as_a_number_to_a_thousand',
+    ),
+    'times that nobody multiplied': (
+        'Just-a-DiT PR#9; minRF rf.py: t in [0, 1] told to waves made for 1000', 'losses.py',
+        '* (1000 / (schedule.t_max - schedule.t_min))', '* (1 / (schedule.t_max - schedule.t_min))',
+        'test_dit.py::test_the_level_is_told_as_a_number_to_a_thousand',
+    ),
+    'the numbers of a square in another order': (
+        'FLUX has channels first, DiT last', 'nets/dit.py',
+        'unpatchify(self.head(modulate(self.norm(h), shift, scale)), self.patch, rows)',
+        "unpatchify(self.head(modulate(self.norm(h), shift, scale)), self.patch, rows, 'c p q')",
+        'test_dit.py::test_the_first_map_reads_channels_first_and_the_last_writes_them_last',
+    ),
+    'scale before shift': (
+        'weights of a block read in another order', 'nets/dit.py',
+        'shift1, scale1, gate1, shift2, scale2, gate2 = ', 'scale1, shift1, gate1, scale2, shift2, gate2 = ',
+        'test_dit.py::test_a_block_by_hand',
+    ),
+    'scale before shift at the end': (
+        'the last modulation of Stable Diffusion 3 is the other way round in the two layouts', 'nets/dit.py',
+        'shift, scale = self.tell(F.silu(e)).chunk(2, dim=1)', 'scale, shift = self.tell(F.silu(e)).chunk(2, dim=1)',
+        'test_dit.py::test_the_last_modulation_is_shift_then_scale',
+    ),
+    'a modulation that starts at nothing': (
+        'scale and shift without the one', 'nets/dit.py',
+        'torch.addcmul(shift[:, None], x, 1 + scale[:, None])', 'torch.addcmul(shift[:, None], x, scale[:, None])',
+        'test_dit.py::test_modulation_is_scale_then_shift',
+    ),
+    'gates that are open at the start': (
+        'initialize_weights of DiT forgotten', 'nets/dit.py',
+        'self.tell = zero(nn.Linear(width, 6 * width))', 'self.tell = nn.Linear(width, 6 * width)',
+        'test_dit.py::test_an_untrained_net_answers_zero_and_its_blocks_are_nothing',
+    ),
+    'rows where columns belong': (
+        'DiT writes the column first', 'nets/dit.py',
+        '[column.sin(), column.cos(), row.sin(), row.cos()]', '[row.sin(), row.cos(), column.sin(), column.cos()]',
+        'test_dit.py::test_rows_and_columns_are_told_apart',
+    ),
+    'pairs that are half a head apart': (
+        'language models pair so, FLUX pairs neighbours', 'nets/dit.py',
+        'a, b = x.unflatten(-1, (-1, 2)).unbind(-1)', 'a, b = x.chunk(2, dim=-1)',
+        'test_dit.py::test_rotary_scores_depend_on_differences_alone',
+    ),
+    'the value where the gate belongs': (
+        'GEGLU of diffusers has the value first, SwiGLU of JiT the gate', 'nets/dit.py',
+        'gate, value = self.enter(x).chunk(2, dim=-1)', 'value, gate = self.enter(x).chunk(2, dim=-1)',
+        'test_dit.py::test_the_gate_is_the_first_half',
+    ),
+    'a mean square in half precision': (
+        'squares beyond 65504', 'nets/dit.py',
+        'wide = x.to(torch.promote_types(x.dtype, torch.float32))', 'wide = x',
+        'test_dit.py::test_rms_norm_of_half_precision_does_not_overflow',
+    ),
+    'another setting for each block': (
+        'a file trained anew, with embedders that differ', 'published/dit.py',
+        'or not (value.is_meta or torch.equal(first, value))', '',
+        'parity/test_dit_parity.py::test_embedders_that_differ_are_refused',
+    ),
     # why it works
     'distances in a softmax without the two': (
         'a kernel exp(-d^2 / sigma^2) for a Gaussian', 'exact.py',
@@ -1243,6 +1341,77 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'F.normalize(after - before, dim=-1)', 'F.normalize(after, dim=-1)',
         'test_unclip.py::test_a_change_of_text_forgets_what_both_texts_say',
     ),
+    # adapters
+    'alpha lost in the file': (
+        'diffusers#6087, FastVideo#870: an alpha that is not saved, and half the strength when it is loaded', 'published/lora.py',
+        'torch.tensor(alpha)', 'torch.tensor(float(len(down)))',
+        'test_adapters.py::test_saved_and_loaded_it_says_the_same',
+    ),
+    'weight decay on the rows that nobody trains': (
+        'diffusers#507, diffusers PR#1665: a table that shrinks while one word is learned', 'adapters.py',
+        'self.old = nn.Parameter(table.weight.detach(), requires_grad=False)', 'self.old = nn.Parameter(table.weight.detach() * 1.0)',
+        'test_adapters.py::test_weight_decay_leaves_all_other_rows_alone',
+    ),
+    'both matrices random at the start': (
+        'a LoRA that begins as noise', 'adapters.py',
+        'return LowRank(down.to(w.device), down.new_zeros(len(w), rank).to(w.device), alpha)', 'return LowRank(down.to(w.device), down[:, :1].flatten(1)[:, :1].T.repeat(len(w), 1).to(w.device), alpha)',
+        'test_adapters.py::test_it_starts_as_nothing_and_only_the_second_matrix_learns',
+    ),
+    'the gain on both matrices': (
+        'a scale that is applied twice', 'adapters.py',
+        'return (self.gain * self.up @ self.down.flatten(1))', 'return (self.gain**2 * self.up @ self.down.flatten(1))',
+        'test_adapters.py::test_merged_is_unmerged_and_back',
+    ),
+    'merged and still beside': (
+        'diffusers: fuse_lora twice, and a change that counts twice', 'adapters.py',
+        "layer.weight.copy_(layer.weight.to(exact.dtype) + exact)\n            _detach(layer)", "layer.weight.copy_(layer.weight.to(exact.dtype) + exact)",
+        'test_adapters.py::test_merged_is_unmerged_and_back',
+    ),
+    'a new word taken for the end of the text': (
+        "CLIP's tower sums up at its largest token, which a new word is", 'adapters.py',
+        'reader.tower.end = reader.tokenizer.end', 'pass',
+        'test_adapters.py::test_the_end_of_a_text_is_found_though_a_new_token_is_larger',
+    ),
+    'all parts of a fused layer change its first rows': (
+        'a LoRA of keys and values that lands on the queries', 'published/lora.py',
+        'up[rows, first : first + len(down)]', 'up[: len(part), first : first + len(down)]',
+        'parity/test_lora_parity.py::test_the_first_names_of_diffusers',
+    ),
+    # control
+    'a zero convolution that is not zero': (
+        'Zhang et al. 2023, the ablation with random convolutions', 'control.py',
+        'nn.ModuleList(zero(nn.Conv2d(c, c, 1)) for c in self.encoder.widths)',
+        'nn.ModuleList(nn.Conv2d(c, c, 1) for c in self.encoder.widths)',
+        'test_control.py::test_at_the_start_nothing_is_added_to_the_last_bit',
+    ),
+    'a copy that is none': (
+        'diffusers: from_unet without load_weights_from_unet', 'control.py',
+        '    control.encoder.copy_from(net)\n', '',
+        'test_control.py::test_a_copy_sees_what_the_network_sees',
+    ),
+    'control added on the way down': (
+        'from memory: the frozen way down is disturbed', 'nets/unet.py',
+        '    h = seen[-1]\n    for step in self.mid:\n        h = step(h, told, cond)\n    if added:\n        *seen, h = (own + more for own, more in zip([*seen, h], added, strict=True))',
+        '    seen = [own + more for own, more in zip(seen, added[:-1])] or seen\n    h = seen[-1]\n    for step in self.mid:\n        h = step(h, told, cond)\n    h = h + added[-1] if added else h',
+        'test_control.py::test_the_frozen_way_down_sees_what_it_always_saw',
+    ),
+    'one softmax for text and picture': (
+        'Ye et al. 2023: the simple adapter that IP-Adapter is compared with', 'control.py',
+        'return self.cross.out(said + self.scale * shown)',
+        'return self.cross.out(attend(q, *torch.cat([self.cross.kv(text), self.kv(picture)], 1).chunk(2, dim=-1), self.cross.heads, mask))',
+        'test_control.py::test_two_sources_are_two_softmaxes',
+    ),
+    'no picture as zeros behind the projection': (
+        'IP-Adapter#463, IP-Adapter#51', 'control.py',
+        'shown = self.norm(self.project(picture).reshape(len(picture), self.tokens, -1))',
+        'shown = self.norm(self.project(picture).reshape(len(picture), self.tokens, -1)) * picture.any(1)[:, None, None]',
+        'test_control.py::test_no_picture_is_zeros_before_the_projection',
+    ),
+    'two guidance scales multiplied': (
+        'Brooks et al. 2023, equation 3, as two guidances in a row', 'control.py',
+        'inner = guide(denoise, blank, text / positive(', 'inner = guide(denoise, blank, text * positive(',
+        'test_control.py::test_two_scales_are_guidance_in_guidance',
+    ),
 }  # fmt: skip
 
 
@@ -1281,6 +1450,8 @@ LINKS = {  # where a mistake can be read up: threads and files that were read fo
     'the same rows for every part': 'huggingface/accelerate/issues/236',
     'one half for any data': 'Kinyugo/consistency_models/issues/16',
     'seven bits on every scale': 'yang-song/score_sde_pytorch/issues/51',
+    'a ladder that stops one rung early': 'huggingface/diffusers/pull/12791',
+    'times that nobody multiplied': 'ArchiMickey/Just-a-DiT/pull/9',
 }
 
 NAMED = re.compile(  # words in `where it was seen` that name a repository, a library or a paper
@@ -1289,6 +1460,13 @@ NAMED = re.compile(  # words in `where it was seen` that name a repository, a li
 )
 SAME = 'the same: it is no part of drawing', 'the same: it is no part of training'
 LOOKS = {  # (in the samples, in the loss), as one expects them from what the mistake does; chapter 93 measures those that it plays
+    'a ladder that stops one rung early': ('with published weights: off at much noise; trained so: hardly changed', 'hardly changed'),
+    'times that nobody multiplied': ('somewhat worse: near levels are hard to tell apart', 'higher, and smooth'),
+    'the numbers of a square in another order': ('with published weights: confetti; trained so: the same', 'the same: the last map learns its order'),
+    'gates that are open at the start': ('the same or worse, the deeper the worse', 'higher for long'),
+    'rows where columns belong': ('with published weights: garbled; trained so: the same', 'the same: the two are alike'),
+    'pairs that are half a head apart': ('with published weights: garbled; trained so: the same', 'the same: any pairs will do'),
+    'the value where the gate belongs': ('with published weights: garbled; trained so: the same', 'the same: the halves are alike'),
     'a time on the wrong axis': ('fails, or mixes levels within a picture', 'fails unless sizes happen to agree; else higher'),
     'one minus alpha_bar by subtraction': ('hardly changed', 'hardly changed: only the first levels get no noise'),
     'alpha_bar for its root in the table': ('too much noise is assumed; contrast is off', 'lower or higher, and smooth'),
@@ -1367,13 +1545,28 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one number for the token and for whether it shows': ('rare words at the wrong time', SAME[1]),
     'shown among all, not among the hidden': ('too few words at each step, then all at once', SAME[1]),
     'confidence of tokens, each by its place alone': ('repetitions', SAME[1]),
+    'alpha lost in the file': ('the new thing too faint, or too strong', SAME[1]),
+    'weight decay on the rows that nobody trains': ('other words slowly lose their meaning', SAME[1]),
+    'merged and still beside': ('twice too strong', SAME[1]),
     'uniform noise in the latents': ('shifted and flat', 'lower: uniform noise varies less'),
     'variance for the standard deviation of a latent': ('hardly changed: the encoder adapts', 'hardly changed'),
+    'a residual without its attention': ('ignores its captions, and no part knows of another', 'higher'),
+    'shift first at the end': ('noise or flat colour, of published weights', SAME[1]),
+    'squares packed row by row': ('a fine grid, of published weights', SAME[1]),
+    'levels told from 0 to 1': ('blurred: near levels look alike', 'higher, smooth'),
+    'a guidance scale told as it is': ('flat, as without guidance', SAME[1]),
+    'positions from the corner of the table': ('shifted and torn, of published weights', SAME[1]),
+    'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
     'embeddings of length one': ('any picture, whatever the caption', 'lower: nearly all inputs are nearly noise'),
     'units of embeddings that start at zero': ('one picture for all captions, until it is trained', SAME[1]),
     'a grid that begins below the noise': ('too much contrast in few steps', SAME[1]),
     'a prior that reads ahead': ('of other captions, with weights that were trained from left to right', 'hardly changed'),
+    'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),
+    'a copy that is none': ('obeys later', 'hardly changed'),
+    'one softmax for text and picture': ('the text is heard less', 'hardly changed'),
+    'no picture as zeros behind the projection': ('guidance leaves from a prompt that was never seen', SAME[1]),
+    'two guidance scales multiplied': ('far too much of the text', SAME[1]),
 }
 
 

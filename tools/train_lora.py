@@ -1,0 +1,188 @@
+"""Teach the zoo's text-to-image model of shapes a seventh shape, the heart, from eight pictures; count what it draws then.
+
+    python tools/train_lora.py --out runs/heart
+    python tools/train_lora.py --out runs/heart --zoo
+
+Four ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
+pictures that the model itself drew before, so that it keeps what it knows. *alone*: the same without these. *word*: one new
+word, and nothing else is trained. *known*: one new word for a thing that the model can draw, a big cyan ring.
+
+A run that stops goes on from its last checkpoint when the same command is given again; what is finished is kept. Writes
+OUT/WAY-SEED.safetensors and OUT/counts.json, and with --zoo the change of the first seed, its log and some pictures into the
+zoo, and the counts to diffbook/measured/adapters.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from measure_text import draw, shares
+from runs import run, spent
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from train_classifier import ZOO, pin
+
+from diffbook.adapters import add_lora, add_word, load_lora, prior_loss, save_lora
+from diffbook.conditioning import Conditional, conditional_loss
+from diffbook.core import make_generator
+from diffbook.data import Dataset, to_model
+from diffbook.recipes import recipe
+from diffbook.recognise import caption_agrees, read_shapes
+from diffbook.shapes import draw_scenes, draw_split, scenes
+from diffbook.store.files import write_whole
+from diffbook.training import Trainer, load
+
+HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
+WAYS = {'lora': 600, 'alone': 600, 'word': 300, 'known': 300}  # updates of each
+MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
+
+
+def eight(known: bool = False) -> Dataset:
+    "The eight pictures: eight places, each colour once, sizes and grounds in turn; or eight big cyan rings."
+    rows, cells = torch.arange(8), torch.tensor([0, 8, 2, 6, 4, 1, 5, 3])
+    things = (torch.full((8,), 5), torch.full((8,), 6), torch.ones(8).long()) if known else (torch.full((8,), HEART), rows, rows % 2)
+    labels = torch.full((8, 13), -1)
+    labels[:, :5] = torch.stack([rows % 3, *things, cells], 1)
+    return draw_scenes(labels, 32, seed=11)
+
+
+def asked(n: int, seed: int) -> Dataset:
+    "Scenes of one heart, of any colour, size, place and ground."
+    labels = scenes(n, seed, 0, (1,))[0]
+    labels[:, 1] = HEART
+    return draw_scenes(labels, 32, seed)
+
+
+def old_pictures(path: Path, n: int) -> tuple[Tensor, list[str]]:
+    "What the model draws for captions of its own world, before it learns anything new."
+    world = draw_split(n, 32, 'train', 3, objects=(1, 2, 2, 3))
+    if not path.exists():
+        save_file({'images': draw(load('shapes'), list(world.captions), 2.0, 16, 77, 32)}, path)
+    return to_model(load_file(path)['images']), list(world.captions)
+
+
+def batches(new: tuple[Tensor, list[str]], old: tuple[Tensor, list[str]], b: int, seed: int, step: int) -> Iterator[tuple]:
+    "Half of each batch is new, half old."
+    while True:
+        g = make_generator(seed, 'lesson', step)
+        rows = [torch.randint(len(images), (b // 2,), generator=g).tolist() for images, _ in (new, old)]
+        yield tuple((images[r], [captions[i] for i in r]) for (images, captions), r in zip((new, old), rows))
+        step += 1
+
+
+def reworded(captions: list[str], way: str) -> list[str]:
+    "Captions with the new word."
+    if way == 'word':
+        return [text.replace('heart', '<heart>') for text in captions]
+    return [f'a <zig> {text.partition(" ring ")[2]}' for text in captions] if way == 'known' else captions
+
+
+def teach(out: Path, way: str, seed: int, a: argparse.Namespace) -> Path:
+    "Train one way, unless it is done."
+    file, folder, made = out / f'{way}-{seed}.safetensors', out / f'{way}-{seed}', recipe('shapes')
+    if file.exists():
+        return file
+    folder.mkdir(parents=True, exist_ok=True)
+    old, lesson = old_pictures(out / 'old.safetensors', a.old), eight(way == 'known')
+    model, options = load('shapes'), {'draw': made.draw, 'weight': made.weight}
+    if way in ('lora', 'alone'):
+        keep = float(way == 'lora')
+        add_lora(model, RANK, where=lambda name: name.startswith('denoiser'), name='heart', seed=seed)
+        loss = (lambda m, batch, g: prior_loss(m, batch, g, keep, **options)) if keep else (lambda m, batch, g: conditional_loss(m, batch[0], g, **options))
+    else:
+        add_word(model.conditioner, '<heart>' if way == 'word' else '<zig>', 'diamond' if way == 'word' else 'square')
+        model.denoiser.requires_grad_(False)
+        loss = lambda m, batch, g: conditional_loss(m, batch[0], g, **options)  # noqa: E731
+    steps = a.steps or WAYS[way]
+    trainer = Trainer(model, loss, lr=a.lr * (1 if way in ('lora', 'alone') else 3), warmup=30, total=steps, ema=0.98, seed=seed, device='cpu')
+    trainer.settings |= {'recipe': way, 'batch': a.batch}
+    trainer.resume(folder / 'checkpoints')
+    new = to_model(lesson.images), reworded(list(lesson.captions), way)
+    run(trainer, batches(new, old, a.batch, seed, trainer.step), steps, folder, 'images')
+    if way in ('lora', 'alone'):
+        about = {'base': 'shapes', 'words': ['heart'], 'steps': steps, 'batch': a.batch, 'rate': a.lr, 'seed': seed, 'processor_seconds': spent(folder)[1]}
+        save_lora(trainer.ema.model, file, 'heart', about, torch.float16)
+    else:
+        name = 'conditioner.tower.embeddings.token_embedding.new'
+        save_file({'row': dict(trainer.ema.model.named_parameters())[name].detach().clone()}, file)
+    return file
+
+
+def taught(way: str, file: Path | None) -> Conditional:
+    "The model with what a file holds."
+    model = load('shapes')
+    if way in ('lora', 'alone'):
+        load_lora(model, file, name='heart')
+    elif way != 'before':
+        add_word(model.conditioner, '<heart>' if way == 'word' else '<zig>', 'diamond' if way == 'word' else 'square').data = load_file(file)['row']
+    return model.eval()
+
+
+def count(way: str, file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
+    "Count hearts, and for ways that change the network the old world too; and give some pictures of hearts."
+    model, world = taught(way, file), asked(n, 5)
+    captions = reworded(list(world.captions), way)
+    if way == 'known':
+        captions = [f'a <zig> at the {place}' for place in ('top left', 'top', 'right', 'centre', 'left', 'bottom right')] * (n // 6)
+    pictures = draw(model, captions, 3.0, 20, seed, 32)
+    labels = read_shapes(pictures, new=True)
+    one = labels[:, 5] < 0
+    if way == 'known':
+        right = one & (labels[:, 1] == 5) & (labels[:, 2] == 6) & (labels[:, 3] == 1)
+        return {
+            'n': len(captions),
+            'known': right.double().mean().item(),
+            'all': caption_agrees([c.replace('<zig>', 'big cyan ring') for c in captions], labels)['all'].double().mean().item(),
+        }, pictures[:8]
+    row = {'n': n, 'heart': (one & (labels[:, 1] == HEART)).double().mean().item(), 'all': caption_agrees(world.captions, labels)['all'].double().mean().item()}
+    for objects, name in ((1, 'one object'), (2, 'two objects')) if way != 'word' else ():
+        test = draw_split(n, 32, 'new scenes', 1, objects=(objects,))
+        row[name] = shares(list(test.captions), draw(model, list(test.captions), 3.0, 20, 0, 32))['all']
+    return row, pictures[:8]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', type=Path, default=Path('runs/heart'))
+    parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0', 'word-0', 'known-0', 'lora-1', 'lora-2'], metavar='WAY-SEED')
+    parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
+    parser.add_argument('--batch', type=int, default=16, help='pictures an update: half of them new, half old')
+    parser.add_argument('--lr', type=float, default=3e-3)
+    parser.add_argument('--old', type=int, default=192, help='pictures that the model draws before')
+    parser.add_argument('--n', type=int, default=256, help='pictures to count, of each kind')
+    parser.add_argument('--train', action='store_true', help='train, count nothing')
+    parser.add_argument('--zoo', action='store_true', help='write the change of the first seed and the counts into the package')
+    a = parser.parse_args()
+    if any(name.partition('-')[0] not in WAYS or not name.partition('-')[2].isdigit() for name in a.runs):
+        parser.error(f'--runs are {" ".join(a.runs)}, expected some of {", ".join(WAYS)}, each with a seed, such as lora-0')
+    torch.set_flush_denormal(True)
+    a.out.mkdir(parents=True, exist_ok=True)
+    files = {name: teach(a.out, name.partition('-')[0], int(name.partition('-')[2]), a) for name in a.runs}
+    if a.train:
+        return
+    counts = json.loads((a.out / 'counts.json').read_text()) if (a.out / 'counts.json').exists() else {}
+    gallery = load_file(a.out / 'gallery.safetensors') if (a.out / 'gallery.safetensors').exists() else {}
+    for name, file in {'before-0': None, **files}.items():
+        if name not in counts:
+            begun = time.process_time()
+            counts[name], gallery[name] = count(name.partition('-')[0], file, a.n, int(name.partition('-')[2]))
+            counts[name] |= {'trained': spent(a.out / name)[1] if file else 0, 'counted': round(time.process_time() - begun)}
+            print(name, counts[name], flush=True)
+            write_whole(a.out / 'counts.json', (json.dumps(counts, indent=1) + '\n').encode())
+            save_file(gallery, a.out / 'gallery.safetensors')
+    if a.zoo:
+        command = f'python tools/train_lora.py --out runs/heart --batch {a.batch} --lr {a.lr} --old {a.old} --n {a.n} --zoo'
+        report = {'command': command, 'rank': RANK, 'pictures': 8, 'steps': WAYS, 'counts': counts}
+        write_whole(MEASURED, (json.dumps(report, indent=1) + '\n').encode())
+        (ZOO / 'heart').mkdir(exist_ok=True)
+        write_whole(ZOO / 'heart' / 'lora.safetensors', files['lora-0'].read_bytes())
+        write_whole(ZOO / 'heart' / 'log.csv', (a.out / 'lora-0' / 'log.csv').read_bytes())
+        save_file(gallery, ZOO / 'heart' / 'gallery.safetensors')
+        pin('heart', 'heart/lora.safetensors', command=command, log='heart/log.csv')
+
+
+if __name__ == '__main__':
+    main()

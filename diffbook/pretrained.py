@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip',
            'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora',
-           'write_lora']
+           'write_lora', 'about_lora']
 
 # %% ../nbs/53_pretrained.ipynb #imports
 from collections.abc import Mapping
@@ -300,3 +300,10 @@ def write_lora(
 ) -> None:
     "Write low-rank changes in the names of peft; a ValueError, before anything is written, if a number is not finite."
     lora.write(path, changes, about or {}, dtype)
+
+# %% ../nbs/53_pretrained.ipynb #about-lora
+def about_lora(
+    path: str | Path,  # as of read_lora
+) -> dict[str, object]:
+    "What a file of write_lora says of itself; nothing, if another wrote it."
+    return lora.about(path)

@@ -21,7 +21,7 @@ from .published.reading import Source
 from .published.unigram import Unigram
 from typing import Any
 
-__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora']
+__all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora', 'about_lora']
 
 _PARTS: dict[Any, Any]
 
@@ -225,5 +225,12 @@ def write_lora(path: str | Path, changes: Mapping[str, tuple[Tensor, Tensor, flo
     changes: by layer: down (rank, in, ...), up (out, rank), alpha
     about: plain data that a reader may want to know
     dtype: of the stored numbers; None: as they are
+    """
+    ...
+
+def about_lora(path: str | Path) -> dict[str, object]:
+    """What a file of write_lora says of itself; nothing, if another wrote it.
+
+    path: as of read_lora
     """
     ...

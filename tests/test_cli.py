@@ -27,6 +27,7 @@ from PIL import Image
 from test_pretrained import filled, parts
 
 from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, sde, stages
+from diffbook.adapters import add_lora, save_lora
 from diffbook.cli.models import GRIDS, SOLVERS
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
@@ -516,6 +517,30 @@ def test_a_prompt_draws_what_the_library_draws(reader, tmp_path):
         *_, x = samplers.sample(denoise, model.schedule, x, samplers.uniform_times(model.schedule, 3), samplers.heun, both)
     got = drawn(reader, tmp_path, '--prompt', PROMPT, '--negative', 'a big ring', '--guidance', 3, '--seed', 4)
     assert (got.int() - from_model(x).int()).abs().max() <= 1
+
+
+def test_a_lora_speaks_as_strongly_as_is_said(reader, tmp_path, capsys):
+    model, file = load(reader), tmp_path / 'style.safetensors'
+    for adapter in add_lora(model, 2).values():
+        torch.nn.init.normal_(adapter.up, std=0.3)
+    save_lora(model, file, about={'words': ['blob']})
+    said = ('--prompt', PROMPT)
+    plain, none, whole, less, double = (drawn(reader, tmp_path, *said, *more) for more in ((), ('--lora', f'{file}:0'), ('--lora', file), ('--lora', f'{file}:0.5'), ('--lora', f'{file}:0.5', '--lora', f'{file}:0.5')))
+    assert torch.equal(none, plain) and (double.int() - whole.int()).abs().max() <= 1
+    assert not torch.equal(whole, plain) and not torch.equal(less, whole) and not torch.equal(less, plain)
+    x = noise(0, 'start', 0, range(2), (3, 16, 16)).float() * model.schedule.sigma(1.0).float()
+    with torch.inference_mode():
+        both, denoise = model.condition([PROMPT] * 2), guide(model, model.null(1), 2.0)
+        *_, x = samplers.sample(denoise, model.schedule, x, samplers.uniform_times(model.schedule, 3), samplers.heun, both)
+    assert (whole.int() - from_model(x).int()).abs().max() <= 1
+    capsys.readouterr()
+    drawn(reader, tmp_path, '--prompt', 'a red blob')
+    assert "never shown 'blob'" in capsys.readouterr().err
+    drawn(reader, tmp_path, '--prompt', 'a red blob', '--lora', file)
+    assert 'never shown' not in capsys.readouterr().err
+    for text, words in ((f'{file}:nan', 'expected FILE or FILE:STRENGTH'), (':0.5', 'expected FILE or FILE:STRENGTH'), ('nothing', 'nothing is no .safetensors file')):
+        run('sample', reader, '--lora', text, '--out', tmp_path / 'x.png', code=2)
+        assert words in capsys.readouterr().err
 
 
 def test_the_words_of_shapes_are_those_of_its_captions():
@@ -1111,7 +1136,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'model': 'test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened', 'out': 'test_the_picture_is_a_grid', 'n': 'test_the_picture_is_a_grid', 'columns': 'test_the_picture_is_a_grid',
         'zoom': 'test_the_picture_is_a_grid', 'grid': 'test_grid_and_churn_are_those_of_the_library', 'churn': 'test_grid_and_churn_are_those_of_the_library', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
-        'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
+        'lora': 'test_a_lora_speaks_as_strongly_as_is_said', 'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
         'each': 'test_single_files_are_the_pictures_of_the_grid_and_say_what_was_asked', 'class_name': 'test_classes_are_learned_and_drawn_by_name',
     },

@@ -36,7 +36,7 @@ from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': 600, 'alone': 600, 'word': 300, 'known': 300}  # updates of each
+WAYS = {'lora': 500, 'alone': 300, 'word': 200, 'known': 200}  # updates of each
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 
@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('runs/heart'))
     parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0', 'word-0', 'known-0', 'lora-1', 'lora-2'], metavar='WAY-SEED')
     parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
-    parser.add_argument('--batch', type=int, default=16, help='pictures an update: half of them new, half old')
+    parser.add_argument('--batch', type=int, default=12, help='pictures an update: half of them new, half old')
     parser.add_argument('--lr', type=float, default=3e-3)
     parser.add_argument('--old', type=int, default=192, help='pictures that the model draws before')
     parser.add_argument('--n', type=int, default=256, help='pictures to count, of each kind')

@@ -123,11 +123,12 @@ def count_agreement(about: dict[str, Any], prompt: str, images: 'Tensor') -> Non
     "Read drawn shapes, and say in how many images all that the prompt states is true."
     from diffbook.data import from_model
     from diffbook.recognise import caption_agrees, read_shapes
+    from diffbook.shapes import NEW
 
     if not str(about.get('data', '')).startswith('shapes') or images.shape[1] != 3:
         return
     try:
-        held = caption_agrees(prompt, read_shapes(from_model(images)))
+        held = caption_agrees(prompt, read_shapes(from_model(images), new=any(word in NEW for word in split_words(prompt))))
     except ValueError as error:
         note(f'the images are not counted, as the reader of shapes does not understand the prompt: {error}')
         return

@@ -21,7 +21,7 @@ from .fill import checked, same_names
 from .tensors import read_tensors
 
 Change = tuple[Tensor, Tensor, float]  # down (rank, in, ...), up (out, rank), alpha
-FILES = ('adapter_model.safetensors', 'pytorch_lora_weights.safetensors')  # of peft, of diffusers
+FILES = ('adapter_model.safetensors', 'pytorch_lora_weights.safetensors', 'lora.safetensors')  # of peft, of diffusers, ours
 ENDS = {'lora_A': 'down', 'lora_B': 'up', 'lora_down': 'down', 'lora_up': 'up', 'down': 'down', 'up': 'up'}
 KEY = re.compile(r'(.+?)\.(?:lora_linear_layer\.|lora\.)?(lora_A|lora_B|lora_down|lora_up|down|up)(?:\.default)?\.weight')
 OLD = {'to_q_lora': 'q_proj', 'to_k_lora': 'k_proj', 'to_v_lora': 'v_proj', 'to_out_lora': 'out_proj'}  # of text towers; of U-Nets the same without `_lora`
@@ -35,9 +35,7 @@ OTHERS = {
 def find_file(path: str | Path) -> Path:
     "The file of a LoRA: itself, the one in a folder, or one of the zoo by its name."
     path, zoo = Path(path), Path(str(importlib.resources.files('diffbook'))) / 'zoo'
-    path = (
-        zoo / path.with_suffix('.safetensors') if not path.exists() and str(path) == path.stem and (zoo / path.with_suffix('.safetensors')).is_file() else path
-    )
+    path = zoo / path if not path.exists() and path.name == str(path) and (zoo / path / 'lora.safetensors').is_file() else path
     found = [path / name for name in FILES if (path / name).is_file()] if path.is_dir() else [path]
     if len(found) != 1 or not found[0].is_file() or found[0].suffix != '.safetensors':
         raise FileNotFoundError(f'{path} is no .safetensors file, and no folder with one of {", ".join(FILES)}')

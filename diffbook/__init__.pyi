@@ -100,6 +100,9 @@ from diffbook.nets.vae import Codec as Codec
 from diffbook.unclip import PriorTransformer as PriorTransformer
 from diffbook.unclip import slerp as slerp
 from diffbook.unclip import text_diff as text_diff
+from diffbook.control import ControlNet as ControlNet
+from diffbook.control import Controlled as Controlled
+from diffbook.control import with_control as with_control
 from diffbook.pretrained import load_controlnet as load_controlnet
 from diffbook.pretrained import load_network as load_network
 from diffbook.pretrained import load_schedule as load_schedule
@@ -107,9 +110,6 @@ from diffbook.pretrained import load_text_encoder as load_text_encoder
 from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
-from diffbook.control import ControlNet as ControlNet
-from diffbook.control import Controlled as Controlled
-from diffbook.control import with_control as with_control
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
 from diffbook.adapters import add_lora as add_lora
 from diffbook.adapters import load_lora as load_lora

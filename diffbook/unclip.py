@@ -78,8 +78,10 @@ class PriorTransformer(nn.Module):
 @patch
 def _begin(self: PriorTransformer) -> None:
     "Draw first weights, and the statistics of embeddings that need no change; zeros in their place would make every embedding zero."
-    self.places = nn.Parameter(0.01 * torch.randn(1, self.context + 4, self.width))
-    self.query = nn.Parameter(0.01 * torch.randn(1, 1, self.width))  # the token whose state is read
+    self.places = nn.Parameter(torch.empty(1, self.context + 4, self.width))
+    self.query = nn.Parameter(torch.empty(1, 1, self.width))  # the token whose state is read
+    for p in (self.places, self.query):
+        nn.init.normal_(p, std=0.01)
     self.register_buffer('mean', torch.zeros(1, self.dim))
     self.register_buffer('std', torch.ones(1, self.dim))
 
@@ -91,7 +93,7 @@ def forward(
     noise_level: Tensor,  # (b,)
     cond: Cond | None = None,  # `vec` (b, dim) and `seq` (b, n, seq_dim), of the text; `mask` (b, n)
 ) -> Tensor:  # (b, dim)
-    "Read text, its vector, time, embedding and an empty place from left to right; answer from the last (eq-unclip-sequence)."
+    "Read text, its vector, time, embedding and an empty place from left to right; answer from the last (eq-unclip-mask)."
     check_cond(cond, x, vec=self.dim, seq=self.seq_dim)
     b, n = cond.seq.shape[:2]
     if n > self.context:

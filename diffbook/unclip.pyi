@@ -61,7 +61,7 @@ class PriorTransformer(nn.Module):
         """Draw first weights, and the statistics of embeddings that need no change; zeros in their place would make every embedding zero."""
         ...
     def forward(self, x: Tensor, noise_level: Tensor, cond: Cond | None=None) -> Tensor:
-        """Read text, its vector, time, embedding and an empty place from left to right; answer from the last (eq-unclip-sequence).
+        """Read text, its vector, time, embedding and an empty place from left to right; answer from the last (eq-unclip-mask).
 
         x: (b, dim) noisy embedding, in units of their spread
         noise_level: (b,)

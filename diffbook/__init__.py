@@ -45,7 +45,7 @@ FACE = {  # module -> the names that others rely on
     'unclip': 'PriorTransformer slerp text_diff',
     'control': 'ControlNet Controlled with_control',
     'pretrained': 'load_controlnet load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
-    'stable_diffusion': 'StableDiffusion',
+    'stable_diffusion': 'StableDiffusion load_pipeline',
     'adapters': 'add_lora load_lora merge_lora save_lora',
     'ledger': 'check claim',
     'exercise': 'grade',

@@ -111,6 +111,7 @@ from diffbook.pretrained import load_tokenizer as load_tokenizer
 from diffbook.pretrained import load_unet as load_unet
 from diffbook.pretrained import load_vae as load_vae
 from diffbook.stable_diffusion import StableDiffusion as StableDiffusion
+from diffbook.stable_diffusion import load_pipeline as load_pipeline
 from diffbook.adapters import add_lora as add_lora
 from diffbook.adapters import load_lora as load_lora
 from diffbook.adapters import merge_lora as merge_lora

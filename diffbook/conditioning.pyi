@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,21 @@ from .schedules import Schedule
 from .text import Tokenizer
 from abc import ABCMeta
 
-__all__ = ['Conditioner', 'ClassConditioner', 'VectorConditioner', 'TextConditioner', 'ImageConditioner', 'drop', 'Conditional', 'conditional_loss', 'Conditioners']
+__all__ = ['Asked', 'Conditioner', 'ClassConditioner', 'VectorConditioner', 'TextConditioner', 'ImageConditioner', 'drop', 'Conditional', 'conditional_loss', 'Conditioners']
+
+@dataclass(frozen=True)
+class Asked:
+    """What a pipeline says beside the prompts when it asks for a condition.
+
+    size: height and width of the picture, in pixels
+    skip: blocks left out at the end of a text tower
+    away: these prompts say what to stay away from
+    scale: of guidance, for networks that are told it
+    """
+    size: tuple[int, int] = ...
+    skip: int = 0
+    away: bool = False
+    scale: float | Tensor = 1.0
 
 class Conditioner(nn.Module, metaclass=ABCMeta):
     """Turn what people give (labels, captions, images) into what a network takes."""
@@ -25,6 +39,10 @@ class Conditioner(nn.Module, metaclass=ABCMeta):
     @abstractmethod
     def null(self, n: int) -> Cond:
         """Give `n` times the condition that says nothing, of the same fields and shapes."""
+        ...
+    tells_scale: bool
+    def read(self, raw: Any, asked: Asked) -> Cond:
+        """Give the condition as a pipeline asks for it."""
         ...
 
 class ClassConditioner(Conditioner):
@@ -67,6 +85,9 @@ class TextConditioner(Conditioner):
     def null(self, n: int) -> Cond: ...
     def train(self, mode: bool=True) -> 'TextConditioner':
         """Switch to training or eval mode; a frozen tower stays in eval mode."""
+        ...
+    def read(self, raw: Sequence[str], asked: Asked) -> Cond:
+        """Give the condition as a pipeline asks for it: added words in full, blocks left out."""
         ...
 
 class ImageConditioner(Conditioner):

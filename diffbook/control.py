@@ -125,7 +125,7 @@ def of(
 # %% ../nbs/75_control.ipynb #controlled
 @register
 class Controlled(nn.Module):
-    "A network and what steers it by the picture in `cond.img`; without a picture, the network alone."
+    "A network and what steers it by a hint, the picture in `cond.img`; without a hint, the network alone."
 
     def __init__(
         self,
@@ -133,19 +133,19 @@ class Controlled(nn.Module):
         control: nn.Module,  # (x, noise_level, cond, hint) -> what to add
         *,
         strength: float = 1.0, guess: bool = False,  # of the control; weaken it on the fine levels, for prompts that are empty
+        hint: Tensor | None = None,  # (1, c, h, w) for every call, where conditions bring none
     ):
         super().__init__()
-        self.net, self.control, self.strength, self.guess = net, control, strength, guess
-        self.in_channels = net.in_channels
+        self.net, self.control, self.strength, self.guess, self.hint = net, control, strength, guess, hint
 
 # %% ../nbs/75_control.ipynb #controlled-forward
 @patch
 def forward(self: Controlled, x: Tensor, noise_level: Tensor, cond: Cond | None = None) -> Tensor:
     "What the network says, with what the control adds (eq-control-net)."
-    hint = None if cond is None else cond.img
+    hint = self.hint if cond is None or cond.img is None else cond.img
     if hint is None:
         return self.net(x, noise_level, cond)
-    plain = replace(cond, img=None)
+    plain, hint = cond and replace(cond, img=None), hint.to(x).expand(len(x), -1, -1, -1)
     added = self.control(x, noise_level, plain, hint)
     scales = self.strength * (guess_scales(len(added), x) if self.guess else x.new_ones(len(added)))
     return self.net(x, noise_level, plain, [scale * more for scale, more in zip(scales, added)])
@@ -167,8 +167,8 @@ def with_net(
 def with_control(
     model: nn.Module,  # a Denoiser, or one with its conditioner
     control: nn.Module,  # a ControlNet or a HintAdapter
-    **options: float | bool,  # strength and guess, as of `Controlled`
-) -> nn.Module:  # the same on the same weights, steered by `cond.img`
+    **options: float | bool | Tensor,  # strength, guess and hint, as of `Controlled`
+) -> nn.Module:  # the same on the same weights, steered by a hint
     "Let a control steer a model that is finished."
     return with_net(model, Controlled(getattr(model, 'denoiser', model).net, control, **options))
 

@@ -63,15 +63,16 @@ class ControlNet(nn.Module):
         ...
 
 class Controlled(nn.Module):
-    """A network and what steers it by the picture in `cond.img`; without a picture, the network alone."""
+    """A network and what steers it by a hint, the picture in `cond.img`; without a hint, the network alone."""
     net: nn.Module
     control: nn.Module
     strength: float
     guess: bool
-    in_channels: Any
-    def __init__(self, net: nn.Module, control: nn.Module, *, strength: float=1.0, guess: bool=False) -> None:
+    hint: Tensor | None
+    def __init__(self, net: nn.Module, control: nn.Module, *, strength: float=1.0, guess: bool=False, hint: Tensor | None=None) -> None:
         """net: takes `added`, as UNet does
         control: (x, noise_level, cond, hint) -> what to add
+        hint: (1, c, h, w) for every call, where conditions bring none
         """
         ...
     def forward(self, x: Tensor, noise_level: Tensor, cond: Cond | None=None) -> Tensor:
@@ -85,12 +86,12 @@ def with_net(model: nn.Module, net: nn.Module) -> nn.Module:
     """
     ...
 
-def with_control(model: nn.Module, control: nn.Module, **options: float | bool) -> nn.Module:
+def with_control(model: nn.Module, control: nn.Module, **options: float | bool | Tensor) -> nn.Module:
     """Let a control steer a model that is finished.
 
     model: a Denoiser, or one with its conditioner
     control: a ControlNet or a HintAdapter
-    returns: the same on the same weights, steered by `cond.img`
+    returns: the same on the same weights, steered by a hint
     """
     ...
 

@@ -214,7 +214,7 @@ def draw_rows(
 
 # %% ../nbs/00_core.ipynb #register
 REGISTRY: dict[str, Callable] = {}
-_BY_HAND = ('published.scheduler', 'published.unigram')  # modules with registered parts that are not in nbdev's index
+_BY_HAND = ('published.scheduler', 'published.unigram', 'published.pipelines')  # modules with registered parts that are not in nbdev's index
 
 
 def register(f: Callable) -> Callable:

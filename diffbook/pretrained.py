@@ -31,19 +31,15 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, dit, mmdit, lora, prior, scheduler, sentences, steps, t5, unet, vae, writing
+from .published import clip, dit, mmdit, lora, pipelines, prior, scheduler, sentences, steps, t5, unet, vae, writing  # noqa: F401
 from .published.clip import clip_pixels  # noqa: F401
 from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
 from .published.tokens import find_tokenizer, read_tokenizer
-from .published.unigram import Unigram
 
-__getattr__ = moved(__name__, {
-    'diffbook.published.plausible': 'PLAUSIBLE SILENT', 'diffbook.published.fill': 'Places FLOATS', 'diffbook.published.scheduler': 'SPACINGS EARLY plan_config',
-    'diffbook.published.original': 'ORIGINAL_UNET WITHIN_UNET ORIGINAL_VAE WITHIN_VAE ORIGINAL_TEXT WITHIN_TEXT', 'diffbook.published.unet': 'unet_config:settings',
-    'diffbook.published.vae': 'vae_config:settings', 'diffbook.published.clip': 'text_config:settings'})  # fmt: skip
+__getattr__ = moved(__name__, {'diffbook.published.plausible': 'PLAUSIBLE SILENT', 'diffbook.published.fill': 'Places FLOATS', 'diffbook.published.scheduler': 'SPACINGS EARLY plan_config', 'diffbook.published.original': 'ORIGINAL_UNET WITHIN_UNET ORIGINAL_VAE WITHIN_VAE ORIGINAL_TEXT WITHIN_TEXT', 'diffbook.published.unet': 'unet_config:settings', 'diffbook.published.vae': 'vae_config:settings', 'diffbook.published.clip': 'text_config:settings'})  # fmt: skip
 
 # %% ../nbs/53_pretrained.ipynb #make-empty
 _PARTS = {'unet': (UNet, unet.arguments), 'vae': (AutoencoderKL, vae.arguments), 'text_encoder': (TextTower, clip.arguments), 't5': (T5, t5.arguments)}
@@ -76,8 +72,9 @@ class NoisePlan:
     variance: str = 'fixed_small'  # of DDPM's step; a learned one is the second half of what the network says
     scheduler: str | None = None  # the class that says so, which names a step rule too
     rule: str | None = None  # a step rule that its settings name, such as 'dpmpp_2m'
-    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
-    flow: tuple[str, float] | None = None  # for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
+    told: str = 'time'  # what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below' or 'thousandths'
+    flow: tuple[str, float] | None = None  # for a straight path: whose grid of even times, 'DPM', 'UniPC', 'twice' (of Stable Diffusion 3) or 'even' (of FLUX), and by what it is shifted
+    grows: tuple[float, float] | None = None  # for a straight path: the log of the shift is linear in the number of tokens; slope, and value at none
     unmatched: str = ''  # settings for which the book has no step rule, in words
 
     def __post_init__(self) -> None:
@@ -109,30 +106,16 @@ def unit(self: NoisePlan) -> bool:
 
 # %% ../nbs/53_pretrained.ipynb #plan-times
 @patch
-def times(self: NoisePlan, n: int) -> Tensor:  # (n + 1,) falling times
-    "Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading)."
+def times(self: NoisePlan, n: int, tokens: int | None = None) -> Tensor:  # (n + 1,) falling times
+    "Give the times that n steps visit, for a picture of so many tokens where they depend on it; warn where the first is far from noise (eq-pretrained-leading)."
     if self.flow is not None:
-        return scheduler.flow_times(self, whole('n', n))
+        return scheduler.flow_times(self, whole('n', n), tokens)
     T = len(self.schedule.betas)
     if not self.halves < whole('n', n) <= T - self.spare:
         raise ValueError(f'n is {n}, expected {f"more than {self.halves} and " * (self.halves > 0)}at most {T - self.spare} steps')
-    t = scheduler.placed(self, _spaced(self, T, n))
+    t = scheduler.placed(self, scheduler.spaced(self, T, n))
     scheduler.check_start(self, t[0], n)
     return torch.cat([t[t > self.last], torch.tensor([self.last], dtype=torch.float64)])
-
-# %% ../nbs/53_pretrained.ipynb #spaced
-def _spaced(plan: NoisePlan, T: int, n: int) -> Tensor:
-    "Falling times, counted from 1 as in this book (Lin et al. 2024, table 2), rounded by NumPy's arithmetic as published."
-    step, m = torch.arange(n + plan.spare, dtype=torch.float64), n + plan.spare
-    if plan.spacing == 'leading':
-        t = step.flip(0)[:n] * (T // m) + plan.offset + 1
-    elif plan.spacing == 'trailing':
-        t = torch.round(T + step[:n] * (T - T / n - T))
-    else:
-        rows = step * ((T - 1) / max(m - 1, 1))
-        t = (torch.round(rows) if plan.whole else rows.float().double()).flip(0)[:n] + 1
-    halved = zip(t[: plan.halves], t[1:] + T // n // 2)
-    return torch.cat([*(torch.stack(pair) for pair in halved), t[plan.halves :]])
 
 # %% ../nbs/53_pretrained.ipynb #load-schedule
 def load_schedule(
@@ -198,8 +181,7 @@ def load_text_encoder(
     "Read a published reader of texts, by its class: a tower of CLIP (of Stable Diffusion 1, 2 and XL), or the encoder of T5 (of Stable Diffusion 3 and FLUX)."
     found = read_published(source, 'text_encoder', config, folder, variant)
     if t5.is_t5(found.config):
-        encoder = build(T5, t5.arguments, found)
-        return fill(encoder, t5.encoder_tensors(found), t5.places(encoder), found.where, dtype)
+        return t5.read(found, dtype)
     tensors, dim = clip.tower_tensors(found)
     tower = build(TextTower, lambda c: clip.arguments(c) | {'dim': dim}, found)
     return fill(tower, tensors, same_names(tower), found.where, dtype)
@@ -220,7 +202,7 @@ def load_clip(
 def load_tokenizer(
     source: str | Path,  # folder of the tokenizer or of the model, or a name of the Hub
     folder: str = 'tokenizer',  # within that of the model
-) -> Tokenizer | Unigram:
+) -> Tokenizer | sentences.Unigram:
     "Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it."
     where = find_tokenizer(source, folder)
     return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)

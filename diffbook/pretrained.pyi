@@ -15,10 +15,9 @@ from .predictions import Prediction
 from .samplers import Solver
 from .schedules import Schedule
 from .text import Tokenizer
-from .published import clip, scheduler, unet, vae
+from .published import clip, scheduler, sentences, unet, vae
 from .published.control import ControlNet, IPAdapter
 from .published.reading import Source
-from .published.unigram import Unigram
 from typing import Any
 
 __all__ = ['make_empty', 'NoisePlan', 'load_schedule', 'load_unet', 'load_network', 'load_vae', 'load_text_encoder', 'load_clip', 'load_tokenizer', 'load_controlnet', 'load_ip_adapter', 'save_published', 'save_pipeline', 'read_lora', 'write_lora', 'about_lora']
@@ -50,8 +49,9 @@ class NoisePlan:
     variance: of DDPM's step; a learned one is the second half of what the network says
     scheduler: the class that says so, which names a step rule too
     rule: a step rule that its settings name, such as 'dpmpp_2m'
-    told: what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below'
-    flow: for a straight path: whose grid of even times, 'DPM' or 'UniPC', and by what it is shifted
+    told: what the network is told of a time between rows: 'time', 'nearest row', 'row below'; of a straight path 'thousandth below' or 'thousandths'
+    flow: for a straight path: whose grid of even times, 'DPM', 'UniPC', 'twice' (of Stable Diffusion 3) or 'even' (of FLUX), and by what it is shifted
+    grows: for a straight path: the log of the shift is linear in the number of tokens; slope, and value at none
     unmatched: settings for which the book has no step rule, in words
     """
     schedule: Schedule
@@ -69,6 +69,7 @@ class NoisePlan:
     rule: str | None = None
     told: str = 'time'
     flow: tuple[str, float] | None = None
+    grows: tuple[float, float] | None = None
     unmatched: str = ''
     def __post_init__(self) -> None: ...
     def denoiser(self, net: nn.Module) -> Denoiser:
@@ -86,8 +87,8 @@ class NoisePlan:
     def unit(self) -> bool:
         """Whether a walk starts from noise of unit variance, and not from sigma times it."""
         ...
-    def times(self, n: int) -> Tensor:
-        """Give the times that n steps visit; warn where the first is far from noise (eq-pretrained-leading).
+    def times(self, n: int, tokens: int | None=None) -> Tensor:
+        """Give the times that n steps visit, for a picture of so many tokens where they depend on it; warn where the first is far from noise (eq-pretrained-leading).
 
         returns: (n + 1,) falling times
         """
@@ -161,7 +162,7 @@ def load_clip(source: Source, dtype: torch.dtype | None=None, variant: str | Non
     """
     ...
 
-def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | Unigram:
+def load_tokenizer(source: str | Path, folder: str='tokenizer') -> Tokenizer | sentences.Unigram:
     """Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it.
 
     source: folder of the tokenizer or of the model, or a name of the Hub

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from .conditioning import Conditioner
+from .conditioning import Asked, Conditioner
 from .core import Cond, DenoiseFn
 from .guidance import Rule
 from .losses import Denoiser
@@ -17,7 +17,7 @@ from .schedules import Schedule
 from .store.given import Picture
 from typing import Any
 
-__all__ = ['Pixels', 'in_ratio', 'Plan', 'published_plan', 'StableDiffusion']
+__all__ = ['Pixels', 'in_ratio', 'Plan', 'published_plan', 'StableDiffusion', 'load_pipeline']
 
 class Pixels(ImageCodec):
     """Change nothing: the codec of a model that works on pixels."""
@@ -37,11 +37,15 @@ class Plan:
     times: the grid
     unit: start from noise of unit variance; False: from sigma times it
     clip: estimates are kept within plus and minus this; a solver with `clip` set does so by itself
+    scale: of guidance
+    sized: the grid depends on the size: `times` is told how many cells the latents have
     """
     solver: Solver = ...
     times: Callable[[Schedule, int], Tensor] = ...
     unit: bool = True
     clip: float | None = None
+    scale: float = 7.5
+    sized: bool = False
 
 def published_plan(plan: NoisePlan) -> Plan:
     """Say how diffusers would sample, as far as the book has the step rule."""
@@ -65,11 +69,11 @@ class StableDiffusion(nn.Module):
         ...
     @property
     def schedule(self) -> Schedule: ...
-    def forward(self, prompt: str | Sequence[str], negative_prompt: str | Sequence[str]='', *, height: int | None=None, width: int | None=None, steps: int=30, scale: float | Tensor=7.5, solver: Solver | None=None, seed: int=0, latents: Tensor | None=None, image: Picture | None=None, mask: Picture | None=None, strength: float | None=None, clip_skip: int=0, rule: Rule=..., first: int=0, output: str='pil', progress: bool=True) -> list[Image.Image] | Tensor | Iterator[Tensor]:
+    def forward(self, prompt: str | Sequence[str], negative_prompt: str | Sequence[str]='', *, height: int | None=None, width: int | None=None, steps: int=30, scale: float | Tensor | None=None, solver: Solver | None=None, seed: int=0, latents: Tensor | None=None, image: Picture | None=None, mask: Picture | None=None, strength: float | None=None, clip_skip: int=0, rule: Rule=..., first: int=0, output: str='pil', progress: bool=True) -> list[Image.Image] | Tensor | Iterator[Tensor]:
         """prompt: what to draw: a text, or one for each picture
         negative_prompt: what to stay away from
         height: in pixels; that of the image, of the latents, or `size`, if not said
-        scale: of guidance; 1 is off
+        scale: of guidance; 1 is off; that of the plan, if not said
         solver: the step rule; the plan's, if not said
         latents: (b, c, h / factor, w / factor): starting noise of unit variance, in place of the seed's
         image: a picture to start from
@@ -82,11 +86,12 @@ class StableDiffusion(nn.Module):
         progress: show a bar
         """
         ...
-    def read(self, prompts: Sequence[str], clip_skip: int=0) -> Cond:
-        """Turn prompts into what the U-Net looks up.
+    def read(self, prompts: Sequence[str], clip_skip: int=0, asked: Asked | None=None) -> Cond:
+        """Turn prompts into what the network is told.
 
         prompts: one for each picture
         clip_skip: blocks left out at the end of the text tower
+        asked: all that is said beside the prompts, in the place of clip_skip
         """
         ...
     def _noise(self, shape: tuple[int, ...], latents: Tensor | None, seed: int, first: int) -> Tensor:
@@ -104,8 +109,8 @@ class StableDiffusion(nn.Module):
     def _begin(self, eps: Tensor, picture: Tensor | None, hole: Tensor | None, steps: int, strength: float | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Where the walk starts, its times, and the latents of the picture."""
         ...
-    def _conditions(self, prompts: list[str], negative: str | Sequence[str], skip: int, picture: Tensor | None, hole: Tensor | None, eps: Tensor) -> tuple[Cond, Cond]:
-        """What to draw and what to stay away from; beside both, for a U-Net that fills holes, the hole and the picture around it."""
+    def _conditions(self, prompts: list[str], negative: str | Sequence[str], skip: int, scale: float | Tensor | None, picture: Tensor | None, hole: Tensor | None, eps: Tensor) -> tuple[Cond, Cond, float | Tensor]:
+        """What to draw, what to stay away from, and the scale of guidance: 1 where the network is told it. Beside both, for a U-Net that fills holes, the hole and the picture around it."""
         ...
     def _solver(self, solver: Solver, z: Tensor | None, hole: Tensor | None, eps: Tensor, end: Tensor, seed: int, first: int) -> Solver:
         """The step rule with its fresh noise; around a hole, if the U-Net cannot see it, held to the picture."""
@@ -120,12 +125,16 @@ class StableDiffusion(nn.Module):
         ...
     @classmethod
     def from_pretrained(cls, path: str | Path, dtype: torch.dtype | None=None, *, tokenizer: str | Path | None=None) -> StableDiffusion:
-        """Read a published Stable Diffusion, version 1 or 2, for text alone or for filling holes; each file is read once.
-
-        path: a folder in the layout of the diffusers library, a name of the Hub, or a single .safetensors file
-        dtype: of the weights; None: as stored
-        tokenizer: where the tokenizer lies; a single file holds none
-        """
+        """Read a whole published model, as `load_pipeline` does."""
         ...
 
 _FINISH: dict[Any, Any]
+
+def load_pipeline(path: str | Path, dtype: torch.dtype | None=None, *, tokenizer: str | Path | None=None) -> StableDiffusion:
+    """Read a whole published model that draws what a text says, each part by its class; each file is read once.
+
+    path: a folder in the layout of the diffusers library, a name of the Hub, or a single .safetensors file
+    dtype: of the weights; None: as stored
+    tokenizer: where the tokenizer lies; a single file holds none
+    """
+    ...

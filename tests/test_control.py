@@ -146,6 +146,13 @@ def test_with_control_leaves_the_model_as_it_is(net, asked):
     assert torch.equal(steered(x, torch.tensor(0.4).double(), cond), model(x, torch.tensor(0.4).double(), plain(cond)))
 
 
+def test_a_hint_for_every_call(net, asked):
+    x, level, cond = asked
+    control, hint = speaking(ControlNet.of(net, 1, (4, 6)), 1), drawn(1, 1, 16, 16, seed=8).sigmoid()
+    want = Controlled(net, control)(x, level, replace(cond, img=hint.expand(2, -1, -1, -1)))
+    assert torch.equal(Controlled(net, control, hint=hint)(x, level, plain(cond)), want)
+
+
 def test_edges_know_shapes_and_no_colours():
     image = torch.zeros(1, 3, 6, 6, dtype=torch.uint8)
     image[:, 0, 2:4, 2:4] = 200

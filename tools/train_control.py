@@ -152,14 +152,14 @@ def main() -> None:
         for step in trainer.fit(islice(stream, max(0, a.steps - trainer.step))):
             losses.append(float(step.loss))
             bar.update()
-            if step.step % a.every == 0 or step.step == 1:
+            if step.step % a.every == 0 or step.step == 1 or step.step == a.steps:
                 spent += time.process_time() - clock
                 layout, colour = watch(model, trainer.ema.model)
                 rows.append(f'{step.step},{step.step * a.batch},{spent:.0f},{sum(losses) / len(losses):.5f},{layout:.3f},{colour:.3f}')
                 path.write_text('\n'.join(rows) + '\n')
                 losses, clock = [], time.process_time()
-                if time.time() - begun > 60 * a.minutes:
-                    break
+            if time.time() - begun > 60 * a.minutes:
+                break
     (out / 'checkpoints').mkdir(exist_ok=True)
     trainer.save(out / 'checkpoints')
     about = {

@@ -26,7 +26,7 @@ STEPS = {'heun': 12, 'renoise': 2, 'jump': 4}  # two calls a step: 23 in all; fe
 
 @app.command()
 def sample(
-    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published Stable Diffusion.')],
+    model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published model, such as Stable Diffusion.')],
     out: Annotated[Path, typer.Option(help='What to write: a grid (.png, .jpg, .webp), a film of the way from noise (.gif), or a folder (no ending) of single files.')],
     n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
     steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
@@ -40,7 +40,7 @@ def sample(
     prompt: Annotated[str | None, typer.Option(help='What to draw, for a model that reads text.')] = None,
     class_name: Annotated[str | None, typer.Option('--class', help='What to draw, for a model of classes: a name, or a number. All in turn if not said.')] = None,
     negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
-    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of Stable Diffusion 7.5.')] = None,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of published models their own, such as 7.5.')] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
     mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
@@ -135,24 +135,24 @@ def draw_published(
     folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
     said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
 ) -> 'Tensor':  # fmt: skip
-    "Draw n images in [-1, 1] with a Stable Diffusion in the published layout, one after the other, to keep within memory."
+    "Draw n images in [-1, 1] with a model in the published layout, one after the other, to keep within memory."
     import torch
 
-    from diffbook.stable_diffusion import StableDiffusion
+    from diffbook.stable_diffusion import load_pipeline
     from diffbook.training import pick_device
 
     place = pick_device(device)
-    model = StableDiffusion.from_pretrained(folder, torch.float16 if place.type == 'cuda' else None).to(place)
+    model = load_pipeline(folder, torch.float16 if place.type == 'cuda' else None).to(place)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
     if grid is not None:
-        model.plan = replace(model.plan, times=grid_named(grid))
+        model.plan = replace(model.plan, times=grid_named(grid), sized=False)
     step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)
     options: dict[str, Any] = {'height': size, 'width': size, 'solver': step}
     if image is not None:
         side = size or model.size[0]
         edit = open_edit(image, mask, strength, (3, side, side), ground)
         options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
-    draw = partial(model, prompt, negative, steps=steps or 30, scale=7.5 if guidance is None else guidance, seed=seed, output='tensor', **options)
+    draw = partial(model, prompt, negative, steps=steps or 30, scale=guidance, seed=seed, output='tensor', **options)
     return torch.cat([2 * draw(first=i).float().cpu() - 1 for i in range(n)])
 
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from ..core import Cond
 from typing import Any
 
-__all__ = ['zero', 'sinusoids', 'ResBlock', 'attend', 'SelfAttention', 'CrossAttention', 'TransformerBlock', 'check_cond', 'Downsample', 'Upsample']
+__all__ = ['zero', 'sinusoids', 'ResBlock', 'attend', 'SelfAttention', 'CrossAttention', 'Round', 'TransformerBlock', 'check_cond', 'Downsample', 'Upsample']
 
 def zero(layer: nn.Module) -> nn.Module:
     """Set all parameters of `layer` to zero, so that what it adds starts as nothing. Goyal et al. 2017, section 5.1.
@@ -101,23 +101,25 @@ class CrossAttention(nn.Module):
         """
         ...
 
+class Round(nn.Module):
+    """Let the tokens of a picture ask one another, then a text, then think; one of several rounds within a `TransformerBlock`."""
+    def __init__(self, channels: int, heads: int, seq_dim: int) -> None: ...
+    def forward(self, h: Tensor, seq: Tensor, mask: Tensor | None=None) -> Tensor:
+        """returns: (b, n, c), (b, l, seq_dim), (b, l) -> (b, n, c)"""
+        ...
+
 class TransformerBlock(nn.Module):
     """Let the pixels ask one another, then a text, then think. Rombach et al. 2022, section 3.3."""
     norm_in: nn.GroupNorm
     enter: nn.Linear
     leave: Any
-    norm_own: nn.LayerNorm
-    own: CrossAttention
-    norm_cross: nn.LayerNorm
-    cross: CrossAttention
-    norm_think: nn.LayerNorm
-    widen: nn.Linear
-    narrow: nn.Linear
-    def __init__(self, channels: int, heads: int, seq_dim: int, *, groups: int) -> None:
+    more: nn.ModuleList
+    def __init__(self, channels: int, heads: int, seq_dim: int, *, groups: int, depth: int=1) -> None:
         """channels: of the image
         heads: of both attentions
         seq_dim: width of the tokens of the text
         groups: of the first norm
+        depth: rounds of asking and thinking
         """
         ...
     def forward(self, x: Tensor, seq: Tensor, mask: Tensor | None=None) -> Tensor:

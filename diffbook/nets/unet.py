@@ -25,12 +25,12 @@ from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsam
 class UNetStep(nn.Module):
     "One step of the walk: a residual block, then attention if `heads` is not zero, which reads a text if `seq_dim` is not."
 
-    def __init__(self, c_in: int, c_out: int, heads: int, groups: int, eps: float, dropout: float, scale_shift: bool, seq_dim: int = 0):
+    def __init__(self, c_in: int, c_out: int, heads: int, groups: int, eps: float, dropout: float, scale_shift: bool, seq_dim: int = 0, depth: int = 1):
         super().__init__()
         self.res = ResBlock(c_in, c_out, groups=groups, eps=eps, dropout=dropout, scale_shift=scale_shift)
         self.reads, attn = bool(heads and seq_dim), None
         if heads:
-            attn = TransformerBlock(c_out, heads, seq_dim, groups=groups) if seq_dim else SelfAttention(c_out, heads, groups=groups, eps=eps)
+            attn = TransformerBlock(c_out, heads, seq_dim, groups=groups, depth=depth) if seq_dim else SelfAttention(c_out, heads, groups=groups, eps=eps)
         self.attn = attn
         self.columns = slice(0, self.res.signals)  # its share of what the net is told; UNet sets it
 
@@ -72,43 +72,46 @@ class UNet(nn.Module):
         patch: int = 2,  # side of the squares of pixels that are folded into channels at the start
         groups: int = 8,  # groups of channels in every norm
         cond_dim: int = 0,  # width of `cond.vec`; 0: the net takes none
+        cond_layers: int = 1,  # matrices that it passes, with SiLU between them: 1, or 2 as in Stable Diffusion XL
         seq_dim: int = 0,  # width of the tokens `cond.seq`, read at every stage that has heads; 0: the net takes none
+        depth: int | tuple[int, ...] = 1,  # rounds of reading at each stage, or those of each level and, last, of the middle
         img_channels: int = 0,  # channels of `cond.img`, laid beside the input; 0: the net takes none
         dropout: float = 0.0,  # share of activations silenced in training
         layout: Layout = Layout(),  # how its layers are wired, where published nets differ
     ):
         super().__init__()
         _check_levels(channels, blocks, heads, groups)
+        depth = _each_level(depth, len(heads))
         self._take_image(in_channels, patch, dropout)
-        self._take_conditions(cond_dim, seq_dim, img_channels, any(heads))
-        self._add_walk(list(zip(channels, blocks, heads)), heads[-1], layout.down_pad, (groups, layout.eps, dropout, layout.scale_shift, seq_dim))
+        self._take_conditions(cond_dim, cond_layers, seq_dim, img_channels, any(heads))
+        self._add_walk(list(zip(channels, blocks, heads, depth)), (heads[-1], depth[-1]), layout.down_pad, (groups, layout.eps, dropout, layout.scale_shift, seq_dim))
         self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, layout.eps)
         self._add_told({'dim': channels[0], 'shift': layout.freq_shift, 'cos_first': layout.cos_first})
 
 # %% ../../nbs/23_unet.ipynb #add-walk
 @patch
-def _add_walk(self: UNet, levels: list[tuple[int, int, int]], middle: int, pad: tuple[int, int], rest: tuple) -> None:
+def _add_walk(self: UNet, levels: list[tuple[int, int, int, int]], middle: tuple[int, int], pad: tuple[int, int], rest: tuple) -> None:
     self.unit = self.patch * (1 if sum(pad) == 2 else 2 ** (len(levels) - 1))  # sizes are multiples of it
     widths = [levels[0][0]]  # of all that the way up will read
     self.down, self.up = nn.ModuleList(), nn.ModuleList()
-    for i, (width, count, heads) in enumerate(levels):
+    for i, (width, count, heads, depth) in enumerate(levels):
         if i > 0:
             self.down.append(Downsample(widths[-1], pad))
             widths.append(widths[-1])
         for _ in range(count):
-            self.down.append(UNetStep(widths[-1], width, heads, *rest))
+            self.down.append(UNetStep(widths[-1], width, heads, *rest, depth))
             widths.append(width)
     c = widths[-1]
-    self.mid = nn.ModuleList([UNetStep(c, c, middle, *rest), UNetStep(c, c, 0, *rest)])
+    self.mid = nn.ModuleList([UNetStep(c, c, middle[0], *rest, middle[1]), UNetStep(c, c, 0, *rest)])
     self._add_way_up(levels, widths, rest)
 
 # %% ../../nbs/23_unet.ipynb #add-way-up
 @patch
-def _add_way_up(self: UNet, levels: list[tuple[int, int, int]], widths: list[int], rest: tuple) -> None:
+def _add_way_up(self: UNet, levels: list[tuple[int, int, int, int]], widths: list[int], rest: tuple) -> None:
     c = widths[-1]
-    for i, (width, count, heads) in reversed(list(enumerate(levels))):
+    for i, (width, count, heads, depth) in reversed(list(enumerate(levels))):
         for _ in range(count + 1):
-            self.up.append(UNetStep(c + widths.pop(), width, heads, *rest))
+            self.up.append(UNetStep(c + widths.pop(), width, heads, *rest, depth))
             c = width
         if i > 0:
             self.up.append(Upsample(c))
@@ -130,6 +133,8 @@ def _add_told(self: UNet, waves: dict[str, float]) -> None:
         stage.columns = slice(end - stage.res.signals, end)
     self.time = nn.Sequential(nn.Linear(self.waves['dim'], width), nn.SiLU(), nn.Linear(width, width))
     self.cond = nn.Linear(self.cond_dim, width) if self.cond_dim else None
+    if self.cond_layers == 2:
+        self.cond = nn.Sequential(self.cond, nn.SiLU(), nn.Linear(width, width))
     self.tell = nn.Linear(width, ends[-1])  # one product for all blocks
 
 # %% ../../nbs/23_unet.ipynb #told
@@ -202,6 +207,13 @@ def _check_levels(channels: tuple[int, ...], blocks: tuple[int, ...], heads: tup
         if h < 0 or (h and c % h):
             raise ValueError(f'heads={heads}: {h} heads cannot share {c} channels equally')
 
+# %% ../../nbs/23_unet.ipynb #each-level
+def _each_level(depth: int | tuple[int, ...], n: int) -> tuple[int, ...]:
+    found = (depth,) * n if isinstance(depth, int) else tuple(depth)
+    if len(found) != n or min(found) < 1:
+        raise ValueError(f'depth is {depth}, expected one number from 1, or one for each level and one for the middle, {n} in all')
+    return found
+
 # %% ../../nbs/23_unet.ipynb #take-image
 @patch
 def _take_image(self: UNet, in_channels: int, patch: int, dropout: float) -> None:
@@ -211,11 +223,14 @@ def _take_image(self: UNet, in_channels: int, patch: int, dropout: float) -> Non
 
 # %% ../../nbs/23_unet.ipynb #take-conditions
 @patch
-def _take_conditions(self: UNet, cond_dim: int, seq_dim: int, img_channels: int, heads: bool) -> None:
+def _take_conditions(self: UNet, cond_dim: int, cond_layers: int, seq_dim: int, img_channels: int, heads: bool) -> None:
     if min(cond_dim, seq_dim, img_channels) < 0:
         raise ValueError(f'cond_dim={cond_dim}, seq_dim={seq_dim}, img_channels={img_channels}: expected 0 or more')
     if seq_dim and not heads:
         raise ValueError(f'seq_dim={seq_dim}, and no stage has heads that could read the tokens')
+    if cond_layers not in (1, 2) or cond_layers == 2 and not cond_dim:
+        raise ValueError(f'cond_layers is {cond_layers} and cond_dim {cond_dim}, expected 1, or 2 of a vector that comes')
+    self.cond_layers = cond_layers
     self.cond_dim, self.seq_dim, self.img_channels = cond_dim, seq_dim, img_channels
 
 # %% ../../nbs/23_unet.ipynb #earlier

@@ -16,7 +16,7 @@ class UNetStep(nn.Module):
     reads: Any
     attn: Any
     columns: Any
-    def __init__(self, c_in: int, c_out: int, heads: int, groups: int, eps: float, dropout: float, scale_shift: bool, seq_dim: int=0) -> None: ...
+    def __init__(self, c_in: int, c_out: int, heads: int, groups: int, eps: float, dropout: float, scale_shift: bool, seq_dim: int=0, depth: int=1) -> None: ...
     def forward(self, x: Tensor, told: Tensor, cond: Cond | None=None) -> Tensor: ...
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class UNet(nn.Module):
     tell: nn.Linear
     in_channels: int
     patch: int
+    cond_layers: int
     cond_dim: int
     seq_dim: int
     img_channels: int
-    def __init__(self, in_channels: int=1, out_channels: int | None=None, channels: tuple[int, ...]=..., *, blocks: tuple[int, ...]=..., heads: tuple[int, ...]=..., patch: int=2, groups: int=8, cond_dim: int=0, seq_dim: int=0, img_channels: int=0, dropout: float=0.0, layout: Layout=...) -> None:
+    def __init__(self, in_channels: int=1, out_channels: int | None=None, channels: tuple[int, ...]=..., *, blocks: tuple[int, ...]=..., heads: tuple[int, ...]=..., patch: int=2, groups: int=8, cond_dim: int=0, cond_layers: int=1, seq_dim: int=0, depth: int | tuple[int, ...]=1, img_channels: int=0, dropout: float=0.0, layout: Layout=...) -> None:
         """in_channels: channels of the image that comes
         out_channels: channels that leave; as many as come, if not said
         channels: width of each level, finest first
@@ -63,14 +64,16 @@ class UNet(nn.Module):
         patch: side of the squares of pixels that are folded into channels at the start
         groups: groups of channels in every norm
         cond_dim: width of `cond.vec`; 0: the net takes none
+        cond_layers: matrices that it passes, with SiLU between them: 1, or 2 as in Stable Diffusion XL
         seq_dim: width of the tokens `cond.seq`, read at every stage that has heads; 0: the net takes none
+        depth: rounds of reading at each stage, or those of each level and, last, of the middle
         img_channels: channels of `cond.img`, laid beside the input; 0: the net takes none
         dropout: share of activations silenced in training
         layout: how its layers are wired, where published nets differ
         """
         ...
-    def _add_walk(self, levels: list[tuple[int, int, int]], middle: int, pad: tuple[int, int], rest: tuple) -> None: ...
-    def _add_way_up(self, levels: list[tuple[int, int, int]], widths: list[int], rest: tuple) -> None: ...
+    def _add_walk(self, levels: list[tuple[int, int, int, int]], middle: tuple[int, int], pad: tuple[int, int], rest: tuple) -> None: ...
+    def _add_way_up(self, levels: list[tuple[int, int, int, int]], widths: list[int], rest: tuple) -> None: ...
     def _add_ends(self, c_in: int, c_out: int, width: int, groups: int, eps: float) -> None: ...
     def _add_told(self, waves: dict[str, float]) -> None: ...
     def told(self, noise_level: Tensor, cond: Cond | None=None) -> Tensor:
@@ -101,7 +104,7 @@ class UNet(nn.Module):
         ...
     def _refuse(self, x: Tensor, noise_level: Tensor, cond: Cond | None) -> None: ...
     def _take_image(self, in_channels: int, patch: int, dropout: float) -> None: ...
-    def _take_conditions(self, cond_dim: int, seq_dim: int, img_channels: int, heads: bool) -> None: ...
+    def _take_conditions(self, cond_dim: int, cond_layers: int, seq_dim: int, img_channels: int, heads: bool) -> None: ...
     @classmethod
     def earlier(cls, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a net that was saved when those of its layout stood among them."""

@@ -31,11 +31,11 @@ NETWORKS: dict[str, Mapping[str, str]] = {
     'UNet2DConditionModel': UNETS | {
         'cross_attention_dim': FOLLOWED, 'use_linear_projection': 'no effect: a matrix and a convolution of one pixel are one map; both are read', 'upcast_attention': ROUNDING,
         'dropout': 'refused: a network that reads tokens is built without', 'only_cross_attention': SHAPE, 'mid_block_only_cross_attention': SHAPE, 'dual_cross_attention': SHAPE,
-        'transformer_layers_per_block': SHAPE, 'reverse_transformer_layers_per_block': SHAPE, 'num_attention_heads': 'refused: diffusers refuses it too; heads are attention_head_dim',
+        'transformer_layers_per_block': FOLLOWED, 'reverse_transformer_layers_per_block': SHAPE, 'num_attention_heads': 'refused: diffusers refuses it too; heads are attention_head_dim',
         'attention_type': SHAPE, 'cross_attention_norm': SHAPE, 'conv_in_kernel': SHAPE, 'conv_out_kernel': SHAPE, 'resnet_skip_time_act': SHAPE, 'resnet_out_scale_factor': SHAPE,
         'time_embedding_act_fn': TIMES, 'timestep_post_act': TIMES, 'time_cond_proj_dim': TIMES, 'encoder_hid_dim': EXTRA, 'encoder_hid_dim_type': EXTRA,
-        'addition_embed_type': EXTRA, 'addition_time_embed_dim': EXTRA, 'addition_embed_type_num_heads': EXTRA, 'class_embeddings_concat': EXTRA,
-        'projection_class_embeddings_input_dim': EXTRA},
+        'addition_embed_type': FOLLOWED, 'addition_time_embed_dim': FOLLOWED, 'projection_class_embeddings_input_dim': FOLLOWED, 'class_embeddings_concat': EXTRA,
+        'addition_embed_type_num_heads': 'no effect: of additions that are refused'},
     'DiTTransformer2DModel': dict.fromkeys(
         ('num_attention_heads', 'attention_head_dim', 'in_channels', 'out_channels', 'num_layers', 'sample_size', 'patch_size', 'num_embeds_ada_norm', 'norm_eps'), FOLLOWED) | {
         'dropout': 'refused: a DiT is built without', 'norm_num_groups': 'no effect: it has no norm of groups', 'attention_bias': SHAPE, 'activation_fn': SHAPE, 'upcast_attention': ROUNDING,

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core import register
 from ..elbo import learned, learned_range
 from ..grids import beta_quantile
-from ..losses import table_index
+from ..losses import scaled_time, table_index
 from ..predictions import predict_eps, predict_v, predict_velocity, predict_x0
 from ..schedules import DiscreteSchedule, RectifiedFlowSchedule, Schedule, checked_betas, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_betas
 from .settings import ELSEWHERE, OLD, SCHEDULERS, UNREAD
@@ -96,7 +96,7 @@ def thousandth_below(schedule: Schedule, t: Tensor) -> Tensor:
     return torch.floor(1000 * schedule.time(t))
 
 
-TOLD = {'time': table_index, 'nearest row': nearest_row, 'row below': row_below, 'thousandth below': thousandth_below}  # what the network is told of a time between rows
+TOLD = {'time': table_index, 'nearest row': nearest_row, 'row below': row_below, 'thousandth below': thousandth_below, 'thousandths': scaled_time}  # what the network is told of a time between rows
 
 # Classes
 
@@ -157,6 +157,9 @@ FAMILIES = {
     'UniPCMultistepScheduler': Family(
         SOLVER | ZERO_SNR | ENDS | {'predict_x0': True, 'solver_type': 'bh2', 'disable_corrector': [], 'solver_p': None, 'sigma_min': None,
                                     'sigma_max': None, 'shift_terminal': None}, spare=1, rest=SMALL),
+    'FlowMatchEulerDiscreteScheduler': Family({
+        'num_train_timesteps': 1000, 'shift': 1.0, 'use_dynamic_shifting': False, 'base_shift': 0.5, 'max_shift': 1.15, 'base_image_seq_len': 256, 'max_image_seq_len': 4096,
+        'time_shift_type': 'exponential', 'invert_sigmas': False, 'shift_terminal': None, 'stochastic_sampling': False, **dict.fromkeys(LEVELS, False)}),
     'DEISMultistepScheduler': Family(SOLVER | {'algorithm_type': 'deis', 'solver_type': 'logrho'}, spare=1, last=1.0),
 }  # fmt: skip
 
@@ -258,9 +261,44 @@ def flow_arguments(c: Mapping[str, Any], name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def flow_times(plan: Any, n: int) -> Tensor:
+def euler_arguments(c: Mapping[str, Any], even: bool) -> dict[str, Any]:
+    "What `NoisePlan` is made of for Stable Diffusion 3 and FLUX: a shift of the file, or one that grows with the picture."
+    if c['num_train_timesteps'] != 1000 or not 0 < c['shift'] < math.inf:
+        raise ValueError(f'num_train_timesteps is {c["num_train_timesteps"]!r} and shift {c["shift"]!r}, expected 1000 and a positive number')
+    grows = None
+    if c['use_dynamic_shifting']:
+        slope = (c['max_shift'] - c['base_shift']) / (c['max_image_seq_len'] - c['base_image_seq_len'])
+        grows = slope, c['base_shift'] - slope * c['base_image_seq_len']
+    return {
+        'schedule': RectifiedFlowSchedule(), 'prediction': predict_velocity, 'scheduler': 'FlowMatchEulerDiscreteScheduler',
+        'flow': ('even' if even else 'twice', float(c['shift'])), 'grows': grows, 'told': 'thousandths',
+    }  # fmt: skip
+
+
+def euler_times(plan: Any, n: int, tokens: int | None) -> Tensor:
+    "Times of Stable Diffusion 3, the last of which is shifted twice, or of FLUX; rounded to single precision where the class does."
+    first, shift = plan.flow
+    if plan.grows is not None and tokens is None:
+        raise ValueError('the shift of this plan grows with the picture, expected the number of its tokens')
+    moved = lambda t: shift * t / (1 + (shift - 1) * t)  # noqa: E731
+    least = torch.tensor(1.0) / 1000  # of the table of training, in single precision
+    least = (least if plan.grows else moved(least)).item()
+    step = torch.arange(n, dtype=torch.float64)
+    if first == 'even':
+        t = (1 + step * ((1 / n - 1) / max(n - 1, 1))).float()
+    else:
+        t = (1000 + step * ((1000 * least - 1000) / max(n - 1, 1))) / 1000
+    if plan.grows is not None:
+        k = math.exp(plan.grows[0] * tokens + plan.grows[1])
+        moved = lambda t: torch.as_tensor(k, dtype=t.dtype) / (k + (1 / t - 1))  # noqa: E731  a division, as NumPy's
+    return torch.cat([moved(t).float().double(), torch.zeros(1, dtype=torch.float64)])
+
+
+def flow_times(plan: Any, n: int, tokens: int | None = None) -> Tensor:
     "Times of a straight path as published: even ones, shifted, down to no noise."
     first, shift = plan.flow
+    if plan.scheduler == 'FlowMatchEulerDiscreteScheduler':
+        return euler_times(plan, n, tokens)
     even = torch.linspace(1, 0.001, n + 1, dtype=torch.float64)
     even = even[:-1] if first == 'UniPC' else (1 - even).flip(0)[:-1]
     t = shift * even / (1 + (shift - 1) * even)
@@ -273,6 +311,8 @@ def plan_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     c, name = judged(config), config.get('_class_name', 'DDIMScheduler')
     if c.get('use_flow_sigmas'):
         return flow_arguments(c, name)
+    if name == 'FlowMatchEulerDiscreteScheduler':
+        return euler_arguments(c, bool(config.get('_even')))
     family = FAMILIES[name]
     last = {'zero': 0.0, 'sigma_min': 1.0}
     levels = [key for key in LEVELS if c.get(key)]
@@ -306,6 +346,20 @@ def check_plan(plan: Any) -> None:
     for name, value, known in (('levels', plan.levels, (None, *LEVELS)), ('variance', plan.variance, VARIANCES), ('rule', plan.rule, RULE_NAMES), ('told', plan.told, TOLD)):
         if value not in known:
             raise ValueError(f'{name} is {value!r}, expected one of {", ".join(map(str, known))}')
+
+
+def spaced(plan: Any, T: int, n: int) -> Tensor:
+    "Falling times, counted from 1 as in this book (Lin et al. 2024, table 2), rounded by NumPy's arithmetic as published."
+    step, m = torch.arange(n + plan.spare, dtype=torch.float64), n + plan.spare
+    if plan.spacing == 'leading':
+        t = step.flip(0)[:n] * (T // m) + plan.offset + 1
+    elif plan.spacing == 'trailing':
+        t = torch.round(T + step[:n] * (T - T / n - T))
+    else:
+        rows = step * ((T - 1) / max(m - 1, 1))
+        t = (torch.round(rows) if plan.whole else rows.float().double()).flip(0)[:n] + 1
+    halved = zip(t[: plan.halves], t[1:] + T // n // 2)
+    return torch.cat([*(torch.stack(pair) for pair in halved), t[plan.halves :]])
 
 
 def placed(plan: Any, t: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ CLIP = dict.fromkeys(('clip_sample', 'clip_sample_range'), FOLLOWED)
 KARRAS = dict.fromkeys(('use_karras_sigmas', 'use_exponential_sigmas', 'use_beta_sigmas'), FOLLOWED)
 OFF_THE_ROWS = 'refused: levels between the rows, of which the network is told the nearest row'
 NO_KARRAS = {'use_karras_sigmas': OFF_THE_ROWS, 'use_exponential_sigmas': OFF_THE_ROWS, 'use_beta_sigmas': LEVELS}
+KARRAS_REFUSED = dict.fromkeys(KARRAS, LEVELS)
 STRAIGHT = {'use_flow_sigmas': FOLLOWED, 'flow_shift': FOLLOWED}
 FLOWS = {'use_flow_sigmas': FLOW, 'flow_shift': ONLY_THEN, 'use_dynamic_shifting': FLOW, 'time_shift_type': ONLY_THEN}
 ZERO_SNR = {'rescale_betas_zero_snr': FOLLOWED}
@@ -52,6 +53,10 @@ SCHEDULERS: dict[str, Mapping[str, str]] = {
     'UniPCMultistepScheduler': SOLVER | STRAIGHT | ZERO_SNR | {
         **dict.fromkeys(('predict_x0', 'disable_corrector', 'solver_p', 'solver_order', 'solver_type', 'final_sigmas_type'), FOLLOWED), 'lower_order_final': ENDS, 'sigma_min': ONLY_THEN, 'sigma_max': ONLY_THEN,
         'shift_terminal': FLOW},
+    'FlowMatchEulerDiscreteScheduler': KARRAS_REFUSED | dict.fromkeys(
+        ('num_train_timesteps', 'shift', 'use_dynamic_shifting', 'base_shift', 'max_shift', 'base_image_seq_len', 'max_image_seq_len'), FOLLOWED) | {
+        'time_shift_type': 'refused: a shift that is written in another way', 'invert_sigmas': 'refused: for networks with the noise at 0', 'shift_terminal': LEVELS,
+        'stochastic_sampling': 'refused: its step rule is not in this book'},
     'DEISMultistepScheduler': SOLVER | {'algorithm_type': RULE},
 }  # fmt: skip
 
@@ -61,7 +66,7 @@ EDM_CLASS = 'refused: for networks that are told levels and not times'
 HALF_STEPS = 'refused: between its steps it asks at times of its own, and its step rule is not in this book'
 UNREAD: dict[str, str] = {
     **dict.fromkeys(('AmusedScheduler', 'BlockRefinementScheduler', 'DiscreteDDIMScheduler', 'EntropyBoundScheduler', 'VQDiffusionScheduler'), TOKENS),
-    **dict.fromkeys(('FlowMapEulerDiscreteScheduler', 'FlowMatchEulerDiscreteScheduler', 'FlowMatchHeunDiscreteScheduler', 'FlowMatchLCMScheduler',
+    **dict.fromkeys(('FlowMapEulerDiscreteScheduler', 'FlowMatchHeunDiscreteScheduler', 'FlowMatchLCMScheduler',
                      'HeliosDMDScheduler', 'HeliosScheduler', 'LTXEulerAncestralRFScheduler', 'MiniMaxH3Scheduler', 'PiflowScheduler', 'SCMScheduler'), FLOW_CLASS),
     **dict.fromkeys(('CMStochasticIterativeScheduler', 'ConsistencyDecoderScheduler', 'CosineDPMSolverMultistepScheduler', 'EDMDPMSolverMultistepScheduler',
                      'EDMEulerScheduler', 'KarrasVeScheduler', 'ScoreSdeVeScheduler', 'ScoreSdeVpScheduler'), EDM_CLASS),

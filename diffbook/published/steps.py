@@ -99,7 +99,7 @@ def unipc_bh2(
 
 
 STEPS: dict[str | None, Solver] = {  # scheduler of the diffusers library -> our step rule
-    **dict.fromkeys(('DDIMScheduler', 'DDIMParallelScheduler', 'EulerDiscreteScheduler'), ddim),
+    **dict.fromkeys(('DDIMScheduler', 'DDIMParallelScheduler', 'EulerDiscreteScheduler', 'FlowMatchEulerDiscreteScheduler'), ddim),
     **dict.fromkeys(('DDPMScheduler', 'DDPMParallelScheduler'), ancestral),
     'EulerAncestralDiscreteScheduler': partial(ddim, eta=1.0),
     'HeunDiscreteScheduler': heun,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..nets.t5 import T5
-from .fill import Places
+from .fill import Places, build, fill
 from .networks import judged
 from .reading import Published
 from .writing import same_arguments
@@ -58,6 +58,12 @@ def encoder_tensors(found: Published) -> dict[str, Tensor]:
     if twin is not None and twin is not (kept := tensors.setdefault('shared.weight', twin)) and not (kept.is_meta or torch.equal(kept, twin)):
         raise ValueError(f"{found.where}: 'shared.weight' and 'encoder.embed_tokens.weight' differ, expected one table")
     return tensors
+
+
+def read(found: Published, dtype: torch.dtype | None) -> T5:
+    "The encoder that a file holds, in eval mode."
+    t5 = build(T5, arguments, found)
+    return fill(t5, encoder_tensors(found), places(t5), found.where, dtype)
 
 
 def as_published(t5: T5) -> dict[str, Tensor]:

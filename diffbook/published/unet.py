@@ -37,6 +37,8 @@ READERS = {  # within the block that reads tokens
     'norm3': 'norm_think', 'ff.net.0.proj': 'widen', 'ff.net.2': 'narrow',
 }  # fmt: skip
 NAMES |= {f'{{block}}.attentions.{{n}}.transformer_blocks.0.{theirs}': f'{{step}}.attn.{ours}' for theirs, ours in READERS.items()}
+MORE = {f'{{block}}.attentions.{{n}}.transformer_blocks.{{r}}.{theirs}': f'{{step}}.attn.more.{{k}}.{ours}' for theirs, ours in READERS.items()}  # rounds after the first
+TOLD = {'add_embedding.linear_1': 'cond.0', 'add_embedding.linear_2': 'cond.2'}  # of a vector that passes two matrices
 
 
 def _walk(net: UNet) -> Iterator[tuple[nn.Module, dict[str, object]]]:
@@ -65,19 +67,28 @@ def places(
     ours, found = net.state_dict(), {}
     for step, words in [(net, {}), *_walk(net)]:
         mark = '{n}' if isinstance(step, UNetStep) else '{resampler}' if words else ''
-        for theirs, name in NAMES.items():
-            if mark in theirs and bool(words) == ('{' in theirs):
-                name, _, which = name.format(**words).rstrip(']').partition('[')
-                for p in ('weight', 'bias'):
-                    if f'{name}.{p}' in ours:
-                        found[f'{theirs.format(**words)}.{p}'] = (f'{name}.{p}', _rows(step, which))
+        _fill(found, ours, {theirs: name for theirs, name in NAMES.items() if mark in theirs and bool(words) == ('{' in theirs)}, words, step)
+        for k in range(len(step.attn.more) if words and isinstance(step, UNetStep) and step.reads else 0):
+            _fill(found, ours, MORE, {**words, 'k': k, 'r': k + 1}, step)
+    if net.cond_layers == 2:
+        _fill(found, ours, TOLD, {}, net)
+        return found
     return found | ({CLASSES: ('cond.weight', slice(None))} if net.cond else {})
+
+
+def _fill(found: dict, ours: Mapping[str, Tensor], names: Mapping[str, str], words: Mapping[str, object], step: nn.Module) -> None:
+    "Add what a table says of one step, where ours has it."
+    for theirs, name in names.items():
+        name, _, which = name.format(**words).rstrip(']').partition('[')
+        for p in ('weight', 'bias'):
+            if f'{name}.{p}' in ours:
+                found[f'{theirs.format(**words)}.{p}'] = (f'{name}.{p}', _rows(step, which))
 
 
 def as_published(net: UNet) -> dict[str, Tensor]:  # by published name
     "The tensors of a net in the published names and forms; a ValueError, if it was told what is no class."
     own = net.state_dict()
-    if net.cond and net.cond.bias.count_nonzero():
+    if net.cond and net.cond_layers == 1 and net.cond.bias.count_nonzero():
         raise ValueError('cond has a bias that is not zero, so what it is told is no class; the published layout knows classes only')
     return {name: own[at][rows].mT if name == CLASSES else own[at][rows] for name, (at, rows) in places(net).items()}
 
@@ -94,12 +105,31 @@ def arguments(
     beside = max(c['in_channels'] - c['out_channels'], 0) if seq_dim else 0  # such as a mask and a picture with a hole
     if c['downsample_padding'] not in (0, 1):
         raise ValueError(f'downsample_padding is {c["downsample_padding"]!r}, expected 0 or 1')
+    told = {'cond_dim': c['num_class_embeds'] or 0}
+    if seq_dim:
+        told |= _added(c) | {'depth': _depth(c, levels)}
     layout = {'scale_shift': False, 'down_pad': (c['downsample_padding'], 1), 'freq_shift': c['freq_shift'], 'cos_first': c['flip_sin_to_cos'], 'eps': c['norm_eps']}
     return {
         'in_channels': c['in_channels'] - beside, 'out_channels': c['out_channels'], 'channels': tuple(c['block_out_channels']), 'patch': 1,
         'blocks': _each(c, 'layers_per_block', levels), 'heads': _heads(c, 'CrossAttn' if seq_dim else 'Attn'), 'groups': c['norm_num_groups'],
-        'dropout': c.get('dropout', 0.0), 'cond_dim': c['num_class_embeds'] or 0, 'layout': Layout(**layout),
+        'dropout': c.get('dropout', 0.0), 'layout': Layout(**layout), **told,
     } | ({'seq_dim': seq_dim, 'img_channels': beside} if seq_dim else {})  # fmt: skip
+
+
+def _added(c: Mapping) -> dict[str, int]:
+    "What is told beside the time: a class, or, as in Stable Diffusion XL, a vector of the text and of numbers."
+    if c['addition_embed_type'] is None:
+        return {}
+    width, waves = c['projection_class_embeddings_input_dim'], c['addition_time_embed_dim']
+    if c['addition_embed_type'] != 'text_time' or c['num_class_embeds'] or not width or not waves:
+        raise ValueError(f'addition_embed_type is {c["addition_embed_type"]!r}, expected null, or text_time with projection_class_embeddings_input_dim and addition_time_embed_dim, and no classes')
+    return {'cond_dim': width, 'cond_layers': 2}
+
+
+def _depth(c: Mapping, levels: int) -> int | tuple[int, ...]:
+    "Rounds of reading: one number where all are the same, as in Stable Diffusion 1 and 2; the middle has those of the last level."
+    found = _each(c, 'transformer_layers_per_block', levels)
+    return found[0] if len(set(found)) == 1 else (*found, found[-1])
 
 
 def _heads(c: Mapping, word: str) -> tuple[int, ...]:
@@ -136,14 +166,18 @@ def settings(
         'layers_per_block': a['blocks'][0] if len(set(a['blocks'])) == 1 else list(a['blocks']),
         'down_block_types': [f'{word if h else ""}DownBlock2D' for h in attends[:levels]],
         'up_block_types': [f'{word if h else ""}UpBlock2D' for h in reversed(attends[:levels])],
-        'downsample_padding': layout.down_pad[0], 'freq_shift': layout.freq_shift, 'flip_sin_to_cos': layout.cos_first, 'num_class_embeds': a['cond_dim'] or None,
+        'downsample_padding': layout.down_pad[0], 'freq_shift': layout.freq_shift, 'flip_sin_to_cos': layout.cos_first, 'num_class_embeds': None if a['cond_layers'] == 2 else a['cond_dim'] or None,
     }  # fmt: skip
     same_arguments({'patch': 1}, {'patch': a['patch']}, net)  # what no other setting is worth asking after
     if reads and not heads[-1]:
         raise ValueError(f'heads is {heads}; in the published layout the middle of a UNet that reads tokens reads them too')
     if reads:
         config |= {'cross_attention_dim': a['seq_dim'], 'attention_head_dim': [h or heads[-1] for h in heads[:levels]], 'use_linear_projection': True}
+        depth = a['depth'] if isinstance(a['depth'], int) else list(a['depth'][:levels])
+        config |= {'transformer_layers_per_block': depth} if depth != 1 else {}
     else:
         config |= {'attention_head_dim': None if set(heads) <= {0, 1} else min(wide), 'add_attention': attends[-1], 'dropout': a['dropout']}
+    if a['cond_layers'] == 2:  # how many of the numbers of the vector are waves no net knows; the writer of a pipeline may add what it is
+        config |= {'addition_embed_type': 'text_time', 'addition_time_embed_dim': 256, 'projection_class_embeddings_input_dim': a['cond_dim']}
     same_arguments(arguments(config), a, net)
     return config

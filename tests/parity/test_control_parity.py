@@ -7,9 +7,10 @@ import pytest
 import torch
 from helpers import needs_data
 from safetensors.torch import save_file
+from test_pipeline_parity import NEGATIVES, PROMPTS, V15, agree, both, draw, in_double, parts  # noqa: F401, fixtures
 from test_pretrained_parity import CLOSE, READS, randomise
 
-from diffbook.control import Controlled, ControlNet
+from diffbook.control import Controlled, ControlNet, with_control
 from diffbook.core import Cond
 from diffbook.pretrained import load_controlnet, load_ip_adapter, load_unet
 from diffbook.published import control as published
@@ -113,6 +114,25 @@ def test_what_is_not_followed_is_refused_by_name(tmp_path, key, value):
     (tmp_path / 'config.json').write_text(json.dumps(said | {key: value}))
     with pytest.raises(ValueError, match=key):
         load_controlnet(tmp_path)
+
+
+@pytest.mark.filterwarnings('ignore:n is .* sampling begins with pure noise')
+def test_a_pipeline(both, tmp_path):  # noqa: F811
+    "Stable Diffusion with a ControlNet, prompts and guidance: the same latents."
+    theirs, ours = both('', 'DDIMScheduler', V15)
+    control = randomise(diffusers.ControlNetModel.from_unet(theirs.unet, conditioning_embedding_out_channels=(4, 6, 8, 8)), seed=1)
+    control.save_pretrained(tmp_path / 'controlnet')
+    names = ('vae', 'text_encoder', 'tokenizer', 'unet', 'scheduler')
+    steered = diffusers.StableDiffusionControlNetPipeline(
+        **{name: getattr(theirs, name) for name in names}, controlnet=control, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    )
+    steered.set_progress_bar_config(disable=True)
+    latents, hint = draw(2, 4, 8, 8), draw(1, 3, 64, 64, purpose='hint').sigmoid()
+    asked = {'num_inference_steps': 5, 'guidance_scale': 3.0, 'latents': latents, 'output_type': 'latent', 'negative_prompt': NEGATIVES}
+    want = steered(PROMPTS, image=hint.expand(2, -1, -1, -1), controlnet_conditioning_scale=0.8, **asked).images
+    assert (want - theirs(PROMPTS, **asked).images).abs().max() > 1e-2
+    ours.denoiser = with_control(ours.denoiser, load_controlnet(tmp_path), strength=0.8, hint=hint)
+    agree(ours(PROMPTS, NEGATIVES, steps=5, scale=3.0, latents=latents, output='latents', progress=False), want)
 
 
 # IP-Adapter

@@ -23,7 +23,7 @@ from diffbook.published import clip, unet, vae
 from diffbook.samplers import ancestral, ddim
 from diffbook.schedules import DiscreteSchedule, scaled_linear_betas, zero_terminal_betas
 from diffbook.shapes import draw_shapes
-from diffbook.stable_diffusion import StableDiffusion, published_plan
+from diffbook.stable_diffusion import StableDiffusion, load_pipeline, published_plan
 from diffbook.text import Tokenizer, train_merges
 
 diffusers = pytest.importorskip('diffusers')
@@ -320,3 +320,82 @@ def test_version_1_5_at_its_full_size(tmp_path):
     off = (got - want).abs().max().item()
     print(f'largest difference {off:.1e} in pictures of standard deviation {want.std():.2f}')
     assert off <= 1e-4
+
+
+# Stable Diffusion XL
+
+
+@pytest.fixture(scope='module')
+def large(parts):
+    "Tiny random models of XL's kind: two towers, the second with a projection and another padding; networks of base and refiner."
+    from tests.parity.test_unet_parity import XL, XL_CASES
+
+    torch.manual_seed(1)
+    tokenizer, text, _, vae = parts
+    vae.register_to_config(force_upcast=False)  # or it would be rounded to float32 before a picture is encoded
+    config = text.config.to_dict() | {'hidden_size': 12, 'num_hidden_layers': 2, 'hidden_act': 'gelu', 'projection_dim': 7}
+    second = randomise(transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(**config)))
+    base = XL | {'cross_attention_dim': 28}
+    nets = [randomise(diffusers.UNet2DConditionModel(**c)) for c in (base, XL | XL_CASES['refiner'] | {'cross_attention_dim': 12})]
+    return tokenizer, text, second, nets, vae
+
+
+@pytest.fixture
+def both_xl(large, both, tmp_path):
+    def make(kind, config=V15, scheduler='DDIMScheduler', **options):
+        tokenizer, text, second, nets, vae = large
+        other = transformers.CLIPTokenizer.from_pretrained(tokenizer.name_or_path, model_max_length=16, pad_token='!')
+        parts = {'text_encoder': text, 'tokenizer': tokenizer, 'unet': nets[0]}
+        if options.get('requires_aesthetics_score'):
+            parts = {'text_encoder': None, 'tokenizer': None, 'unet': nets[1]}
+        pipe = getattr(diffusers, f'StableDiffusionXL{kind}Pipeline')(
+            vae, text_encoder_2=second, tokenizer_2=other, scheduler=in_double(getattr(diffusers, scheduler)(**config)), add_watermarker=False, **parts, **options
+        )  # fmt: skip
+        pipe.set_progress_bar_config(disable=True)
+        pipe.save_pretrained(tmp_path / 'xl')
+        return pipe, load_pipeline(tmp_path / 'xl')
+
+    return make
+
+
+@pytest.mark.parametrize('zeros', (True, False))
+@pytest.mark.parametrize('case', ('ddim, leading, ends early', 'euler, leading', 'euler, leading, v'))
+def test_xl_text_to_image(case, zeros, both_xl):
+    "With negative prompts, and without, where the base takes zeros; latents and pictures, not square."
+    scheduler, config = CASES[case]
+    theirs, ours = both_xl('', config, scheduler, force_zeros_for_empty_prompt=zeros)
+    asked = {'height': 64, 'width': 48, 'latents': draw(2, 4, 8, 6)}
+    for negative, told in ((['green', 'a blue circle'],) * 2, (None, '')):
+        for output, name in (('latents', 'latent'), ('tensor', 'pt')):
+            want = theirs(PROMPTS, negative_prompt=negative, num_inference_steps=5, guidance_scale=3.0, output_type=name, **asked).images
+            agree(ours(PROMPTS, told, steps=5, scale=3.0, output=output, progress=False, **asked), want)
+    assert ours.plan.scale == 5.0 and ours.size == (64, 64)
+
+
+def test_xl_without_guidance_and_with_blocks_left_out(both_xl):
+    theirs, ours = both_xl('', force_zeros_for_empty_prompt=True)
+    latents = draw(2, 4, 8, 8)
+    for skip in (None, 1):
+        want = theirs(PROMPTS, num_inference_steps=5, guidance_scale=1.0, latents=latents, clip_skip=skip, output_type='latent').images
+        agree(ours(PROMPTS, steps=5, scale=1.0, latents=latents, clip_skip=skip or 0, output='latents', progress=False), want)
+
+
+@pytest.mark.parametrize('refiner', (False, True))
+def test_xl_image_to_image(refiner, both_xl, monkeypatch):
+    "Of base and refiner; the refiner has one tower, and is told a score of beauty."
+    theirs, ours = both_xl('Img2Img', requires_aesthetics_score=refiner, force_zeros_for_empty_prompt=not refiner)
+    noises, pictures = draw(2, 4, 8, 6), photo(2, 64, 48)
+    inject(monkeypatch, 'pipelines.stable_diffusion_xl.pipeline_stable_diffusion_xl_img2img', noises)
+    asked = {'image': pictures, 'strength': 0.4}
+    want = theirs(PROMPTS, negative_prompt=['green', 'blue'], num_inference_steps=5, guidance_scale=3.0, output_type='pt', **asked).images
+    agree(ours(PROMPTS, ['green', 'blue'], steps=5, scale=3.0, latents=noises, output='tensor', progress=False, **asked), want)
+    assert len(ours.conditioner.towers) == 2 - refiner
+
+
+@pytest.mark.bad_input
+def test_a_pipeline_of_another_class_is_refused_by_name(both_xl, tmp_path):
+    both_xl('')
+    file = tmp_path / 'xl' / 'model_index.json'
+    file.write_text(json.dumps(json.loads(file.read_text()) | {'_class_name': 'KandinskyPipeline'}))
+    with pytest.raises(ValueError, match='describes a KandinskyPipeline; supported here: StableDiffusionPipeline'):
+        load_pipeline(tmp_path / 'xl')

@@ -9,6 +9,7 @@ import torch
 from test_pretrained_parity import CLOSE, PLAIN, READS, TEXT, VAE, inputs, randomise, same_net, same_tower, same_vae
 
 from diffbook.core import Cond
+from diffbook.nets.layers import sinusoids
 from diffbook.pretrained import load_clip, load_text_encoder, load_unet, load_vae
 from diffbook.published import clip, unet
 from diffbook.published.settings import SETTINGS
@@ -30,8 +31,8 @@ OTHER = {  # class -> key -> a value that is not the one of BASES
         'in_channels': 9, 'layers_per_block': (1, 2), 'down_block_types': ('DownBlock2D', 'CrossAttnDownBlock2D'), 'up_block_types': ('CrossAttnUpBlock2D', 'UpBlock2D'), 'attention_head_dim': (2, 4), 'cross_attention_dim': 6,
         'use_linear_projection': True, 'upcast_attention': True, 'dropout': 0.5, 'only_cross_attention': True, 'mid_block_only_cross_attention': True, 'dual_cross_attention': True, 'transformer_layers_per_block': 2,
         'reverse_transformer_layers_per_block': ((1,), (1,)), 'num_attention_heads': 2, 'attention_type': 'gated', 'cross_attention_norm': 'layer_norm', 'conv_in_kernel': 1, 'conv_out_kernel': 1, 'resnet_skip_time_act': True,
-        'resnet_out_scale_factor': 0.5, 'time_embedding_act_fn': 'silu', 'timestep_post_act': 'silu', 'time_cond_proj_dim': 4, 'encoder_hid_dim': 5, 'encoder_hid_dim_type': 'text_proj', 'addition_embed_type': 'text',
-        'addition_time_embed_dim': 8, 'addition_embed_type_num_heads': 2, 'class_embeddings_concat': True, 'projection_class_embeddings_input_dim': 4},
+        'resnet_out_scale_factor': 0.5, 'time_embedding_act_fn': 'silu', 'timestep_post_act': 'silu', 'time_cond_proj_dim': 4, 'encoder_hid_dim': 5, 'encoder_hid_dim_type': 'text_proj', 'addition_embed_type': 'text_time',
+        'addition_time_embed_dim': 8, 'addition_embed_type_num_heads': 2, 'class_embeddings_concat': True, 'projection_class_embeddings_input_dim': 52},
     'AutoencoderKL': {
         'in_channels': 4, 'out_channels': 4, 'block_out_channels': (8, 8, 16), 'layers_per_block': 2, 'norm_num_groups': 2, 'act_fn': 'gelu', 'down_block_types': ('DownEncoderBlock2D',) * 3, 'up_block_types': ('UpDecoderBlock2D',) * 3,
         'latent_channels': 5, 'scaling_factor': 0.5, 'shift_factor': 0.3, 'latents_mean': (0.1, 0.2, 0.3, 0.4), 'latents_std': (1.0, 2.0, 3.0, 4.0), 'use_quant_conv': False, 'use_post_quant_conv': False,
@@ -39,6 +40,7 @@ OTHER = {  # class -> key -> a value that is not the one of BASES
 }  # fmt: skip
 WITH = {  # keys that go together
     'down_block_types': ('up_block_types',), 'up_block_types': ('down_block_types',), 'latents_mean': ('latents_std',), 'latents_std': ('latents_mean',), 'use_quant_conv': ('use_post_quant_conv',), 'use_post_quant_conv': ('use_quant_conv',),
+    'addition_embed_type': ('addition_time_embed_dim', 'projection_class_embeddings_input_dim'),
 }  # fmt: skip
 CASES = [(name, key) for name in OTHER for key in SETTINGS[name]]
 
@@ -92,7 +94,7 @@ def test_a_setting_of_a_network(tmp_path, name, key):
     theirs.save_pretrained(tmp_path)
     rewrite(tmp_path, {k: v for k, v in change.items() if k not in theirs.config})
     ours = load(tmp_path)
-    compare = {'AutoencoderKL': same_codec}.get(name, same_classes if key == 'num_class_embeds' else same)
+    compare = {'AutoencoderKL': same_codec}.get(name, {'num_class_embeds': same_classes, 'addition_embed_type': same_added}.get(key, same))
     compare(theirs, ours)
     assert key != 'dropout' or ours.arguments['dropout'] == 0.5  # which is silent in eval mode
 
@@ -105,6 +107,16 @@ def same_classes(theirs, ours):
     with torch.no_grad():
         want = theirs(x, t, *([] if seq is None else [seq]), class_labels=labels).sample
         torch.testing.assert_close(ours(x[:, :n], t, cond), want, **CLOSE)
+
+
+def same_added(theirs, ours):
+    "A network that is told the vector of a text and six numbers, which ours is told as waves."
+    x, t, seq = inputs(theirs)
+    numbers, text = torch.rand(2, 6) * 1024, torch.randn(2, 4, dtype=torch.float64)
+    waves = sinusoids(numbers.flatten(), 8, shift=theirs.config.freq_shift, cos_first=theirs.config.flip_sin_to_cos).reshape(2, -1).double()
+    with torch.no_grad():
+        want = theirs(x, t, seq, added_cond_kwargs={'text_embeds': text, 'time_ids': numbers}).sample
+        torch.testing.assert_close(ours(x, t, Cond(vec=torch.cat([text, waves], 1), seq=seq)), want, **CLOSE)
 
 
 def same_codec(theirs, ours):
@@ -249,7 +261,7 @@ def test_the_class_says_whether_there_is_a_projection(tmp_path, said, held):
     same_tower(theirs, ours)
 
 
-@pytest.mark.parametrize('said', ['t5', 'bert', 'clip_vision_model', 'siglip'])
+@pytest.mark.parametrize('said', ['umt5', 'bert', 'clip_vision_model', 'siglip'])
 def test_a_model_of_another_type(tmp_path, said):
     write_tower(tmp_path, {})
     rewrite(tmp_path, {'architectures': None, 'model_type': said})

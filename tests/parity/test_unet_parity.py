@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from diffbook.core import Cond
 from diffbook.nets.unet import UNet
-from diffbook.published.fill import OLD_NAMES, fill, renamed
+from diffbook.published.fill import OLD_NAMES, build, fill, renamed
+from diffbook.published.reading import Published
 from diffbook.published.unet import arguments
 from diffbook.published.unet import places as published_places
 
@@ -235,3 +236,66 @@ def test_full_size_agrees(head_dim):
     x, t = torch.randn(1, 3, 32, 32, dtype=torch.float64), torch.tensor([421.0])
     with torch.no_grad():
         torch.testing.assert_close(ours(x, t), theirs(x, t).sample, atol=1e-9, rtol=0)
+
+
+XL = {  # Stable Diffusion XL, small: rounds that differ by level, and a vector of a text and six numbers
+    'block_out_channels': (8, 16, 24), 'down_block_types': ('DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'),
+    'up_block_types': ('CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'), 'layers_per_block': 1, 'norm_num_groups': 4, 'cross_attention_dim': 10,
+    'attention_head_dim': (1, 2, 4), 'transformer_layers_per_block': (1, 2, 3), 'use_linear_projection': True, 'addition_embed_type': 'text_time',
+    'addition_time_embed_dim': 8, 'projection_class_embeddings_input_dim': 7 + 6 * 8, 'sample_size': 8,
+}  # fmt: skip
+XL_CASES = {
+    'base': {},
+    'refiner': {
+        'transformer_layers_per_block': 2, 'down_block_types': ('DownBlock2D', 'CrossAttnDownBlock2D', 'DownBlock2D'), 'up_block_types': ('UpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'),
+        'projection_class_embeddings_input_dim': 7 + 5 * 8},
+    'rounds, and nothing told': {'addition_embed_type': None, 'addition_time_embed_dim': None, 'projection_class_embeddings_input_dim': None},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', XL_CASES)
+def test_stable_diffusion_xl(case, tmp_path):
+    "And written and read again, by both."
+    from diffbook.nets.layers import sinusoids
+    from diffbook.pretrained import load_network, save_published
+
+    torch.manual_seed(0)
+    config = XL | XL_CASES[case]
+    theirs, ours = pair(config)
+    x, t, seq = torch.randn(2, 4, 8, 12, dtype=torch.float64), torch.tensor([7.0, 937.0]), torch.randn(2, 5, 10, dtype=torch.float64)
+    width = config['projection_class_embeddings_input_dim']
+    numbers, text = torch.rand(2, ((width or 7) - 7) // 8) * 1024, torch.randn(2, 7, dtype=torch.float64)
+    told = sinusoids(numbers.flatten(), 8, shift=0.0, cos_first=True).reshape(2, -1).double()
+    cond = Cond(seq=seq, vec=torch.cat([text, told], 1) if width else None)
+    with torch.no_grad():
+        want = theirs(x, t, seq, added_cond_kwargs={'text_embeds': text, 'time_ids': numbers}).sample
+        torch.testing.assert_close(ours(x, t, cond), want, atol=1e-9, rtol=0)
+        save_published(tmp_path, ours, config={'addition_time_embed_dim': 8} if width else {})
+        again = diffusers.UNet2DConditionModel.from_pretrained(tmp_path, torch_dtype=torch.float64).eval()
+        torch.testing.assert_close(again(x, t, seq, added_cond_kwargs={'text_embeds': text, 'time_ids': numbers}).sample, want, atol=1e-12, rtol=0)
+        torch.testing.assert_close(load_network(tmp_path)(x, t, cond), want, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ('name', 'numbers', 'tensors'),
+    [('stabilityai/stable-diffusion-xl-base-1.0', 2_567_463_684, 1680), ('stabilityai/stable-diffusion-xl-refiner-1.0', 2_259_526_660, 1220)],
+)
+def test_names_and_shapes_of_stable_diffusion_xl(name, numbers, tensors):
+    root = needs_data('model-configs')
+    config = json.loads((root / name / 'unet' / 'config.json').read_text())
+    theirs = json.loads(gzip.decompress((root / 'state_dicts' / f'{name.replace("/", "__")}__unet.json.gz').read_bytes()))
+    found = Published(config, {key: torch.empty(shape, device='meta') for key, shape in theirs.items()}, name)
+    ours = build(UNet, arguments, found)
+    places, state = published_places(ours), ours.state_dict()
+    assert {key: list(state[at][rows].shape) for key, (at, rows) in places.items()} == theirs
+    assert (sum(p.numel() for p in ours.parameters()), len(theirs)) == (numbers, tensors)
+    fill(ours, renamed(found.tensors), places, name)
+
+
+@pytest.mark.parametrize(('change', 'words'), [
+    ({'addition_embed_type': 'text'}, "addition_embed_type is 'text'"), ({'addition_time_embed_dim': None}, 'addition_embed_type is'), ({'num_class_embeds': 3}, 'addition_embed_type is'),
+    ({'transformer_layers_per_block': (1, 2)}, 'transformer_layers_per_block is'), ({'reverse_transformer_layers_per_block': (3, 2, 1)}, 'reverse_transformer_layers_per_block is'),
+])  # fmt: skip
+def test_what_xl_cannot_be_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        arguments({'_class_name': 'UNet2DConditionModel', **XL} | change)

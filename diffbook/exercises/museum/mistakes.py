@@ -619,7 +619,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     # pretrained
     'an offset of the steps forgotten': (
-        'diffusers: steps_offset', 'pretrained.py',
+        'diffusers: steps_offset', 'published/scheduler.py',
         '* (T // m) + plan.offset + 1', '* (T // m) + 1',
         'test_pretrained.py::test_times_of_a_plan',
     ),

@@ -222,14 +222,17 @@ def dynamic_threshold(
     denoise: DenoiseFn,  # guided
     quantile: float = 0.995,  # of the absolute values of an estimate
     bound: float = 1.0,  # data lies in [-bound, bound]
+    cap: float = math.inf,  # the quantile counts as at most so much; at the bound this is plain clipping
 ) -> DenoiseFn:  # whose estimates lie there too
     "Clamp an estimate at a quantile of its own values and scale that to the bound (Saharia et al. 2022, section 2.3)."
     positive('bound', bound), number('quantile', positive('quantile', quantile), 0, 1)
+    if not cap >= bound:
+        raise ValueError(f'cap is {cap}, expected at least the bound, {bound}')
 
     def thresholded(x: Tensor, t: Tensor, cond: Cond | None = None) -> Tensor:
         x0 = denoise(x, t, cond)
         wide = x0.flatten(1).abs()
-        limit = match_dims(torch.quantile(wide.float(), quantile, dim=1).clamp(min=bound), x0)
+        limit = match_dims(torch.quantile(wide.float(), quantile, dim=1).clamp(bound, cap), x0)
         return torch.maximum(torch.minimum(x0, limit), -limit) * (bound / limit)
 
     return thresholded

@@ -119,12 +119,13 @@ def rescale(share: float=0.7, rule: Rule=...) -> Rule:
     """
     ...
 
-def dynamic_threshold(denoise: DenoiseFn, quantile: float=0.995, bound: float=1.0) -> DenoiseFn:
+def dynamic_threshold(denoise: DenoiseFn, quantile: float=0.995, bound: float=1.0, cap: float=...) -> DenoiseFn:
     """Clamp an estimate at a quantile of its own values and scale that to the bound (Saharia et al. 2022, section 2.3).
 
     denoise: guided
     quantile: of the absolute values of an estimate
     bound: data lies in [-bound, bound]
+    cap: the quantile counts as at most so much; at the bound this is plain clipping
     returns: whose estimates lie there too
     """
     ...

@@ -196,6 +196,7 @@ BAD = {
     'share': (lambda: rescale(1.5), 'share is 1.5'),
     'quantile': (lambda: dynamic_threshold(net, 0.0), 'quantile is 0.0'),
     'bound': (lambda: dynamic_threshold(net, 0.9, -1.0), 'bound is -1.0'),
+    'cap': (lambda: dynamic_threshold(net, 0.9, 1.0, 0.5), 'cap is 0.5, expected at least the bound, 1.0'),
     'longest': (lambda: apg(X, X, 2.0, T, longest=0.0), 'longest is 0.0'),
     'momentum without memory': (lambda: apg(X, X, 2.0, T, momentum=-0.5), 'a new one for each walk: past=[]'),
     'memory of another walk': (lambda: apg(X, X, 2.0, 0.9, momentum=-0.5, past=[(T, X)]), 'a new one for each walk: past=[]'),

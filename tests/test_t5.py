@@ -92,6 +92,16 @@ def test_each_token_reads_both_directions():
         assert ((net(other) - net(text)).abs().amax(-1) > 1e-6).all()
 
 
+def test_every_block_adds_the_distances():
+    "The first block made to add nothing, the second still tells the order: read backwards, the states are others."
+    net, text = small(), tokens(2, 7)
+    net.blocks[0].o.weight.zero_()
+    net.blocks[0].narrow.weight.zero_()
+    assert (net(text.flip(1)).flip(1) - net(text)).abs().max() > 1e-3
+    net.bias.table.weight.zero_()
+    torch.testing.assert_close(net(text.flip(1)).flip(1), net(text), rtol=0, atol=1e-12)
+
+
 def test_scores_are_not_divided():
     "By hand, with one head: softmax(q k + bias) v, no root of the width."
     torch.manual_seed(1)

@@ -572,7 +572,7 @@ def figures_are_labelled(ch, book):
 
 DOORS = {  # written by hand -> the modules that may enter
     'bags': ('core',), 'checks': ('core',), '_modidx': ('core',), 'devices': ('training',), 'diagnosis': ('training',), 'published': ('pretrained',), 'exercises': ('museum',),
-    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion'),
+    'store': ('plots', 'data', 'text', 'training', 'scale', 'metrics', 'pretrained', 'stable_diffusion', 'cascades'),
 }  # fmt: skip
 
 
@@ -859,7 +859,23 @@ ALLOWED_IMPORTS = {  # rooms that may import these alone, and themselves
 }
 ENTRANCES = {  # rooms behind the book, and who may enter them
     'published': ('pretrained',),
-    'store': ('cli', 'convert', 'data', 'demo', 'diagnosis', 'metrics', 'own', 'plots', 'published', 'runs', 'scale', 'stable_diffusion', 'text', 'training'),
+    'store': (
+        'cascades',
+        'cli',
+        'convert',
+        'data',
+        'demo',
+        'diagnosis',
+        'metrics',
+        'own',
+        'plots',
+        'published',
+        'runs',
+        'scale',
+        'stable_diffusion',
+        'text',
+        'training',
+    ),
 }
 
 
@@ -881,7 +897,9 @@ def imports_of(source, module='', typing=True):
 def wrong_direction(module, source):
     "Imports that the design forbids: nets know nothing of diffusion, samplers nothing of nets, the book nothing of strangers' files but at its doors."
     within = lambda name, room: room == '' or name == room or name.startswith(f'{room}.')  # noqa: E731
-    for name in set(imports_of(source, module)) - {'moved'} - ({'cli'} if module == '__main__' else set()):  # which any module may use, to say where its names went
+    for name in (
+        set(imports_of(source, module)) - {'moved'} - ({'cli'} if module == '__main__' else set())
+    ):  # which any module may use, to say where its names went
         forbidden = any(within(module, who) and within(name, whom) and not within(module, whom) for who, whom in FORBIDDEN_IMPORTS)
         beyond = any(within(module, room) and not any(within(name, other) for other in (room, *others)) for room, others in ALLOWED_IMPORTS.items())
         uninvited = any(within(name, room) and not any(within(module, other) for other in (room, *guests)) for room, guests in ENTRANCES.items())

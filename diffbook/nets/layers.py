@@ -145,6 +145,7 @@ class CrossAttention(nn.Module):
 
 # %% ../../nbs/22_layers.ipynb #transformer-round
 def _add_round(to: nn.Module, c: int, heads: int, seq_dim: int) -> None:
+    to.text_only = False  # True: the pixels ask the text in place of one another, too
     to.norm_own, to.own = nn.LayerNorm(c), CrossAttention(c, heads, c)
     to.norm_cross, to.cross = nn.LayerNorm(c), CrossAttention(c, heads, seq_dim)
     to.norm_think, to.widen, to.narrow = nn.LayerNorm(c), nn.Linear(c, 8 * c), nn.Linear(4 * c, c)
@@ -152,7 +153,7 @@ def _add_round(to: nn.Module, c: int, heads: int, seq_dim: int) -> None:
 
 def _go_round(of: nn.Module, h: Tensor, seq: Tensor, mask: Tensor | None) -> Tensor:
     ask = of.norm_own(h)
-    h = h + of.own(ask, ask)
+    h = h + (of.own(ask, seq, mask) if of.text_only else of.own(ask, ask))
     h = h + of.cross(of.norm_cross(h), seq, mask)
     value, gate = of.widen(of.norm_think(h)).chunk(2, dim=-1)
     return h + of.narrow(value * F.gelu(gate))

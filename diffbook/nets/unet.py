@@ -19,7 +19,7 @@ from torch import Tensor, nn
 # %% ../../nbs/23_unet.ipynb #imports-own
 from ..core import Cond, register
 from ..moved import moved
-from .layers import Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, check_cond, sinusoids, zero
+from .layers import CrossAttention, Downsample, ResBlock, SelfAttention, TransformerBlock, Upsample, check_cond, sinusoids, zero
 
 # %% ../../nbs/23_unet.ipynb #stage
 class UNetStep(nn.Module):
@@ -75,6 +75,7 @@ class UNet(nn.Module):
         cond_layers: int = 1,  # matrices that it passes, with SiLU between them: 1, or 2 as in Stable Diffusion XL
         seq_dim: int = 0,  # width of the tokens `cond.seq`, read at every stage that has heads; 0: the net takes none
         depth: int | tuple[int, ...] = 1,  # rounds of reading at each stage, or those of each level and, last, of the middle
+        text_only: tuple[bool, ...] = (),  # levels whose pixels ask the text in place of one another; none, if not said
         img_channels: int = 0,  # channels of `cond.img`, laid beside the input; 0: the net takes none
         dropout: float = 0.0,  # share of activations silenced in training
         layout: Layout = Layout(),  # how its layers are wired, where published nets differ
@@ -85,7 +86,7 @@ class UNet(nn.Module):
         self._take_image(in_channels, patch, dropout)
         self._take_conditions(cond_dim, cond_layers, seq_dim, img_channels, any(heads))
         self._add_walk(list(zip(channels, blocks, heads, depth)), (heads[-1], depth[-1]), layout.down_pad, (groups, layout.eps, dropout, layout.scale_shift, seq_dim))
-        self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, layout.eps)
+        self._ask_text(text_only, seq_dim), self._add_ends(in_channels + img_channels, out_channels or in_channels, channels[0], groups, layout.eps)
         self._add_told({'dim': channels[0], 'shift': layout.freq_shift, 'cos_first': layout.cos_first})
 
 # %% ../../nbs/23_unet.ipynb #add-walk
@@ -115,6 +116,22 @@ def _add_way_up(self: UNet, levels: list[tuple[int, int, int, int]], widths: lis
             c = width
         if i > 0:
             self.up.append(Upsample(c))
+
+# %% ../../nbs/23_unet.ipynb #ask-text
+@patch
+def _ask_text(self: UNet, levels: tuple[bool, ...], seq_dim: int) -> None:
+    "Let the pixels of some levels ask the text alone, as in the x4 upscaler of Stable Diffusion."
+    self.text_only = levels
+    if levels and (len(levels) != sum(isinstance(step, Downsample) for step in self.down) + 1 or not seq_dim):
+        raise ValueError(f'text_only={levels}, seq_dim={seq_dim}: expected an answer for each level, and a text')
+    for walk, where in ((self.down, levels), (self.up, levels[::-1])):
+        level = 0
+        for step in walk if levels else ():
+            if not isinstance(step, UNetStep):
+                level += 1
+            elif step.reads and where[level]:
+                for each in (step.attn, *step.attn.more):
+                    each.text_only, each.own = True, CrossAttention(step.attn.enter.in_features, each.own.heads, seq_dim)
 
 # %% ../../nbs/23_unet.ipynb #add-ends
 @patch

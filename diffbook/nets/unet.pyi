@@ -42,6 +42,7 @@ class UNet(nn.Module):
     down: nn.ModuleList
     up: nn.ModuleList
     mid: nn.ModuleList
+    text_only: tuple[bool, ...]
     stem: nn.Conv2d
     norm: nn.GroupNorm
     head: Any
@@ -55,7 +56,7 @@ class UNet(nn.Module):
     cond_dim: int
     seq_dim: int
     img_channels: int
-    def __init__(self, in_channels: int=1, out_channels: int | None=None, channels: tuple[int, ...]=..., *, blocks: tuple[int, ...]=..., heads: tuple[int, ...]=..., patch: int=2, groups: int=8, cond_dim: int=0, cond_layers: int=1, seq_dim: int=0, depth: int | tuple[int, ...]=1, img_channels: int=0, dropout: float=0.0, layout: Layout=...) -> None:
+    def __init__(self, in_channels: int=1, out_channels: int | None=None, channels: tuple[int, ...]=..., *, blocks: tuple[int, ...]=..., heads: tuple[int, ...]=..., patch: int=2, groups: int=8, cond_dim: int=0, cond_layers: int=1, seq_dim: int=0, depth: int | tuple[int, ...]=1, text_only: tuple[bool, ...]=..., img_channels: int=0, dropout: float=0.0, layout: Layout=...) -> None:
         """in_channels: channels of the image that comes
         out_channels: channels that leave; as many as come, if not said
         channels: width of each level, finest first
@@ -67,6 +68,7 @@ class UNet(nn.Module):
         cond_layers: matrices that it passes, with SiLU between them: 1, or 2 as in Stable Diffusion XL
         seq_dim: width of the tokens `cond.seq`, read at every stage that has heads; 0: the net takes none
         depth: rounds of reading at each stage, or those of each level and, last, of the middle
+        text_only: levels whose pixels ask the text in place of one another; none, if not said
         img_channels: channels of `cond.img`, laid beside the input; 0: the net takes none
         dropout: share of activations silenced in training
         layout: how its layers are wired, where published nets differ
@@ -74,6 +76,9 @@ class UNet(nn.Module):
         ...
     def _add_walk(self, levels: list[tuple[int, int, int, int]], middle: tuple[int, int], pad: tuple[int, int], rest: tuple) -> None: ...
     def _add_way_up(self, levels: list[tuple[int, int, int, int]], widths: list[int], rest: tuple) -> None: ...
+    def _ask_text(self, levels: tuple[bool, ...], seq_dim: int) -> None:
+        """Let the pixels of some levels ask the text alone, as in the x4 upscaler of Stable Diffusion."""
+        ...
     def _add_ends(self, c_in: int, c_out: int, width: int, groups: int, eps: float) -> None: ...
     def _add_told(self, waves: dict[str, float]) -> None: ...
     def told(self, noise_level: Tensor, cond: Cond | None=None) -> Tensor:

@@ -30,7 +30,7 @@ NETWORKS: dict[str, Mapping[str, str]] = {
         'num_train_timesteps': 'no effect: read only by a learned table of times, which is refused'},
     'UNet2DConditionModel': UNETS | {
         'cross_attention_dim': FOLLOWED, 'use_linear_projection': 'no effect: a matrix and a convolution of one pixel are one map; both are read', 'upcast_attention': ROUNDING,
-        'dropout': 'refused: a network that reads tokens is built without', 'only_cross_attention': SHAPE, 'mid_block_only_cross_attention': SHAPE, 'dual_cross_attention': SHAPE,
+        'dropout': 'refused: a network that reads tokens is built without', 'only_cross_attention': FOLLOWED, 'mid_block_only_cross_attention': SHAPE, 'dual_cross_attention': SHAPE,
         'transformer_layers_per_block': FOLLOWED, 'reverse_transformer_layers_per_block': SHAPE, 'num_attention_heads': 'refused: diffusers refuses it too; heads are attention_head_dim',
         'attention_type': SHAPE, 'cross_attention_norm': SHAPE, 'conv_in_kernel': SHAPE, 'conv_out_kernel': SHAPE, 'resnet_skip_time_act': SHAPE, 'resnet_out_scale_factor': SHAPE,
         'time_embedding_act_fn': TIMES, 'timestep_post_act': TIMES, 'time_cond_proj_dim': TIMES, 'encoder_hid_dim': EXTRA, 'encoder_hid_dim_type': EXTRA,

@@ -59,13 +59,21 @@ class SizedReader(Conditioner):
         self,
         tokenizers: Sequence[Tokenizer],
         towers: Sequence[TextTower],  # as many
-        waves: Mapping[str, float],  # of each number, see sinusoids
+        waves: int = 256,  # of each number
         *,
+        shift: float = 0.0,  # see sinusoids
+        cos_first: bool = True,
         scores: tuple[float, float] | None = None,  # of beauty: to draw, and to stay away from
         zeros: bool = True,  # an empty text to stay away from is zeros
     ):
         super().__init__()
-        self.tokenizers, self.towers, self.waves, self.scores, self.zeros = list(tokenizers), nn.ModuleList(towers), dict(waves), scores, zeros
+        self.tokenizers, self.towers, self.waves, self.scores, self.zeros = (
+            list(tokenizers),
+            nn.ModuleList(towers),
+            {'dim': waves, 'shift': shift, 'cos_first': cos_first},
+            scores,
+            zeros,
+        )
         self.requires_grad_(False)
 
     def forward(self, raw: Sequence[str]) -> Cond:
@@ -102,10 +110,10 @@ def _one(parts: Parts) -> TextConditioner:
 def _sized(parts: Parts) -> SizedReader:
     "Stable Diffusion XL: two towers, or, for its refiner, the second alone and a score."
     n, index = parts.network, parts.index
-    waves = {'dim': n.get('addition_time_embed_dim') or 256, 'shift': n.get('freq_shift', 0), 'cos_first': n.get('flip_sin_to_cos', True)}
+    waves = {'waves': n.get('addition_time_embed_dim') or 256, 'shift': n.get('freq_shift', 0), 'cos_first': n.get('flip_sin_to_cos', True)}
     scores = (6.0, 2.5) if index.get('requires_aesthetics_score', False) else None
     return SizedReader(
-        list(parts.tokenizers.values()), list(parts.encoders.values()), waves, scores=scores, zeros=bool(index.get('force_zeros_for_empty_prompt', True))
+        list(parts.tokenizers.values()), list(parts.encoders.values()), **waves, scores=scores, zeros=bool(index.get('force_zeros_for_empty_prompt', True))
     )
 
 

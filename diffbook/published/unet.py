@@ -113,7 +113,13 @@ def arguments(
         'in_channels': c['in_channels'] - beside, 'out_channels': c['out_channels'], 'channels': tuple(c['block_out_channels']), 'patch': 1,
         'blocks': _each(c, 'layers_per_block', levels), 'heads': _heads(c, 'CrossAttn' if seq_dim else 'Attn'), 'groups': c['norm_num_groups'],
         'dropout': c.get('dropout', 0.0), 'layout': Layout(**layout), **told,
-    } | ({'seq_dim': seq_dim, 'img_channels': beside} if seq_dim else {})  # fmt: skip
+    } | ({'seq_dim': seq_dim, 'img_channels': beside, 'text_only': _text_only(c, levels)} if seq_dim else {})  # fmt: skip
+
+
+def _text_only(c: Mapping, levels: int) -> tuple[bool, ...]:
+    "Levels whose pixels ask the text alone; nothing where none do. The middle never does."
+    asked = _each(c, 'only_cross_attention', levels)
+    return asked if any(asked) else ()
 
 
 def _added(c: Mapping) -> dict[str, int]:
@@ -175,6 +181,7 @@ def settings(
         config |= {'cross_attention_dim': a['seq_dim'], 'attention_head_dim': [h or heads[-1] for h in heads[:levels]], 'use_linear_projection': True}
         depth = a['depth'] if isinstance(a['depth'], int) else list(a['depth'][:levels])
         config |= {'transformer_layers_per_block': depth} if depth != 1 else {}
+        config |= {'only_cross_attention': list(a['text_only']) or False}
     else:
         config |= {'attention_head_dim': None if set(heads) <= {0, 1} else min(wide), 'add_attention': attends[-1], 'dropout': a['dropout']}
     if a['cond_layers'] == 2:  # how many of the numbers of the vector are waves no net knows; the writer of a pipeline may add what it is

@@ -399,3 +399,35 @@ def test_a_pipeline_of_another_class_is_refused_by_name(both_xl, tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {'_class_name': 'KandinskyPipeline'}))
     with pytest.raises(ValueError, match='describes a KandinskyPipeline; supported here: StableDiffusionPipeline'):
         load_pipeline(tmp_path / 'xl')
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_xl_from_the_command_line(both_xl, tmp_path):
+    "The folder by its path alone, at the scale that is XL's own."
+    from diffbook.cli import main
+
+    _, ours = both_xl('')
+    words = [
+        'sample',
+        tmp_path / 'xl',
+        '--prompt',
+        PROMPTS[0],
+        '--negative',
+        'green',
+        '--steps',
+        5,
+        '--seed',
+        3,
+        '--device',
+        'cpu',
+        '--zoom',
+        1,
+        '--out',
+        tmp_path / 'out.png',
+    ]
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in words])
+    assert not end.value.code
+    want = ours(PROMPTS[0], 'green', steps=5, scale=5.0, seed=3, progress=False)[0]
+    got = numpy.array(Image.open(tmp_path / 'out.png').convert('RGB')).astype(int)
+    assert numpy.abs(got[:64, :64] - numpy.array(want)).max() <= 1

@@ -550,6 +550,44 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         "own = noise.fork(f'round {k}') if k else noise", 'own = noise',
         'test_editing.py::test_every_round_of_repaint_has_its_own_noise',
     ),
+    # cascades
+    'a level of the small picture that is not told': (
+        'upscalers that hear the noise and not how much', 'cascades.py',
+        'told = scaled_time(self.schedule, as_time(level))', 'told = scaled_time(self.schedule, 0 * as_time(level))',
+        'test_cascades.py::test_another_level_is_told_otherwise',
+    ),
+    'noise before the units': (
+        'lucidrains/imagen-pytorch#160: noised first, normalised then', 'cascades.py',
+        'self((self.schedule.perturb(x, eps.to(x), as_time(level)).to(x), level))', 'self((2 * self.schedule.perturb((x + 1) / 2, eps.to(x), as_time(level)).to(x) - 1, level))',
+        'test_cascades.py::test_bytes_get_their_units_before_they_get_noise',
+    ),
+    'a small picture from 0 to 1': (
+        'the range of a data loader, in a model of -1 to 1', 'cascades.py',
+        'x = low if low.is_floating_point() else to_model(low)', 'x = low if low.is_floating_point() else low / 255',
+        'test_cascades.py::test_bytes_get_their_units_before_they_get_noise',
+    ),
+    'one level for the whole batch': (
+        'lucidrains/imagen-pytorch: the default', 'cascades.py',
+        'draw_rows(lambda n, g: torch.rand(n, generator=g, device=g.device), number_of, generator)',
+        'draw_rows(lambda n, g: torch.rand(1, generator=g, device=g.device).expand(n), number_of, generator)',
+        'test_cascades.py::test_the_loss_is_that_of_the_denoiser_told_its_own_small_copy',
+    ),
+    'up by the difference of deviations': (
+        'lucidrains/imagen-pytorch#293, DALLE2-pytorch: q_sample_from_to', 'editing.py',
+        'scale, std = (match_dims(c, x) for c in schedule.transition(s, t))',
+        'scale = match_dims(schedule.alpha(t) / schedule.alpha(s), x); std = match_dims(schedule.sigma(t), x) - scale * match_dims(schedule.sigma(s), x)',
+        'test_cascades.py::test_going_up_leaves_the_variance_of_the_new_level',
+    ),
+    'a cap of 1 on the threshold': (
+        'diffusers PR#3003: sample_max_value, by default the plain clip', 'guidance.py',
+        'dim=1).clamp(bound, cap), x0)', 'dim=1).clamp(bound, bound), x0)',
+        'test_cascades.py::test_a_cap_at_the_bound_is_plain_clipping',
+    ),
+    'the row of the level counted from one': (
+        'a table that counts from 0, in a book that counts from 1', 'cascades.py',
+        'as_time(level + 1.0)', 'as_time(float(level))',
+        'test_cascades.py::test_the_published_upscaler_counts_rows_from_zero',
+    ),
     # CLIP
     'pairs out of step': (
         'torchcfm#117: labels ignored in pairing', 'nets/clip.py',
@@ -617,6 +655,38 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'return z + (chosen - z).detach(), index', 'return chosen, index',
         'test_codebook.py::test_gradients_go_straight_through',
     ),
+    # t5
+    'scores of T5 divided': (
+        'allennlp#5360: T5 built with the scaled product of everybody else', 'nets/t5.py',
+        'F.scaled_dot_product_attention(q, k, v, bias, scale=1.0)', 'F.scaled_dot_product_attention(q, k, v, bias)',
+        'test_t5.py::test_scores_are_not_divided',
+    ),
+    'distances in the first block alone': (
+        'transformers#10221, #13397: the file holds the table in the first block, and it was asked whether the others use it', 'nets/t5.py',
+        '        x = block(x, bias)', '        x = block(x, bias if block is self.blocks[0] else 0 * bias)',
+        'test_t5.py::test_every_block_adds_the_distances',
+    ),
+    'strange letters one by one': (
+        'tokenizers#574: SentencePiece gives one unknown piece for many letters', 'published/unigram.py',
+        'if not (k and i == ids[k - 1] == self.unknown)', 'if i >= 0',
+        'test_t5.py::test_rows_masks_and_reading_back',
+    ),
+    # pipelines
+    'width before height': (
+        'diffusers#5382, reverted by #5614: the order of the size that Stable Diffusion XL is told', 'published/pipelines.py',
+        'height, width = asked.size', 'width, height = asked.size',
+        'test_pipelines.py::test_the_numbers_are_height_and_width_twice_around_a_crop',
+    ),
+    'the state before the last block, normed': (
+        'diffusers#1721, sdkit#56: Stable Diffusion XL reads it without the final norm', 'published/pipelines.py',
+        'skip=1 + asked.skip, norm=False', 'skip=1 + asked.skip',
+        'test_pipelines.py::test_states_side_by_side_before_the_last_block_and_its_norm',
+    ),
+    'an empty negative prompt read as a text': (
+        'sd-webui-forge-classic#664: zeros or the empty text, and pictures differ', 'published/pipelines.py',
+        'if self.zeros and asked.away:', 'if self.zeros and not asked.away:',
+        'test_pipelines.py::test_an_empty_text_to_stay_away_from_is_zeros_where_the_pipeline_says_so',
+    ),
     # pretrained
     'an offset of the steps forgotten': (
         'diffusers: steps_offset', 'published/scheduler.py',
@@ -657,7 +727,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     'a negative prompt that nobody reads': (
         'an argument not passed on', 'stable_diffusion.py',
-        "self.read(as_texts('negative_prompt', negative, len(prompts)), skip)", "self.read([''] * len(prompts), skip)",
+        "self.read(as_texts('negative_prompt', negative, len(prompts)), asked", "self.read([''] * len(prompts), asked",
         'test_stable_diffusion.py::test_a_point_is_drawn_where_guidance_puts_it',
     ),
     'a picture that changes with its batch': (
@@ -1545,6 +1615,10 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one number for the token and for whether it shows': ('rare words at the wrong time', SAME[1]),
     'shown among all, not among the hidden': ('too few words at each step, then all at once', SAME[1]),
     'confidence of tokens, each by its place alone': ('repetitions', SAME[1]),
+    'noise before the units': ('grain that the upscaler keeps: there is more than it is told', SAME[1]),
+    'one level for the whole batch': (SAME[0], 'the same on average, and less even'),
+    'up by the difference of deviations': ('worse with every round of resampling', SAME[1]),
+    'a cap of 1 on the threshold': ('saturated, as without it', SAME[1]),
     'alpha lost in the file': ('the new thing too faint, or too strong', SAME[1]),
     'weight decay on the rows that nobody trains': ('other words slowly lose their meaning', SAME[1]),
     'merged and still beside': ('twice too strong', SAME[1]),

@@ -1,12 +1,12 @@
 """Train a small MMDiT on captioned shapes beside the U-Net of the chapter on text to image, for equal time, and count what they draw.
 
-    python -m benchmarks.mmdit                          # four arms of a minute, and a second seed of two: 8 minutes of one core
+    python -m benchmarks.mmdit                          # four arms of 150 seconds, and a second seed of two: 15 minutes of one core
     python -m benchmarks.mmdit --seconds 20 --n 32 --seeds 0 --out /tmp/mmdit.json
 
 Scenes of one object, 20 x 20 pixels: the smallest that the reader of shapes reads without a slip. Both networks read the same captions with the same frozen text tower, in the same
 batches. An arm is a network and a recipe: `flow` is rectified flow with logit-normal times, `own` that of the U-Net's
-chapter (x0 on the cosine schedule). The first updates of an arm are timed, and it makes as many as fit into the seconds of
-the processor. Writes diffbook/measured/mmdit.json (of each arm the log, its time, and how many of n captions that were never
+chapter (x0 on the cosine schedule). The first updates of an arm are timed, and its rate falls over as many as should fit into the
+seconds of the processor; when they are over it ends. Writes diffbook/measured/mmdit.json (of each arm the log, its time, and how many of n captions that were never
 trained on are obeyed, fact by fact, and the first eight pictures). The averaged models go to folders within --keep. A run that stops goes on when the command is given again: arms that stand in the file are kept.
 """
 
@@ -42,7 +42,7 @@ from diffbook.text import Tokenizer
 from diffbook.training import save
 
 OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured' / 'mmdit.json'
-SIDE, PATCH, DIM, DEPTH, HEADS, WORDS = 20, 4, 96, 4, 4, 16
+SIDE, PATCH, DIM, DEPTH, HEADS, WORDS = 20, 4, 128, 6, 4, 16
 ARMS = {  # (network, recipe) -> how many of the seeds
     ('mmdit', 'flow'): 2,
     ('unet', 'own'): 2,
@@ -53,7 +53,7 @@ SHOWN = 8
 
 
 def small_mmdit(shape: tuple[int, ...], cond_dim: int, seq_dim: int) -> MMDiT:
-    "Four joint blocks of 96 channels over squares of 4 x 4 pixels."
+    "Six joint blocks of 128 channels over squares of 4 x 4 pixels."
     return MMDiT(shape[0], DIM, DEPTH, HEADS, patch=PATCH, seq_dim=seq_dim, vec_dim=cond_dim, table=SIDE // PATCH, base=SIDE // PATCH, qk_norm=True)
 
 
@@ -65,9 +65,9 @@ def reader(found: Dataset) -> TextConditioner:
 
 def arm(net: str, by: str) -> Recipe:
     "The recipe of one arm; what both nets share is that of the chapter's U-Net."
-    made = replace(recipe('shapes'), reader=reader, warmup=30, ema=0.98, lr=2e-3)
+    made = replace(recipe('shapes'), reader=reader, warmup=50, ema=0.99, lr=1.5e-3)
     if net == 'mmdit':
-        made = replace(made, net=small_mmdit)
+        made = replace(made, net=small_mmdit, lr=1e-3)
     return replace(made, schedule=RectifiedFlowSchedule(), prediction=predict_velocity, draw=logit_normal_draw, weight=None) if by == 'flow' else made
 
 
@@ -76,18 +76,21 @@ def train(made: Recipe, found: Dataset, seconds: float, seed: int, bar: tqdm):
     model = made.model(found, seed)
     examples = made.examples(found, model)
     trial = made.trainer(made.model(found, seed), seed=seed)  # to be timed and thrown away
-    clock = [time.process_time() for _ in trial.fit(islice(batches(examples, made.batch, seed), 8))]
-    each = (clock[-1] - clock[2]) / 5
-    total = max(2, int(seconds / each) - 8)  # the trial counts
+    clock = [time.process_time() for _ in trial.fit(islice(batches(examples, made.batch, seed), 14))]
+    each = (clock[-1] - clock[3]) / 10
+    total = max(2, int(seconds / each) - 14)  # the trial counts
     trainer = replace(made, steps=total).trainer(model, seed=seed)
     begun, log, losses = time.process_time(), [], []
     for step in trainer.fit(islice(batches(examples, made.batch, seed), total)):
         losses.append(step.loss)
-        if step.step % 50 == 0 or step.step == total:
+        over = time.process_time() - begun + 14 * each > seconds
+        if step.step % 50 == 0 or step.step == total or over:
             log.append({'images': step.step * made.batch, 'seconds': round(time.process_time() - begun, 1), 'loss': torch.stack(losses).mean().item()})
             losses = []
             bar.update(min(seconds, log[-1]['seconds']) - bar.n)
-    return trainer.ema.model.eval(), log, 8 * each
+        if over:
+            break
+    return trainer.ema.model.eval(), log, 14 * each
 
 
 def draw(model, captions: list[str], scale: float, steps: int, seed: int) -> torch.Tensor:
@@ -101,8 +104,12 @@ def draw(model, captions: list[str], scale: float, steps: int, seed: int) -> tor
     return torch.cat(pictures)
 
 
-def text_share(model, world: Dataset, level: float, seed: int) -> list[float]:
-    "The mean share of their attention that patches give to words, block by block, at a time between 0 and 1."
+def rounded(values: torch.Tensor) -> list[float]:
+    return [float(f'{v:.4g}') for v in values.tolist()]
+
+
+def text_share(model, world: Dataset, level: float, seed: int) -> list[list[float]]:
+    "The mean share of their attention that the patches of each picture give to words, block by block, at a time between 0 and 1."
     net, x0 = model.denoiser.net, to_model(world.images[:64])
     eps = torch.randn(x0.shape, generator=make_generator(seed, 'mmdit share'))
     t = torch.full((len(x0),), level, dtype=torch.float64) * model.schedule.t_max
@@ -116,7 +123,7 @@ def text_share(model, world: Dataset, level: float, seed: int) -> list[float]:
             asks = [block.text.ask(text, block.text.hear(c)), block.image.ask(image, block.image.hear(c))]
             q, k = asks[1][0].transpose(1, 2), torch.cat([asks[0][1], asks[1][1]], 1).transpose(1, 2)
             weights = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~mask[:, None, None], -torch.inf).softmax(-1)
-            shares.append(weights[..., : text.shape[1]].sum(-1).mean().item())
+            shares.append(rounded(weights[..., : text.shape[1]].sum(-1).mean((1, 2))))
             text, image = block(text, image, c, mask=mask)
     return shares
 
@@ -128,14 +135,17 @@ def as_png(pictures: torch.Tensor) -> str:
     return base64.b64encode(held.getvalue()).decode()
 
 
-def listening(model, world: Dataset, seed: int) -> dict[str, float]:
-    "The mean squared error of the estimate of x0 at t = 0.9 of the way to noise, with the right caption and with another's."
+def listening(model, world: Dataset, seed: int) -> dict[str, list[float]]:
+    "The squared error of each estimate of x0 at t = 0.9 of the way to noise, with the right caption and with another's."
     x0, n = to_model(world.images), len(world.images)
     eps = torch.randn(x0.shape, generator=make_generator(seed, 'mmdit listen'))
     t = 0.9 * torch.ones(n, dtype=torch.float64) * model.schedule.t_max
     with torch.inference_mode():
         right, x = model.condition(list(world.captions)), model.schedule.perturb(x0, eps, t)
-        return {name: (model(x, t, cond) - x0).square().mean().item() for name, cond in (('right', right), ('wrong', right.map(lambda v: v.roll(1, 0))))}
+        return {
+            name: rounded((model(x, t, cond) - x0).square().flatten(1).mean(1))
+            for name, cond in (('right', right), ('wrong', right.map(lambda v: v.roll(1, 0))))
+        }
 
 
 def run(net: str, by: str, seed: int, a: argparse.Namespace, found: Dataset, world: Dataset) -> dict:
@@ -164,7 +174,7 @@ def run(net: str, by: str, seed: int, a: argparse.Namespace, found: Dataset, wor
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.mmdit', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--seconds', type=float, default=60.0, help='of the processor, for the training of each arm')
+    parser.add_argument('--seconds', type=float, default=150.0, help='of the processor, for the training of each arm')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1])
     parser.add_argument('--images', type=int, default=30_000, help='different scenes to train on')
     parser.add_argument('--n', type=int, default=256, help='captions that are drawn')
@@ -196,7 +206,7 @@ def main() -> None:
             row = run(net, by, seed, a, found, world)
             rows.append(row)
             write_whole(a.out, (json.dumps(facts | {'seeds': sorted({row['seed'] for row in rows}), 'rows': rows}, indent=1) + '\n').encode())
-            print({key: row[key] for key in ('net', 'recipe', 'seed', 'images', 'processor_seconds', 'right', 'listening')}, flush=True)
+            print({key: row[key] for key in ('net', 'recipe', 'seed', 'images', 'processor_seconds', 'right')}, flush=True)
 
 
 if __name__ == '__main__':

@@ -57,7 +57,7 @@ def forward(self: HintNet, hint: Tensor) -> Tensor:  # (b, channels, h, w) in [0
 class WayDown(UNet):
     "The way down and the middle of a U-Net, without the way up; called by `ControlNet`."
 
-    def _add_way_up(self, levels: list[tuple[int, int, int]], widths: list[int], rest: tuple) -> None:
+    def _add_way_up(self, levels: list, widths: list[int], rest: tuple) -> None:
         self.widths = (*widths, widths[-1])  # of all that is seen on the way down, and of the middle
 
     def _add_ends(self, c_in: int, c_out: int, width: int, groups: int, eps: float) -> None:

@@ -1,9 +1,10 @@
 """Pictures of one's own: what to train on them in the time there is. The command line and chapter 47 ask here.
 
+    draw_digits('digits')                       a folder to try this on: ten classes of pictures
     found = look('my/pictures')                 how many, how large, grey or in colour, of which classes
     choice = choose(found, minutes=15)          a network that has time to learn them, from a measured step
     data = read(found, choice)                  the pictures, as a data set
-    recipe = own_recipe(choice, data)           all that makes a model of them
+    recipe = own_recipe(choice)                 all that makes a model of them
 
 Every number of a choice can be said beforehand, `choose(found, width=32)`, and is then left as it is.
 """
@@ -27,10 +28,11 @@ from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v, predict_x0
 from diffbook.recipes import Reader, Recipe, own_reader, widths_of
 from diffbook.schedules import KarrasSchedule
+from diffbook.store.digits import draw_digits
 from diffbook.store.own import FITS, Look, look, read_own
 from diffbook.training import load, read_model
 
-__all__ = ['FITS', 'Choice', 'Look', 'PREDICTIONS', 'begin_from', 'changed', 'choose', 'look', 'own_recipe', 'read', 'read_as', 'seen', 'shape_of', 'step_seconds']
+__all__ = ['FITS', 'Choice', 'Look', 'PREDICTIONS', 'begin_from', 'changed', 'choose', 'draw_digits', 'expected_updates', 'look', 'own_recipe', 'read', 'read_as', 'seen', 'shape_of', 'step_seconds']
 
 PREDICTIONS = {'v': predict_v, 'x0': predict_x0}  # eps says nothing of the picture where all is noise, and there this schedule begins
 NETS = ((96, 2), (64, 2), (48, 2), (32, 2), (32, 1), (16, 1))  # width and depth, from the largest; each about half the work of the one before
@@ -56,8 +58,17 @@ class Choice:
     seconds: float | None = None  # that an update takes here
 
     def passes(self, n: int) -> float:
-        "How often each of n pictures is seen."
+        "How often each of n pictures is seen, in the mean."
         return self.steps * self.batch_size / n
+
+
+def expected_updates(
+    made: float,  # updates so far
+    seconds: float,  # that they took
+    total: float,  # seconds in all
+) -> float:
+    "How many updates there will be in all, if they go on as fast."
+    return made * total / seconds
 
 
 def side_of(found: Look) -> int:
@@ -91,11 +102,11 @@ def own_recipe(
     fit: str = 'centre',  # random: see a window that moves
     **changes: Any,  # see changed
 ) -> Recipe:
-    "All that makes a model of pictures of one's own: v on the cosine schedule, at times of middling noise."
+    "All that makes a model of pictures of one's own: x0 on the cosine schedule, which is clean early, at times of middling noise."
     reader = {None: None, 'classes': class_reader, 'captions': own_reader}[choice.reads]
     moves = fit == 'random'
     made = Recipe(
-        own_net(choice, dropout), draw=logit_normal_draw, reader=reader, batch=choice.batch_size, weight_decay=0.01,
+        own_net(choice, dropout), prediction=predict_x0, weight=clipped_snr, draw=logit_normal_draw, reader=reader, batch=choice.batch_size, weight_decay=0.01,
         view=partial(seen, size=choice.size) if moves else None, shape=(choice.channels, choice.size, choice.size) if moves else None,
     )  # fmt: skip
     return changed(made, **changes)

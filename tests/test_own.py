@@ -251,6 +251,15 @@ def test_the_denoiser_of_mirrored_data_is_a_mirror():
     torch.testing.assert_close(denoise(x.flip(-1), t), denoise(x, t).flip(-1))
 
 
+def test_digits_are_drawn_the_same_again_and_no_two_alike(tmp_path):
+    for name, seed in (('a', 0), ('b', 0), ('c', 1)):
+        own.draw_digits(tmp_path / name, 3, 16, seed)
+    files = {name: [p.read_bytes() for p in sorted((tmp_path / name).rglob('*.png'))] for name in 'abc'}
+    assert files['a'] == files['b'] and len({*files['a'], *files['c']}) == 60
+    found = look(tmp_path / 'a')
+    assert found.grey and len(found.classes) == 10 and all(head.size == (16, 16) for head in found.heads)
+
+
 # --- it chooses
 
 
@@ -322,7 +331,7 @@ def test_the_recipe_of_a_choice(reads, tmp_path):
     assert isinstance(model, kind) and isinstance(
         getattr(model, 'conditioner', None), {None: type(None), 'classes': ClassConditioner, 'captions': TextConditioner}[reads]
     )
-    assert isinstance(made.schedule, CosineSchedule) and model.prediction is predict_v
+    assert isinstance(made.schedule, CosineSchedule) and model.prediction is predict_x0
     trainer = made.trainer(model, device='cpu')
     before = [p.clone() for p in model.parameters()]
     for _ in trainer.fit(
@@ -626,10 +635,11 @@ def test_chances_and_weights_and_mirrors_reach_the_loss(tmp_path, monkeypatch):
     data, seen = classes(tmp_path / 'set'), []
     made = own.changed
     monkeypatch.setattr(own, 'changed', lambda recipe, **k: (seen.append(made(recipe, **k)), seen[-1])[1])
-    for k, more in enumerate(((), ('--drop', 0.7), ('--snr-weight',), ('--prediction', 'x0'), ('--prediction', 'x0', '--no-snr-weight'), ('--flip',))):
+    for k, more in enumerate(((), ('--drop', 0.7), ('--no-snr-weight',), ('--prediction', 'v'), ('--prediction', 'v', '--snr-weight'), ('--flip',))):
         run('train', '--data', data, *TINY, '--steps', 1, '--out', tmp_path / str(k), *more)
-    plain, drop, weight, x0, bare, flip = seen[1::2] if len(seen) == 12 else seen
-    assert (plain.drop, drop.drop) == (0.1, 0.7) and (plain.weight, weight.weight, x0.weight, bare.weight) == (None, clipped_snr, clipped_snr, None)
+    assert len(seen) == 12  # own_recipe changes nothing, and then what was said is changed
+    plain, drop, bare, v, weighed, flip = seen[1::2]
+    assert (plain.drop, drop.drop) == (0.1, 0.7) and (plain.weight, bare.weight, v.weight, weighed.weight) == (clipped_snr, None, None, clipped_snr)
     assert plain.view is None and flip.view.keywords == {'flip': True}
 
 

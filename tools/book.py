@@ -576,6 +576,7 @@ DOORS = {  # written by hand -> the modules that may enter
 }  # fmt: skip
 
 
+PROGRAMS = {'own': 47}  # written by hand -> the chapter that shows it
 START = (8, 9)  # they show the finished book before it is explained, and may import all of it
 
 
@@ -594,7 +595,7 @@ def imports_look_back(ch, book):
                 if ch.number in START:
                     continue
                 if top == 'diffbook' and module and (owner := owner_of(module, book)) is None:
-                    if module == 'moved' or set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
+                    if module == 'moved' or ch.number == PROGRAMS.get(module) or set(ch.modules) & set(DOORS.get(module.partition('.')[0], ())):
                         continue
                     if any(m.startswith(f'{module}.') for m in book.owner):
                         continue

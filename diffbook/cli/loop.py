@@ -84,12 +84,14 @@ class Pace:
 
     def update(self) -> None:
         "Look at the clock, and settle at which update the learning rate is to be 0."
+        from diffbook.own import expected_updates
+
         now = time.monotonic()
         if not self.plans or now - self.looked < PACE:
             return
         self.looked = now
-        each = self.seconds / max(1, self.trainer.step - self.first)
-        self.total = self.trainer.step + max(1, int((60 * self.length.minutes - self.seconds) / each))
+        made = max(1, self.trainer.step - self.first)
+        self.total = self.first + max(made + 1, int(expected_updates(made, self.seconds, 60 * self.length.minutes)))
         if self.length.falling:
             self.trainer.settings['total'] = self.total
 

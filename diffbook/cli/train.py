@@ -49,7 +49,7 @@ def train(
     warmup: Annotated[int | None, typer.Option(help='Updates on the way up to the highest rate: 100, or a tenth of fewer than 1000.')] = None,
     weight_decay: Annotated[float | None, typer.Option(help='Of AdamW. Default 0; of a folder 0.01.')] = None,
     ema: Annotated[float, typer.Option(help='Decay of the averaged weights.')] = 0.999,
-    prediction: Annotated[str | None, typer.Option(help='What the network predicts: v or x0.')] = None,
+    prediction: Annotated[str | None, typer.Option(help='What the network predicts: v, or x0, the default of a folder.')] = None,
     snr_weight: Annotated[bool | None, typer.Option('--snr-weight/--no-snr-weight', help='Weigh the error by the signal-to-noise ratio, up to a limit; by default with x0.')] = None,
     drop: Annotated[float | None, typer.Option(help='How likely an image is to lose its class or caption, which guidance needs: 0.1.')] = None,
     dropout: Annotated[float, typer.Option(help='Share of activations silenced in training.')] = 0.0,

@@ -164,13 +164,19 @@ question(
 )
 question(
     '71-f',
+    'Which two arms differ in the network alone.',
+    'b',
+    {'a': 'These differ in network and in recipe; one cannot say which of the two it was.', 'c': 'These differ in the recipe alone.'},
+)
+question(
+    '71-g',
     'The share beyond one half after a shift.',
     0.864,
     {0.136: 'That lies below one half.', 0.5: 'Without a shift.', 0.75: 'That is 3 / 4, where the median went; the question is for the share beyond one half.'},
     rtol=0.01,
 )
 question(
-    '71-g',
+    '71-h',
     'The share of attention that falls on padding.',
     323 / 4429,
     {333 / 4429: 'Ten of the 333 are words.', 323 / 333: 'Patches are read too.', 0.0: 'Nothing is masked.'},

@@ -1,16 +1,14 @@
 """Train transformers and a U-Net for the same seconds of one core, on drawn shapes, and measure what each has learned.
 
-    python -m benchmarks.transformers                      # six networks, three seeds, half a minute each; then three of them longer: about twenty minutes
+    python -m benchmarks.transformers                      # three networks, three seeds, for 5 and for 25 seconds; then the toy: about seven minutes of one core
     python -m benchmarks.transformers --minutes 8          # begin no training after eight minutes; given again, it goes on
-    python -m benchmarks.transformers --seeds 0 --seconds 5 --longer 9 --out /tmp/transformers.json
+    python -m benchmarks.transformers --seconds 100 --seeds 0 --out /tmp/longer.json
 
-Pictures are 32 pixels a side with one object; the networks are told background, shape, colour, size and place as 28 numbers.
-All learn the velocity of straight lines in mean square (Li and He 2025), whatever they are asked for: the noise, the velocity
-or the clean picture. Time is that of the process, the rate falls to zero with it, and the batch is 32. Writes
-diffbook/measured/transformers.json: the error of the velocity on new pictures, at much noise and at little; for those that
-were trained longer, how many pictures of twenty-five Euler steps have all five properties that they were asked for, by the
-reader of shapes; parameters, arithmetic and speed. The toy: a ring of the plane that lies in a space of more and more
-dimensions, learned by a small network. Chapter 70 reads it. Runs that stand in the file are kept.
+Pictures are 16 pixels a side with one object. All networks are asked for the clean picture and learn the velocity of straight
+lines in mean square (Li and He 2025). Time is that of the process, the rate falls to zero with it, and the batch is 32. Writes
+diffbook/measured/transformers.json: the error of the velocity on new pictures, at much noise and at little; parameters,
+arithmetic and speed. The toy: a ring of the plane that lies in a space of more and more dimensions, learned by a small
+network that is asked for the noise, the velocity or the clean point. Chapter 70 reads it. Runs that stand in the file are kept.
 """
 
 import argparse
@@ -22,22 +20,20 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from diffbook.core import Cond, generator, noise
-from diffbook.data import from_model, gaussian_ring, to_model
+from diffbook.data import gaussian_ring, to_model
 from diffbook.exact import GaussianMixture
 from diffbook.flows import Mlp
 from diffbook.losses import Denoiser, diffusion_loss, stratified_draw
 from diffbook.nets.dit import JIT, DiT
 from diffbook.nets.unet import UNet
 from diffbook.predictions import Prediction, predict_eps, predict_velocity, predict_x0
-from diffbook.recognise import read_shapes
+from diffbook.recipes import single_shapes
 from diffbook.samplers import euler, sample, uniform_times
 from diffbook.schedules import RectifiedFlowSchedule, Schedule
-from diffbook.shapes import draw_shapes
 from diffbook.store.files import write_whole
 
 OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured' / 'transformers.json'
@@ -50,17 +46,11 @@ class Nearly(RectifiedFlowSchedule):
 
 
 FLOW, BATCH, RATE, LEAST = Nearly(), 32, 1e-3, 0.05  # LEAST: times are no nearer to an end than this in a weight
-SIZES = (3, 6, 8, 2, 9)  # how many backgrounds, shapes, colours, sizes and places there are
-TOLD = sum(SIZES)
-ROWS: dict[str, tuple[Callable[[], nn.Module], Prediction]] = {
-    'unet velocity': (partial(UNet, 3, channels=(48, 96), cond_dim=TOLD), predict_velocity),
-    'dit patch 4 velocity': (partial(DiT, 3, width=128, depth=6, heads=4, patch=4, cond_dim=TOLD), predict_velocity),
-    'jit patch 4 x0': (partial(DiT, 3, width=128, depth=6, heads=4, patch=4, cond_dim=TOLD, style=JIT), predict_x0),
-    'jit patch 8 eps': (partial(DiT, 3, width=192, depth=6, heads=6, patch=8, cond_dim=TOLD, style=JIT), predict_eps),
-    'jit patch 8 velocity': (partial(DiT, 3, width=192, depth=6, heads=6, patch=8, cond_dim=TOLD, style=JIT), predict_velocity),
-    'jit patch 8 x0': (partial(DiT, 3, width=192, depth=6, heads=6, patch=8, cond_dim=TOLD, style=JIT), predict_x0),
+ROWS: dict[str, Callable[[], nn.Module]] = {
+    'U-Net': partial(UNet, 3, channels=(32, 64), blocks=(1, 1)),
+    'DiT': partial(DiT, 3, width=96, depth=4, heads=3, patch=4),
+    'DiT, newer parts': partial(DiT, 3, width=96, depth=4, heads=3, patch=4, style=JIT),
 }
-LONGER = ('unet velocity', 'jit patch 4 x0', 'jit patch 8 x0')
 TOYS = {'eps': predict_eps, 'velocity': predict_velocity, 'x0': predict_x0}
 SPACES = (2, 16, 128)
 
@@ -69,11 +59,6 @@ def weight(prediction: Prediction, schedule: Schedule, t: Tensor) -> Tensor:
     "What the squared error of this prediction counts, so that all count the squared error of the velocity."
     near = {predict_eps: schedule.alpha(t), predict_x0: schedule.sigma(t)}.get(prediction)
     return torch.ones_like(t) if near is None else near.clamp(min=LEAST) ** -2
-
-
-def told(labels: Tensor) -> Cond:
-    "Background, shape, colour, size and place as numbers that are zero or one."
-    return Cond(vec=torch.cat([one_hot(labels[:, i], n) for i, n in enumerate(SIZES)], 1).float())
 
 
 def fresh(make: Callable[[], nn.Module], prediction: Prediction, seed: int) -> Denoiser:
@@ -113,36 +98,29 @@ def draw(model: Denoiser, x: Tensor, cond: Cond | None = None, steps: int = 25) 
     return x
 
 
-def run(row: str, seed: int, seconds: float, drawn: int) -> dict:
-    "Train one network and measure it, on so many drawn pictures too."
-    make, prediction = ROWS[row]
-    pictures, model = draw_shapes(30_000, 32, seed=seed, objects=(1,)), fresh(make, prediction, seed)
+def pictures(seed: int, size: int) -> Callable:
+    drawn = single_shapes(10_000, 16, seed).images
+    return lambda g: (to_model(drawn[torch.randint(len(drawn), (size,), generator=g)]), None)
 
-    def batch(g: torch.Generator) -> tuple[Tensor, Cond]:
-        rows = torch.randint(len(pictures.images), (BATCH,), generator=g)
-        return to_model(pictures.images[rows]), told(pictures.labels[rows])
 
-    begun = time.process_time()
-    steps = train(model, batch, prediction, seed, lambda step: (time.process_time() - begun) / seconds)
-    new = draw_shapes(512, 32, seed=1000, start=500_000, objects=(1,))
-    x0, cond, t = to_model(new.images), told(new.labels), 0.06 + 0.92 * (torch.arange(512, dtype=torch.float64) + 0.5) / 512
+def measured(model: Denoiser) -> dict:
+    "The error of the velocity on new pictures."
+    x0, t = to_model(single_shapes(512, 16, 1000, 500_000).images), 0.06 + 0.92 * (torch.arange(512, dtype=torch.float64) + 0.5) / 512
     t = t[torch.randperm(512, generator=generator(0, 'transformers times'))]
-    eps, parts = noise(0, 'transformers test', 0, range(512), (3, 32, 32)).float(), range(0, 512, 128)
-    error = torch.cat([velocity_error(model, x0[i : i + 128], eps[i : i + 128], t[i : i + 128], Cond(vec=cond.vec[i : i + 128])) for i in parts])
+    error = velocity_error(model, x0, noise(0, 'transformers test', 0, range(512), (3, 16, 16)).float(), t)
+    return {'much noise': error[t > 0.5].mean().item(), 'little noise': error[t < 0.5].mean().item()}
+
+
+def run(row: str, seed: int, seconds: float) -> dict:
+    "Train one network for so many seconds and measure it."
+    model, batch = fresh(ROWS[row], predict_x0, seed), pictures(seed, BATCH)
+    train(fresh(ROWS[row], predict_x0, seed), batch, predict_x0, seed, lambda step: 1.0)  # what is done once, at the first step, is not timed
+    begun = time.process_time()
+    steps = train(model, batch, predict_x0, seed, lambda step: (time.process_time() - begun) / seconds)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.net(x0[:1], torch.ones(1), told(new.labels[:1]))
-    return {
-        'much noise': error[t > 0.5].mean().item(), 'little noise': error[t < 0.5].mean().item(), 'steps': steps, 'images a second': steps * BATCH / seconds,
-        'parameters': sum(p.numel() for p in model.parameters()), 'flops': counter.get_total_flops(), 'seconds': seconds,
-    } | (obeyed(model, new.labels[:drawn], seed) if drawn else {})  # fmt: skip
-
-
-def obeyed(model: Denoiser, asked: Tensor, seed: int) -> dict:
-    "Draw what is asked for, and read it."
-    with torch.no_grad():
-        pictures = draw(model, noise(seed, 'transformers draw', 0, range(len(asked)), (3, 32, 32)).float(), told(asked))
-    right = read_shapes(from_model(pictures)) == asked
-    return {'obeyed': right.all(1).float().mean().item(), 'fields': right[:, :5].float().mean(0).tolist(), 'n': len(asked)}
+        model.net(torch.zeros(1, 3, 16, 16), torch.ones(1))
+    size = {'parameters': sum(p.numel() for p in model.parameters()), 'flops': counter.get_total_flops()}
+    return measured(model) | size | {'steps': steps, 'images a second': steps * BATCH / seconds, 'seconds': seconds}
 
 
 def toy(name: str, space: int, seed: int, steps: int) -> dict:
@@ -167,29 +145,24 @@ def toy(name: str, space: int, seed: int, steps: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--seconds', type=float, default=26.0, help='of the process, for each training')
-    parser.add_argument('--longer', type=float, default=150.0, help='seconds for those that are trained longer, with the first seed')
+    parser.add_argument('--seconds', type=float, nargs='+', default=[5.0, 25.0], help='of the process, for each training')
     parser.add_argument('--toy-steps', type=int, default=800)
     parser.add_argument('--minutes', type=float, default=1e9, help='begin no training after so many')
     parser.add_argument('--rows', nargs='+', default=[*ROWS], choices=[*ROWS], metavar='ROW')
     parser.add_argument('--out', type=Path, default=OUT)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found = json.loads(args.out.read_text()) if args.out.exists() else {'runs': {}, 'longer': {}, 'toy': {}}
-    wanted = [('runs', row, seed) for seed in args.seeds for row in args.rows]
-    wanted += [('longer', row, args.seeds[0]) for row in LONGER if row in args.rows]
+    found = json.loads(args.out.read_text()) if args.out.exists() else {'runs': {}, 'toy': {}}
+    wanted = [('runs', f'{row} {seconds:g}', seed) for seconds in args.seconds for seed in args.seeds for row in args.rows]
     wanted += [('toy', f'{name} {space}', seed) for seed in args.seeds for space in SPACES for name in TOYS]
     bar, end = tqdm(wanted, unit='training'), time.monotonic() + 60 * args.minutes
     for part, row, seed in bar:
         bar.set_description(f'{row}, seed {seed}')
         if f'{row}, {seed}' in found[part] or time.monotonic() > end:
             continue
-        name, _, space = row.rpartition(' ')
-        if part == 'toy':
-            found[part][f'{row}, {seed}'] = toy(name, int(space), seed, args.toy_steps)
-        else:
-            found[part][f'{row}, {seed}'] = run(row, seed, args.seconds, 0) if part == 'runs' else run(row, seed, args.longer, 192)
-        found |= {'command': 'python -m benchmarks.transformers', 'seeds': args.seeds, 'seconds': args.seconds, 'longer seconds': args.longer}
+        name, _, number = row.rpartition(' ')
+        found[part][f'{row}, {seed}'] = run(name, seed, float(number)) if part == 'runs' else toy(name, int(number), seed, args.toy_steps)
+        found |= {'command': 'python -m benchmarks.transformers', 'seeds': args.seeds, 'seconds': args.seconds}
         write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
 
 

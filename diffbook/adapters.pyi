@@ -7,7 +7,28 @@ from torch import Tensor, nn
 from .conditioning import Conditional, TextConditioner
 from typing import Any
 
-__all__ = ['Kept', 'LowRank', 'layers', 'attach', 'add_lora', 'adapters', 'merge_lora', 'unmerge_lora', 'save_lora', 'load_lora', 'scale_lora', 'Rows', 'add_word', 'prior_loss']
+__all__ = ['Kept', 'Rows', 'add_word', 'LowRank', 'layers', 'attach', 'add_lora', 'adapters', 'merge_lora', 'unmerge_lora', 'save_lora', 'load_lora', 'scale_lora', 'prior_loss']
+
+class Rows(nn.Module):
+    """A table of vectors of which the last rows alone are trained: a parameter of their own, which no weight decay of the others reaches."""
+    old: nn.Parameter
+    new: nn.Parameter
+    def __init__(self, table: nn.Embedding, new: Tensor) -> None: ...
+    @property
+    def weight(self) -> Tensor:
+        """returns: (old and new rows, width)"""
+        ...
+    def forward(self, tokens: Tensor) -> Tensor: ...
+
+def add_word(reader: TextConditioner, word: str, like: str) -> nn.Parameter:
+    """Teach a reader of captions a new word: a token and a row of its own. Gal et al. 2023, section 3.2.
+
+    reader: changed in place: it knows one word more, and nothing else of it is trained
+    word: such as '<toy>'
+    like: a word whose meaning the new one starts with
+    returns: (1, width) the new vector, the only thing to train
+    """
+    ...
 
 class LowRank(nn.Module):
     """What is added to a layer: gain * up(down(x)), through so few channels as its rank. Hu et al. 2022 (eq-adapters-lora)."""
@@ -99,27 +120,6 @@ def scale_lora(model: nn.Module, **scales: float) -> None:
     """Set how strongly adapters speak (eq-adapters-several).
 
     returns: by name; 0 is off
-    """
-    ...
-
-class Rows(nn.Module):
-    """A table of vectors of which the last rows alone are trained: a parameter of their own, which no weight decay of the others reaches."""
-    old: nn.Parameter
-    new: nn.Parameter
-    def __init__(self, table: nn.Embedding, new: Tensor) -> None: ...
-    @property
-    def weight(self) -> Tensor:
-        """returns: (old and new rows, width)"""
-        ...
-    def forward(self, tokens: Tensor) -> Tensor: ...
-
-def add_word(reader: TextConditioner, word: str, like: str) -> nn.Parameter:
-    """Teach a reader of captions a new word: a token and a row of its own. Gal et al. 2023, section 3.2.
-
-    reader: changed in place: it knows one word more, and nothing else of it is trained
-    word: such as '<toy>'
-    like: a word whose meaning the new one starts with
-    returns: (1, width) the new vector, the only thing to train
     """
     ...
 

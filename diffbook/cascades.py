@@ -175,6 +175,7 @@ def forward(
     seed: int = 0,
     latents: Tensor | None = None,  # (b, c, h, w): starting noise of unit variance, in place of the seed's
     grain: Tensor | None = None,  # noise for the picture, in place of the seed's
+    first: int = 0,  # number of the first picture: picture i of a batch is picture 0 with first=i
     output: str = 'pil',  # 'pil'; 'tensor': in [0, 1]; 'latents'
     progress: bool = True,  # show a bar
 ) -> list[Image.Image] | Tensor:
@@ -182,13 +183,12 @@ def forward(
     like, n = next(self.denoiser.parameters()), len(prompts)
     if not 0 <= whole('noise_level', noise_level, 0) <= self.most or picture is None or len(picture) not in (1, n):
         raise ValueError(f'noise_level is {noise_level}, expected 0 to {self.most}, and an image for each of {n} prompts, or one')
-    eps = noise(seed, 'low resolution', 0, range(len(picture)), picture.shape[1:]) if grain is None else grain
+    eps = noise(seed, 'low resolution', 0, range(first, first + len(picture)), picture.shape[1:]) if grain is None else grain
     cond, null = (self.tell(texts, picture, noise_level, eps) for texts in (prompts, as_texts('negative_prompt', negative_prompt, n)))
     shape = (self.vae.latent_channels, *picture.shape[2:])
-    x = (noise(seed, 'start', 0, range(n), shape) if latents is None else latents).to(like)
-    times = self.plan.times(steps)
+    times, x = self.plan.times(steps), (noise(seed, 'start', 0, range(first, first + n), shape) if latents is None else latents).to(like)
     x = x if self.plan.unit else match_dims(self.denoiser.schedule.sigma(times[0]), x) * x
-    solver = equip(solver or self.plan.step_rule, noise=seeded_noise(seed, 'sample'))
+    solver = equip(solver or self.plan.step_rule, noise=seeded_noise(seed, 'sample', first))
     *_, z = sample(guide(self.denoiser, null, scale), self.denoiser.schedule, x, times, solver, cond, progress=progress)
     return finish(self.vae, z)
 

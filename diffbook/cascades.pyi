@@ -109,7 +109,7 @@ class StableUpscaler(nn.Module):
         eps: noise, of the shape of the picture
         """
         ...
-    def forward(self, prompt: str | Sequence[str], image: Picture, negative_prompt: str | Sequence[str]='', *, noise_level: int=20, steps: int=75, scale: float | Tensor=9.0, solver: Solver | None=None, seed: int=0, latents: Tensor | None=None, grain: Tensor | None=None, output: str='pil', progress: bool=True) -> list[Image.Image] | Tensor:
+    def forward(self, prompt: str | Sequence[str], image: Picture, negative_prompt: str | Sequence[str]='', *, noise_level: int=20, steps: int=75, scale: float | Tensor=9.0, solver: Solver | None=None, seed: int=0, latents: Tensor | None=None, grain: Tensor | None=None, first: int=0, output: str='pil', progress: bool=True) -> list[Image.Image] | Tensor:
         """prompt: what is to be seen
         image: the small picture, or one for each prompt
         negative_prompt: what to stay away from
@@ -118,6 +118,7 @@ class StableUpscaler(nn.Module):
         solver: the step rule; the plan's, if not said
         latents: (b, c, h, w): starting noise of unit variance, in place of the seed's
         grain: noise for the picture, in place of the seed's
+        first: number of the first picture: picture i of a batch is picture 0 with first=i
         output: 'pil'; 'tensor': in [0, 1]; 'latents'
         progress: show a bar
         """

@@ -37,7 +37,7 @@ __all__ = ['FITS', 'Choice', 'Look', 'PREDICTIONS', 'begin_from', 'changed', 'ch
 PREDICTIONS = {'v': predict_v, 'x0': predict_x0}  # eps says nothing of the picture where all is noise, and there this schedule begins
 NETS = ((96, 2), (64, 2), (48, 2), (32, 2), (32, 1), (16, 1))  # width and depth, from the largest; each about half the work of the one before
 GRID = 16  # cells that a network sees along a side
-UPDATES = 4000  # that a network needs, of BATCH pictures each, to draw what can be recognised
+UPDATES = 3000  # that a network should have, of BATCH pictures each; a third of them draw what can be recognised
 BATCH = 32
 SIDES = (64, 48, 32, 24, 16)  # of pictures that are larger
 
@@ -198,6 +198,8 @@ def choose(
     time_left, best = 54.0 * minutes, None  # a tenth of it for all that is no update
     for side in sides:
         for net in nets:
+            if net == NETS[-1] and len(nets) > 1 and side != sides[-1]:
+                continue  # smaller pictures by a larger network are better than that
             choice = made(side, net)
             seconds = measure(choice)
             choice = replace(choice, seconds=seconds, steps=max(1, int(time_left / seconds)))

@@ -37,7 +37,7 @@ from .published.control import ControlNet, IPAdapter, arguments as control_argum
 from .published.fill import build, fill, renamed, same_names
 from .published.reading import Published, Source, read_parts, read_published  # noqa: F401
 from .published.tensors import read_tensors
-from .published.tokens import find_tokenizer, read_tokenizer
+from .published.tokens import find_tokenizer
 
 __getattr__ = moved(__name__, {'diffbook.published.plausible': 'PLAUSIBLE SILENT', 'diffbook.published.fill': 'Places FLOATS', 'diffbook.published.scheduler': 'SPACINGS EARLY plan_config', 'diffbook.published.original': 'ORIGINAL_UNET WITHIN_UNET ORIGINAL_VAE WITHIN_VAE ORIGINAL_TEXT WITHIN_TEXT', 'diffbook.published.unet': 'unet_config:settings', 'diffbook.published.vae': 'vae_config:settings', 'diffbook.published.clip': 'text_config:settings'})  # fmt: skip
 
@@ -204,8 +204,7 @@ def load_tokenizer(
     folder: str = 'tokenizer',  # within that of the model
 ) -> Tokenizer | sentences.Unigram:
     "Read a published tokenizer, by its class: CLIP's, of `vocab.json` and `merges.txt` or `tokenizer.json`, or T5's, of `spiece.model` or `tokenizer.json`; with the words that were added to it."
-    where = find_tokenizer(source, folder)
-    return sentences.read_unigram(where) if sentences.is_unigram(where) else read_tokenizer(where)
+    return sentences.read(find_tokenizer(source, folder))
 
 # %% ../nbs/53_pretrained.ipynb #load-control
 def load_controlnet(

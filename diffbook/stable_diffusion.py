@@ -284,13 +284,13 @@ def load_pipeline(
     tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
 ) -> StableDiffusion:
     "Read a whole published model that draws what a text says, each part by its class; each file is read once."
-    kind = pipelines.pipeline_of(pipelines.read_index(path), path)
+    index, kind = pipelines.open_index(path)
     found = read_parts(path, ('scheduler', 'network', 'vae', *['text_encoder'] * Path(path).is_file()))
     plan = load_schedule(found['scheduler'], kind.scheduler)
     net, vae = load_network(found['network'], dtype), load_vae(found['vae'], dtype)
     side = found['network'].config.get('sample_size') or kind.cells  # in cells of the latents
     size = tuple(vae.factor * s for s in (side if isinstance(side, (list, tuple)) else (side, side)))
-    reader = pipelines.read_conditioner(path, found, load_text_encoder, load_tokenizer, dtype, tokenizer)
+    reader = pipelines.read_conditioner(path, index, found, load_text_encoder, load_tokenizer, dtype, tokenizer)
     return StableDiffusion(plan.denoiser(net), reader, vae, plan=replace(published_plan(plan), scale=kind.scale), size=size)
 
 

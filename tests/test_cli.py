@@ -27,7 +27,7 @@ from PIL import Image
 from test_pretrained import filled, parts
 
 from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, sde, stages
-from diffbook.adapters import add_lora, save_lora
+from diffbook.adapters import adapters, add_lora, load_lora, save_lora
 from diffbook.cli.models import GRIDS, SOLVERS
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
@@ -38,8 +38,8 @@ from diffbook.guidance import guide
 from diffbook.losses import Denoiser, quarter_log_noise, unit_input
 from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
-from diffbook.predictions import predict_edm, predict_velocity, predict_x0
-from diffbook.pretrained import save_pipeline
+from diffbook.predictions import predict_edm, predict_v, predict_velocity, predict_x0
+from diffbook.pretrained import about_lora, save_pipeline
 from diffbook.recipes import Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule
@@ -525,7 +525,10 @@ def test_a_lora_speaks_as_strongly_as_is_said(reader, tmp_path, capsys):
         torch.nn.init.normal_(adapter.up, std=0.3)
     save_lora(model, file, about={'words': ['blob']})
     said = ('--prompt', PROMPT)
-    plain, none, whole, less, double = (drawn(reader, tmp_path, *said, *more) for more in ((), ('--lora', f'{file}:0'), ('--lora', file), ('--lora', f'{file}:0.5'), ('--lora', f'{file}:0.5', '--lora', f'{file}:0.5')))
+    plain, none, whole, less, double = (
+        drawn(reader, tmp_path, *said, *more)
+        for more in ((), ('--lora', f'{file}:0'), ('--lora', file), ('--lora', f'{file}:0.5'), ('--lora', f'{file}:0.5', '--lora', f'{file}:0.5'))
+    )
     assert torch.equal(none, plain) and (double.int() - whole.int()).abs().max() <= 1
     assert not torch.equal(whole, plain) and not torch.equal(less, whole) and not torch.equal(less, plain)
     x = noise(0, 'start', 0, range(2), (3, 16, 16)).float() * model.schedule.sigma(1.0).float()
@@ -538,8 +541,34 @@ def test_a_lora_speaks_as_strongly_as_is_said(reader, tmp_path, capsys):
     assert "never shown 'blob'" in capsys.readouterr().err
     drawn(reader, tmp_path, '--prompt', 'a red blob', '--lora', file)
     assert 'never shown' not in capsys.readouterr().err
-    for text, words in ((f'{file}:nan', 'expected FILE or FILE:STRENGTH'), (':0.5', 'expected FILE or FILE:STRENGTH'), ('nothing', 'nothing is no .safetensors file')):
+    for text, words in (
+        (f'{file}:nan', 'expected FILE or FILE:STRENGTH'),
+        (':0.5', 'expected FILE or FILE:STRENGTH'),
+        ('nothing', 'nothing is no .safetensors file'),
+    ):
         run('sample', reader, '--lora', text, '--out', tmp_path / 'x.png', code=2)
+        assert words in capsys.readouterr().err
+
+
+def test_a_change_is_trained_beside_a_model(reader, few_captions, tmp_path, capsys):
+    out, base = tmp_path / 'style', load(reader)
+    common = ('train', '--data', 'shapes', '--text', '--size', 16, '--init', reader, '--batch-size', 4, '--steps', 4, '--out', out)
+    run(*common, '--lora', 2)
+    said = capsys.readouterr().out
+    assert f'the change of {reader}' in said and f'--lora {out}' in said and not (out / 'model.safetensors').exists()
+    taught = load(reader)
+    changed = load_lora(taught, out)
+    assert changed and all(name.startswith('denoiser') for name in changed)
+    assert all(len(a.down) == 2 for a in adapters(taught).values()) and any(a.up.count_nonzero() for a in adapters(taught).values())
+    assert all(torch.equal(taught.state_dict()[k], v) for k, v in base.state_dict().items())
+    assert not torch.equal(drawn(reader, tmp_path, '--prompt', PROMPT, '--lora', out), drawn(reader, tmp_path, '--prompt', PROMPT))
+    run('train', '--out', out, '--resume', '--steps', 6)
+    assert about_lora(out)['steps'] == 6 and about_lora(out)['base'] == str(reader)
+    for options, words in (
+        (('--data', 'shapes', '--lora', 2), 'expected a model to change as --init'),
+        (('--data', 'shapes', '--size', 16, '--init', reader, '--lora', 2), 'reads text, where nothing is to be learned'),
+    ):
+        run('train', *options, '--steps', 2, '--out', tmp_path / 'other', code=2)
         assert words in capsys.readouterr().err
 
 
@@ -1128,7 +1157,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'minutes': 'test_minutes_end_a_run', 'resume': 'test_resume_needs_a_run', 'change': 'test_the_rate_after_a_change_is_that_of_its_step', 'text': 'test_train_a_model_that_reads',
         'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'recipe': 'test_a_recipe_is_run_by_name_and_goes_on', 'method': 'test_a_method_changes_what_is_learned_and_a_run_keeps_it', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
         **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
-        'plan': 'test_a_plan_trains_nothing', 'config': 'test_a_run_writes_its_options_and_is_repeated_by_them', 'init': 'test_a_model_to_begin_with', 'class_folders': 'test_class_folders_can_be_left_alone_or_asked_for',
+        'plan': 'test_a_plan_trains_nothing', 'config': 'test_a_run_writes_its_options_and_is_repeated_by_them', 'init': 'test_a_model_to_begin_with', 'lora': 'test_a_change_is_trained_beside_a_model', 'class_folders': 'test_class_folders_can_be_left_alone_or_asked_for',
         'captions': 'test_captions_of_a_table_are_learned_and_stray_texts_stop_nothing', 'sample_every': 'test_sheets_are_drawn_on_the_way_from_the_same_noise', **dict.fromkeys(('flip', 'drop', 'snr_weight'), 'test_chances_and_weights_and_mirrors_reach_the_loss'),
         **dict.fromkeys(('fit', 'grey', 'depth', 'patch', 'rate', 'warmup', 'weight_decay', 'prediction', 'dropout'), 'test_an_option'),
     },
@@ -1138,6 +1167,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
         'lora': 'test_a_lora_speaks_as_strongly_as_is_said', 'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
+        'upscale': 'test_what_was_drawn_is_enlarged_by_a_second_model',
         'each': 'test_single_files_are_the_pictures_of_the_grid_and_say_what_was_asked', 'class_name': 'test_classes_are_learned_and_drawn_by_name',
     },
     'evaluate': {
@@ -1372,6 +1402,46 @@ def test_where_a_picture_cannot_be_written_is_said_before_it_is_drawn(trained, t
         patches.setattr('tempfile.TemporaryFile', lambda dir: (_ for _ in ()).throw(OSError(30, 'Read-only file system', str(dir))))
         run('sample', trained, '--out', tmp_path / 'deep' / 'x.png', code=2)
     assert 'x.png: Read-only file system' in capsys.readouterr().err and not (tmp_path / 'deep').exists()
+
+
+# --- upscaling
+
+
+def test_what_was_drawn_is_enlarged_by_a_second_model(tmp_path, capsys):
+    "An untrained upscaler gives smooth curves through the pixels: within two bytes, for the small picture was rounded."
+    from diffbook.cascades import LowResolution, Upscaler, enlarge
+
+    torch.manual_seed(0)
+    base = Denoiser(UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0)), CosineSchedule(), predict_v)
+    torch.nn.init.normal_(base.net.head.weight, std=0.05)
+    save(tmp_path / 'base', base, {'shape': [3, 8, 8]})
+    net = UNet(3, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), img_channels=3, cond_dim=8)
+    save(tmp_path / 'up', Conditional(Denoiser(Upscaler(net), CosineSchedule(), predict_x0), LowResolution(3, 8, 2, waves=8)), {'shape': [3, 16, 16]})
+    common = ('sample', tmp_path / 'base', '--n', 2, '--steps', 3, '--solver', 'ddim', '--zoom', 1)
+    run(*common, '--out', tmp_path / 'small')
+    run(*common, '--out', tmp_path / 'large', '--upscale', tmp_path / 'up')
+    small, large = (read_folder(tmp_path / name, side).images.float() for name, side in (('small', 8), ('large', 16)))
+    assert large.shape == (2, 3, 16, 16)
+    assert (enlarge(small, 2).clamp(0, 255) - large).abs().max() <= 2
+    capsys.readouterr()
+    for name, said in (('base', 'told no small picture'), ('up', 'which enlarges pictures of shape')):
+        run(
+            'sample',
+            tmp_path / 'base',
+            '--n',
+            1,
+            '--steps',
+            2,
+            '--upscale',
+            tmp_path / name,
+            '--out',
+            tmp_path / 'x.png',
+            *(('--size', 16) if name == 'up' else ()),
+            code=2,
+        )
+        assert said in capsys.readouterr().err
+    run('sample', tmp_path / 'base', '--upscale', tmp_path / 'up', '--out', tmp_path / 'x.gif', code=2)
+    assert 'no --image or --upscale' in capsys.readouterr().err
 
 
 # --- recipes

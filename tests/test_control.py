@@ -3,10 +3,14 @@
 import copy
 from dataclasses import replace
 
+import numpy
 import pytest
 import torch
+from PIL import Image
+from test_pretrained import filled, parts
 from torch import nn
 
+from diffbook import cli
 from diffbook.control import (
     Controlled,
     ControlNet,
@@ -20,13 +24,19 @@ from diffbook.control import (
     with_control,
 )
 from diffbook.core import Cond
+from diffbook.data import from_model
 from diffbook.exact import GaussianMixture
 from diffbook.losses import Denoiser
+from diffbook.nets.clip import TextTower
 from diffbook.nets.layers import CrossAttention
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v
+from diffbook.pretrained import save_pipeline
 from diffbook.schedules import CosineSchedule
 from diffbook.shapes import draw_shapes
+from diffbook.stable_diffusion import StableDiffusion
+from diffbook.stages import Stage
+from diffbook.training import save
 
 CLOSE = {'rtol': 0, 'atol': 1e-10}
 
@@ -242,3 +252,66 @@ def test_rewired_shares_weights_and_leaves_the_network(net, asked):
     torch.testing.assert_close(
         twin(x[:1].expand(2, -1, -1, -1), level[:1].expand(2), pair), net(x[:1].expand(2, -1, -1, -1), level[:1].expand(2), pair), **CLOSE
     )
+
+
+# The command line
+
+
+def run(*argv, code=0):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([str(a) for a in argv])
+    assert stop.value.code == code
+
+
+def loud(net, channels, widths=(4, 6)):
+    control = ControlNet.of(net, channels, widths)
+    for k, layer in enumerate(control.zeros):
+        nn.init.normal_(layer.weight, std=0.3, generator=torch.Generator().manual_seed(k))
+    nn.init.normal_(control.hint.leave.weight, generator=torch.Generator().manual_seed(9))
+    return control
+
+
+def picture(path, side):
+    pixels = (torch.arange(side * side).reshape(side, side) * 7 % 256).byte()
+    Image.fromarray(pixels.numpy()).save(path)
+    return pixels[None, None].float() / 255
+
+
+def test_the_command_line_steers_a_model_of_ones_own(tmp_path, capsys):
+    torch.manual_seed(0)
+    net = UNet(3, channels=(8,), blocks=(1,), heads=(0, 0), groups=4)
+    nn.init.normal_(net.head.weight, std=0.1)
+    model, control, hint = Denoiser(net, CosineSchedule(), predict_v), loud(net, 1), picture(tmp_path / 'hint.png', 8)
+    save(tmp_path / 'model', model, {'shape': [3, 8, 8]})
+    save(tmp_path / 'control', control)
+    asked = ('sample', tmp_path / 'model', '--n', 2, '--steps', 2, '--solver', 'ddim', '--zoom', 1, '--out', tmp_path / 'out.png')
+    run(*asked, '--control', tmp_path / 'hint.png', '--controlnet', tmp_path / 'control')
+    got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'out.png').convert('RGB'))).permute(2, 0, 1)
+    steered = with_control(model.eval(), control.eval(), hint=hint)
+    want = from_model(Stage(steered, model.schedule, (3, 8, 8)).draw(2, steps=2, seed=0))
+    assert (got[:, :8, :8].int() - want[0].int()).abs().max() <= 1 and (got[:, :8, 10:18].int() - want[1].int()).abs().max() <= 1
+    assert (want.int() - from_model(Stage(model, model.schedule, (3, 8, 8)).draw(2, steps=2, seed=0)).int()).abs().max() > 8
+    for extra, words in ((('--control', tmp_path / 'hint.png'), '--controlnet is not given'), (('--controlnet', 'x'), '--control is not given')):
+        run(*asked, *extra, code=2)
+        assert words in capsys.readouterr().err
+    save(tmp_path / 'other', loud(UNet(3, channels=(12,), blocks=(1,), heads=(0, 0), groups=4), 1))
+    run(*asked, '--control', tmp_path / 'hint.png', '--controlnet', tmp_path / 'other', code=2)
+    assert 'a network of other widths' in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings('ignore:n is .* sampling begins with pure noise')
+def test_the_command_line_steers_a_published_pipeline(tmp_path):
+    made = parts()
+    words = made['tokenizer']
+    made['text_encoder'] = filled(TextTower(words.vocab_size, 9, 6, 2, 2, hidden=24, end=words.end))
+    save_pipeline(tmp_path / 'sd', **made, config={'unet': {'sample_size': 8}})
+    control, hint = loud(made['unet'], 3), picture(tmp_path / 'hint.png', 16).expand(-1, 3, -1, -1)
+    save(tmp_path / 'control', control)
+    run('sample', tmp_path / 'sd', '--steps', 2, '--size', 16, '--zoom', 1, '--guidance', 1, '--out', tmp_path / 'out.png', '--control', tmp_path / 'hint.png', '--controlnet', tmp_path / 'control')  # fmt: skip
+    pipe = StableDiffusion.from_pretrained(tmp_path / 'sd')
+    plain = pipe('', steps=2, scale=1.0, height=16, width=16, output='tensor', progress=False)
+    pipe.denoiser = with_control(pipe.denoiser, control.eval(), hint=hint)
+    want = pipe('', steps=2, scale=1.0, height=16, width=16, output='tensor', progress=False)
+    got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'out.png').convert('RGB'))).permute(2, 0, 1)
+    assert (got[:, :16, :16].int() - (want[0] * 255).round().int()).abs().max() <= 1
+    assert (want - plain).abs().max() > 0.01

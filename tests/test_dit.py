@@ -28,6 +28,7 @@ from diffbook.nets.dit import (
 )
 from diffbook.predictions import predict_velocity
 from diffbook.schedules import RectifiedFlowSchedule
+from diffbook.training import load, save
 
 KINDS = {
     'plain': {},
@@ -100,6 +101,15 @@ def test_saved_and_made_again(kind):
     again = build(describe(net)).double()
     again.load_state_dict(net.state_dict())
     assert torch.equal(again(x, t, cond), net(x, t, cond))
+
+
+def test_a_model_of_it_is_saved_and_loaded(tmp_path):
+    model = Denoiser(make('jit').float(), RectifiedFlowSchedule(), predict_velocity)
+    save(tmp_path, model, {'shape': [2, 8, 8]})
+    x, t, cond = inputs('jit')
+    told = (x.float(), torch.full((3,), 0.4, dtype=torch.float64), cond.map(torch.Tensor.float))
+    with torch.no_grad():
+        torch.testing.assert_close(load(tmp_path)(*told), model(*told), atol=0, rtol=0)
 
 
 def test_a_denoiser_of_it_conforms():

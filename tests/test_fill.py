@@ -38,9 +38,9 @@ REFUSED = {
         r'attention_head_dim is \[1, 2, 3\], expected one value or one for each of 2 levels',
     ),
     'another kind of class': (lambda: unet.arguments({**READING, 'class_embed_type': 'timestep'}), "class_embed_type is 'timestep', expected None"),
-    'two layers a block': (
-        lambda: unet.arguments({**READING, 'transformer_layers_per_block': [1, 2]}),
-        r'transformer_layers_per_block is \[1, 2\], expected 1',
+    'rounds of other levels': (
+        lambda: unet.arguments({**READING, 'transformer_layers_per_block': [1, 2, 3]}),
+        r'transformer_layers_per_block is \[1, 2, 3\], expected one value or one for each of 2 levels',
     ),
     'another padding': (lambda: unet.arguments({'downsample_padding': 2}), 'downsample_padding is 2'),
     'of a VAE, another activation': (lambda: vae.arguments(VAE | {'act_fn': 'gelu'}), "act_fn is 'gelu', expected 'silu'"),

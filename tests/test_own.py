@@ -730,6 +730,28 @@ def test_a_model_to_begin_with(tmp_path, capsys):
     assert read_model(tmp_path / 'x')[0]['about']['shape'] == [1, 8, 8]  # the model is grey, and so is what it learns
 
 
+def test_classes_keep_their_rows_by_name():
+    "Whatever their place: what is known keeps its row, and what is new is drawn."
+    pictures = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    before, after = (Dataset(pictures, torch.arange(4) % 2, classes=names) for names in (('cat', 'dog'), ('ape', 'cat', 'dog')))
+    old = own_recipe(Choice(8, 1, 8, 1, 2, 4, 'classes')).model(before)
+    old.about = {'classes': ['cat', 'dog']}
+    had, fresh = old.conditioner.table.weight, ClassConditioner(3, 64)
+    drawn = fresh.table.weight[0].clone()
+    rows = own.same_reader(old, fresh, after).table.weight
+    assert torch.equal(rows[1:3], had[:2]) and torch.equal(rows[0], drawn) and torch.equal(rows[3], had[2])
+
+
+def test_a_short_run_warms_up_for_a_tenth_of_it_and_ends_with_a_sheet(tmp_path, monkeypatch, clock, trainers):
+    "Forty seconds of twenty updates of two seconds."
+    monkeypatch.setattr(own, 'step_seconds', lambda choice, device, begin=None: 1.8)
+    real = Trainer.update
+    monkeypatch.setattr(Trainer, 'update', lambda self, batch: (clock.__setitem__(0, clock[0] + 2), real(self, batch))[1])
+    run('train', '--data', classes(tmp_path / 'set'), *TINY, '--minutes', 40 / 60, '--out', tmp_path / 'run')
+    assert trainers[0].step == 20 and trainers[0].settings['warmup'] == 2
+    assert [p.name for p in (tmp_path / 'run' / 'samples').iterdir()] == ['step-000020.png']
+
+
 def test_a_run_that_is_done_goes_on_for_more_minutes(tmp_path):
     data, out = classes(tmp_path / 'set'), tmp_path / 'run'
     run('train', '--data', data, *TINY, '--minutes', 0.005, '--out', out)

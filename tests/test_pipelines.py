@@ -50,6 +50,8 @@ def test_states_side_by_side_before_the_last_block_and_its_norm():
 def test_the_numbers_are_height_and_width_twice_around_a_crop():
     told = reader().read(TEXTS, Asked((64, 96))).vec[:, 6:]
     torch.testing.assert_close(told, waves([64, 96, 0, 0, 64, 96]).expand(3, -1), rtol=0, atol=1e-5)
+    cropped = reader(had=(32, 40), corner=(5, 7))
+    torch.testing.assert_close(cropped.read(TEXTS, Asked((64, 96))).vec[:, 6:], waves([32, 40, 5, 7, 64, 96]).expand(3, -1), rtol=0, atol=1e-5)
     scored = reader(scores=(6.0, 2.5))
     for away, score in ((False, 6.0), (True, 2.5)):
         torch.testing.assert_close(scored.read(TEXTS, Asked((64, 96), away=away)).vec[:, 6:], waves([64, 96, 0, 0, score]).expand(3, -1), rtol=0, atol=1e-5)

@@ -359,7 +359,7 @@ DAMAGED = {  # what happens to the folder, words of the message
     'a list': (lambda f: (f / 'config.json').write_text('[]'), ['config.json holds list, expected an object']),
     'another class': (lambda f: write_config(f, _class_name='SD3Transformer2DModel'), ['describes a SD3Transformer2DModel', 'supported here: UNet2DModel, UNet2DConditionModel']),
     'an unknown setting': (lambda f: write_config(f, colour=3), ["unknown key 'colour'", 'unet']),
-    'a setting we do not follow': (lambda f: write_config(f, transformer_layers_per_block=[1, 10]), [r'transformer_layers_per_block is \[1, 10\], expected 1']),
+    'a setting we do not follow': (lambda f: write_config(f, conv_in_kernel=5), ['conv_in_kernel is 5, expected 3']),
     'a setting of another type': (lambda f: write_config(f, block_out_channels='wide'), ['unet']),
     'an index that climbs': (lambda f: shards(f, ('a.safetensors', '../b.safetensors')), [r"names the file '../b.safetensors', expected a .safetensors file beside it"]),
     'an index with a root': (lambda f: shards(f, ('/etc/a.safetensors', 'b.safetensors')), ["names the file '/etc/a.safetensors'"]),
@@ -422,6 +422,7 @@ def test_opening_a_model_reads_each_file_once(saved, monkeypatch):
     StableDiffusion.from_pretrained(saved)
     read = {name: n for name, n in opened.items() if str(saved) in name}
     assert {name.rpartition('/')[2] for name in read} == {
+        'model_index.json',
         'scheduler_config.json',
         'config.json',
         UNET,
@@ -447,8 +448,8 @@ def test_any_network_by_its_class(saved, tmp_path):
     for source in (saved, saved / 'unet', tmp_path / 'model'):
         net = load_network(source)
         assert isinstance(net, UNet) and all(torch.equal(v, want[k]) for k, v in net.state_dict().items())
-    write_config(tmp_path / 'model' / 'transformer', _class_name='FluxTransformer2DModel')
-    with pytest.raises(ValueError, match='describes a FluxTransformer2DModel; supported here: UNet2DModel, UNet2DConditionModel'):
+    write_config(tmp_path / 'model' / 'transformer', _class_name='PixArtTransformer2DModel')
+    with pytest.raises(ValueError, match='describes a PixArtTransformer2DModel; supported here: UNet2DModel, UNet2DConditionModel'):
         load_network(tmp_path / 'model')
 
 
@@ -534,7 +535,7 @@ def test_bad_calls(folder, case):
 
 
 SCHEDULES = {  # the class, what it is told, words of the refusal
-    'another class': ('FlowMatchEulerDiscrete', {}, "_class_name is 'FlowMatchEulerDiscreteScheduler'; supported here: DDIMScheduler.*for flows"),
+    'another class': ('FlowMatchHeunDiscrete', {}, "_class_name is 'FlowMatchHeunDiscreteScheduler'; supported here: DDIMScheduler.*for flows"),
     'a class that nobody has': ('Turbo', {}, "_class_name is 'TurboScheduler'; supported here: DDIMScheduler"),
     'another table': ('DDIM', {'beta_schedule': 'sigmoid'}, "beta_schedule is 'sigmoid'; supported here: linear, scaled_linear"),
     'another prediction': ('DDIM', {'prediction_type': 'flow'}, "prediction_type is 'flow'; supported here: epsilon, sample, v_prediction"),
@@ -587,8 +588,8 @@ TOKENIZERS = {  # what happens to a written tokenizer, words
         "merge 0 is 'ab c', expected two known pieces",
     ),
     'another class': (
-        lambda f: (f / 'tokenizer_config.json').write_text('{"tokenizer_class": "T5Tokenizer"}'),
-        'describes a T5Tokenizer; supported here: CLIPTokenizer',
+        lambda f: (f / 'tokenizer_config.json').write_text('{"tokenizer_class": "LlamaTokenizer"}'),
+        'describes a LlamaTokenizer; supported here: CLIPTokenizer',
     ),
 }
 

@@ -3,9 +3,8 @@
     python tools/train_lora.py --out runs/heart
     python tools/train_lora.py --out runs/heart --zoo
 
-Four ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
-pictures that the model itself drew before, so that it keeps what it knows. *alone*: the same without these. *word*: one new
-word, and nothing else is trained. *known*: one new word for a thing that the model can draw, a big cyan ring.
+Two ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
+pictures that the model itself drew before, so that it keeps what it knows. *alone*: the same without these.
 
 A run that stops goes on from its last checkpoint when the same command is given again; what is finished is kept. Writes
 OUT/WAY-SEED.safetensors and OUT/counts.json, and with --zoo the change of the first seed, its log and some pictures into the
@@ -25,8 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from train_classifier import ZOO, pin
 
-from diffbook.adapters import add_lora, add_word, load_lora, prior_loss, save_lora
-from diffbook.conditioning import Conditional, conditional_loss
+from diffbook.adapters import add_lora, load_lora, prior_loss, save_lora
+from diffbook.conditioning import conditional_loss
 from diffbook.core import make_generator
 from diffbook.data import Dataset, to_model
 from diffbook.recipes import recipe
@@ -36,16 +35,15 @@ from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': 500, 'alone': 300, 'word': 200, 'known': 200}  # updates of each
+WAYS = {'lora': 300, 'alone': 200}  # updates of each
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 
-def eight(known: bool = False) -> Dataset:
-    "The eight pictures: eight places, each colour once, sizes and grounds in turn; or eight big cyan rings."
+def eight() -> Dataset:
+    "The eight pictures: eight places, each colour once, sizes and grounds in turn."
     rows, cells = torch.arange(8), torch.tensor([0, 8, 2, 6, 4, 1, 5, 3])
-    things = (torch.full((8,), 5), torch.full((8,), 6), torch.ones(8).long()) if known else (torch.full((8,), HEART), rows, rows % 2)
     labels = torch.full((8, 13), -1)
-    labels[:, :5] = torch.stack([rows % 3, *things, cells], 1)
+    labels[:, :5] = torch.stack([rows % 3, torch.full((8,), HEART), rows, rows % 2, cells], 1)
     return draw_scenes(labels, 32, seed=11)
 
 
@@ -73,72 +71,37 @@ def batches(new: tuple[Tensor, list[str]], old: tuple[Tensor, list[str]], b: int
         step += 1
 
 
-def reworded(captions: list[str], way: str) -> list[str]:
-    "Captions with the new word."
-    if way == 'word':
-        return [text.replace('heart', '<heart>') for text in captions]
-    return [f'a <zig> {text.partition(" ring ")[2]}' for text in captions] if way == 'known' else captions
-
-
 def teach(out: Path, way: str, seed: int, a: argparse.Namespace) -> Path:
     "Train one way, unless it is done."
     file, folder, made = out / f'{way}-{seed}.safetensors', out / f'{way}-{seed}', recipe('shapes')
     if file.exists():
         return file
     folder.mkdir(parents=True, exist_ok=True)
-    old, lesson = old_pictures(out / 'old.safetensors', a.old), eight(way == 'known')
-    model, options = load('shapes'), {'draw': made.draw, 'weight': made.weight}
-    if way in ('lora', 'alone'):
-        keep = float(way == 'lora')
-        add_lora(model, RANK, where=lambda name: name.startswith('denoiser'), name='heart', seed=seed)
-        loss = (lambda m, batch, g: prior_loss(m, batch, g, keep, **options)) if keep else (lambda m, batch, g: conditional_loss(m, batch[0], g, **options))
-    else:
-        add_word(model.conditioner, '<heart>' if way == 'word' else '<zig>', 'diamond' if way == 'word' else 'square')
-        model.denoiser.requires_grad_(False)
-        loss = lambda m, batch, g: conditional_loss(m, batch[0], g, **options)  # noqa: E731
+    old, lesson = old_pictures(out / 'old.safetensors', a.old), eight()
+    model, options, keep = load('shapes'), {'draw': made.draw, 'weight': made.weight}, float(way == 'lora')
+    add_lora(model, RANK, where=lambda name: name.startswith('denoiser'), name='heart', seed=seed)
+    loss = (lambda m, batch, g: prior_loss(m, batch, g, keep, **options)) if keep else (lambda m, batch, g: conditional_loss(m, batch[0], g, **options))
     steps = a.steps or WAYS[way]
-    trainer = Trainer(model, loss, lr=a.lr * (1 if way in ('lora', 'alone') else 3), warmup=30, total=steps, ema=0.98, seed=seed, device='cpu')
+    trainer = Trainer(model, loss, lr=a.lr, warmup=30, total=steps, ema=0.98, seed=seed, device='cpu')
     trainer.settings |= {'recipe': way, 'batch': a.batch}
     trainer.resume(folder / 'checkpoints')
-    new = to_model(lesson.images), reworded(list(lesson.captions), way)
+    new = to_model(lesson.images), list(lesson.captions)
     run(trainer, batches(new, old, a.batch, seed, trainer.step), steps, folder, 'images')
-    if way in ('lora', 'alone'):
-        about = {'base': 'shapes', 'words': ['heart'], 'steps': steps, 'batch': a.batch, 'rate': a.lr, 'seed': seed, 'processor_seconds': spent(folder)[1]}
-        save_lora(trainer.ema.model, file, 'heart', about, torch.float16)
-    else:
-        name = 'conditioner.tower.embeddings.token_embedding.new'
-        save_file({'row': dict(trainer.ema.model.named_parameters())[name].detach().clone()}, file)
+    about = {'base': 'shapes', 'words': ['heart'], 'steps': steps, 'batch': a.batch, 'rate': a.lr, 'seed': seed, 'processor_seconds': spent(folder)[1]}
+    save_lora(trainer.ema.model, file, 'heart', about, torch.float16)
     return file
 
 
-def taught(way: str, file: Path | None) -> Conditional:
-    "The model with what a file holds."
-    model = load('shapes')
-    if way in ('lora', 'alone'):
+def count(file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
+    "Count hearts, and how often scenes of the old world are right; and give some pictures of hearts."
+    model, world = load('shapes'), asked(n, 5)
+    if file is not None:
         load_lora(model, file, name='heart')
-    elif way != 'before':
-        add_word(model.conditioner, '<heart>' if way == 'word' else '<zig>', 'diamond' if way == 'word' else 'square').data = load_file(file)['row']
-    return model.eval()
-
-
-def count(way: str, file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
-    "Count hearts, and for ways that change the network the old world too; and give some pictures of hearts."
-    model, world = taught(way, file), asked(n, 5)
-    captions = reworded(list(world.captions), way)
-    if way == 'known':
-        captions = [f'a <zig> at the {place}' for place in ('top left', 'top', 'right', 'centre', 'left', 'bottom right')] * (n // 6)
-    pictures = draw(model, captions, 3.0, 20, seed, 32)
+    pictures = draw(model, list(world.captions), 3.0, 20, seed, 32)
     labels = read_shapes(pictures, new=True)
-    one = labels[:, 5] < 0
-    if way == 'known':
-        right = one & (labels[:, 1] == 5) & (labels[:, 2] == 6) & (labels[:, 3] == 1)
-        return {
-            'n': len(captions),
-            'known': right.double().mean().item(),
-            'all': caption_agrees([c.replace('<zig>', 'big cyan ring') for c in captions], labels)['all'].double().mean().item(),
-        }, pictures[:8]
-    row = {'n': n, 'heart': (one & (labels[:, 1] == HEART)).double().mean().item(), 'all': caption_agrees(world.captions, labels)['all'].double().mean().item()}
-    for objects, name in ((1, 'one object'), (2, 'two objects')) if way != 'word' else ():
+    heart = (labels[:, 5] < 0) & (labels[:, 1] == HEART)
+    row = {'n': n, 'heart': heart.double().mean().item(), 'all': caption_agrees(world.captions, labels)['all'].double().mean().item()}
+    for objects, name in ((1, 'one object'), (2, 'two objects')):
         test = draw_split(n, 32, 'new scenes', 1, objects=(objects,))
         row[name] = shares(list(test.captions), draw(model, list(test.captions), 3.0, 20, 0, 32))['all']
     return row, pictures[:8]
@@ -147,10 +110,10 @@ def count(way: str, file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/heart'))
-    parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0', 'word-0', 'known-0', 'lora-1', 'lora-2'], metavar='WAY-SEED')
+    parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0', 'lora-1', 'lora-2'], metavar='WAY-SEED')
     parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
     parser.add_argument('--batch', type=int, default=12, help='pictures an update: half of them new, half old')
-    parser.add_argument('--lr', type=float, default=3e-3)
+    parser.add_argument('--lr', type=float, default=8e-3)
     parser.add_argument('--old', type=int, default=192, help='pictures that the model draws before')
     parser.add_argument('--n', type=int, default=256, help='pictures to count, of each kind')
     parser.add_argument('--train', action='store_true', help='train, count nothing')
@@ -168,7 +131,7 @@ def main() -> None:
     for name, file in {'before-0': None, **files}.items():
         if name not in counts:
             begun = time.process_time()
-            counts[name], gallery[name] = count(name.partition('-')[0], file, a.n, int(name.partition('-')[2]))
+            counts[name], gallery[name] = count(file, a.n, int(name.partition('-')[2]))
             counts[name] |= {'trained': spent(a.out / name)[1] if file else 0, 'counted': round(time.process_time() - begun)}
             print(name, counts[name], flush=True)
             write_whole(a.out / 'counts.json', (json.dumps(counts, indent=1) + '\n').encode())

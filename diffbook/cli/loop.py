@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HEAD = 'step,loss,lr,grad_norm,seconds,images_per_second'
 LEAST = 100  # updates before which no sheet is drawn
 SHEETS = 8  # in a run
+LONG = 30.0  # seconds after which a run ends with a sheet, however few its updates
 PUBLISH = 60.0  # seconds after which the model of now is published, if no checkpoint came before
 PACE = 2.0  # seconds between two looks at how fast the updates are
 
@@ -56,7 +57,7 @@ def train_loop(
             if length.minutes and team.any(pace.over()):
                 trainer.save(folder)
                 break
-    if sheet is not None and trainer.step > last_sheet and trainer.step >= (sheet_every or LEAST):
+    if sheet is not None and trainer.step > last_sheet and (trainer.step >= (sheet_every or LEAST) or pace.seconds >= LONG):
         sheet(trainer.step)
 
 

@@ -59,6 +59,7 @@ def settle_own(given: Mapping[str, Any], values: dict[str, Any], device: Any, al
         'minutes': minutes, 'text': reads == 'captions', 'class_folders': reads == 'classes', 'grey': choice.channels == 1, 'size': choice.size,
         'width': choice.width, 'depth': choice.depth, 'patch': choice.patch, 'batch_size': choice.batch_size,
     }  # fmt: skip
+    settled |= {'warmup': min(100, choice.steps // 10)} if values['warmup'] is None and choice.seconds is not None else {}
     own_values = OWN | ({'lr': 5e-4} if values['init'] else {})
     settled |= {name: value for name, value in own_values.items() if name not in given}
     return values | settled, found, choice

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffbook.cli.app import ONE_SIZE, at_least, load_images, noted, quote, report, say
 from diffbook.cli.config import NEVER, write_config
+from diffbook.cli.lora import begin_lora, keep_lora
 from diffbook.cli.loop import Length, sheet_of, train_loop
 from diffbook.cli.own import check_own, is_own, named_data, read_folder_of, settle_own, tell_choice, tell_plan
 from diffbook.cli.prompts import split_words
@@ -82,7 +83,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
     if found.captions and not text and not looked:
         tell_user('These images have captions: with --text, the model learns to draw what they say.')
     about = describe_run(where, made, found, run.options, text)
-    publish = publisher(out, trainer, about, pieces, team)
+    publish = publisher(out, trainer, about, pieces, team, run.options['init'] if run.options['lora'] else None)
     try:
         trainer.save(folder)  # a disk that cannot be written to says so now
         if team.rank == 0:
@@ -104,7 +105,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
         raise
     publish()
     if team.rank == 0:
-        tell_end(out, trainer.step, run.options['method'], found, text, classes)
+        tell_end(out, trainer.step, run.options['method'], found, text, classes, run.options['init'] if run.options['lora'] else None)
         report(out=str(out), steps=trainer.step, images=len(images), shape=about['shape'], parameters=parameters, classes=list(found.classes) if classes else [], seconds=round(time.monotonic() - begun, 1))
 
 
@@ -134,6 +135,8 @@ def make_model(run: Plan, made: 'Recipe', found: 'Dataset', seed: int, out: Path
     there = run.had and (out / 'model.safetensors').exists()  # a run that goes on needs the parts alone, and finds them at home
     model, made, said = begin_from(str(out) if there else run.options['init'], made, found, seed)
     tell_user(said) if not run.had else None
+    if run.options['lora']:
+        model = begin_lora(model, run.options['init'], run.options['lora'], run.options['seed'])
     return model, made
 
 
@@ -146,12 +149,14 @@ def describe_run(where: str, made: 'Recipe', found: 'Dataset', options: Mapping[
     return about
 
 
-def publisher(out: Path, trainer: Any, about: dict[str, Any], pieces: Any, team: Any) -> Callable[[], None]:
-    "What saves the averaged model for others."
+def publisher(out: Path, trainer: Any, about: dict[str, Any], pieces: Any, team: Any, changes: str | None = None) -> Callable[[], None]:
+    "What saves the averaged model for others; or, of a model that is changed, the change alone."
     from diffbook.store.tensors import copy_whole
     from diffbook.training import save
 
     def publish() -> None:
+        if changes is not None:
+            return keep_lora(out, trainer.ema.model, about | {'steps': trainer.step, 'base': changes})
         average = trainer.ema.model if pieces is None else copy_whole(trainer.ema.model, pieces)
         if team.rank == 0:
             save(out, average, about | {'steps': trainer.step})
@@ -170,12 +175,13 @@ def keep_options(out: Path, options: Mapping[str, Any], values: Mapping[str, Any
     write_whole(out / 'run.toml', write_config(ordered).encode())
 
 
-def tell_end(out: Path, step: int, method: str | None, found: 'Dataset', text: bool, classes: bool) -> None:
+def tell_end(out: Path, step: int, method: str | None, found: 'Dataset', text: bool, classes: bool, changes: str | None = None) -> None:
     "Say what was written, and what to type next."
     sheets = f'  {out / "samples"}    samples on the way\n' if (out / 'samples').exists() else ''
     asked = f' --prompt {quote(found.captions[0])}' if text else f' --class {quote(found.classes[0])}' if classes else ''
-    say(f'Done after step {step}.\n  {out}    the model\n  {out / "training.csv"}    how the loss fell\n{sheets}'
-        f'  {out / "checkpoints"}    checkpoints\nNext: diffbook sample {quote(out)} --out {quote(out / "samples.png")}'
+    what, drawn = ('the model', quote(out)) if changes is None else (f'the change of {changes}', f'{quote(changes)} --lora {quote(out)}')
+    say(f'Done after step {step}.\n  {out}    {what}\n  {out / "training.csv"}    how the loss fell\n{sheets}'
+        f'  {out / "checkpoints"}    checkpoints\nNext: diffbook sample {drawn} --out {quote(out / "samples.png")}'
         + DRAWN_BY.get(method, '') + asked)  # fmt: skip
 
 

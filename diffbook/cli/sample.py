@@ -1,5 +1,6 @@
 """`diffbook sample`: draw images from a trained model, or from a published one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,12 @@ import typer
 
 from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, note, report, say
 from diffbook.cli.edits import draw, open_edit
+from diffbook.cli.lora import LORA_HELP, change, changed
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
 from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
+from diffbook.cli.steer import CONTROL_HELP, CONTROLNET_HELP, Steer, check_steer, steer_opened, steered
+from diffbook.cli.upscale import upscale_images
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
@@ -41,9 +45,13 @@ def sample(
     class_name: Annotated[str | None, typer.Option('--class', help='What to draw, for a model of classes: a name, or a number. All in turn if not said.')] = None,
     negative: Annotated[str | None, typer.Option(help='What to keep away from, for a model that reads text.')] = None,
     guidance: Annotated[float | None, typer.Option(help='How strongly to insist on the prompt: 1 is not at all beyond the model. 2 by default, of published models their own, such as 7.5.')] = None,
+    lora: Annotated[list[str] | None, typer.Option(help=LORA_HELP)] = None,
     image: Annotated[Path | None, typer.Option(help='A picture to start from.')] = None,
     strength: Annotated[float | None, typer.Option(help='How much of --image to redo, over 0 up to 1: 0.6 by default, with --mask 1.')] = None,
     mask: Annotated[Path | None, typer.Option(help='A black and white picture as large as --image: white (from middle grey on) is drawn anew, black stays.')] = None,
+    control: Annotated[Path | None, typer.Option(help=CONTROL_HELP)] = None,
+    controlnet: Annotated[str | None, typer.Option(help=CONTROLNET_HELP)] = None,
+    upscale: Annotated[str | None, typer.Option(help='Enlarge what was drawn by a second model: an upscaler of this book, or the folder of a published one.')] = None,
     ground: Annotated[str | None, typer.Option(help='Colour behind an --image that is transparent: a name, or #rrggbb. White if not said.')] = None,
     device: Device = None,
     seed: Seed = 0,
@@ -60,7 +68,9 @@ def sample(
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
 
-    Any model takes --image to redo a picture, and with --mask only where that is white.
+    What somebody taught it: `diffbook sample shapes --lora heart:0.8 --prompt "a big red heart" --out hearts.png`
+
+    Any model takes --image to redo a picture, and with --mask only where that is white. A U-Net obeys a picture with `--control outline.png --controlnet FOLDER`.
     """
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
@@ -75,18 +85,19 @@ def sample(
             raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
     if strength is not None and not 0 < strength <= 1:
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
-    if kind == 'film' and ((n or 0) > FILM or image is not None):
-        raise ValueError(f'--out is {out}, a film; expected at most {FILM} images, and no --image')
+    if kind == 'film' and ((n or 0) > FILM or image is not None or upscale is not None):
+        raise ValueError(f'--out is {out}, a film; expected at most {FILM} images, and no --image or --upscale')
+    steer = check_steer(control, controlnet)
     check_writable(out)
     own: list[dict[str, Any]] = []  # what each image alone was told
     if (Path(model) / 'model_index.json').is_file():
         if kind == 'film' or class_name is not None:
             raise ValueError(f'{model} is a published pipeline, of which no film is drawn and no class is asked; expected a picture of a --prompt')
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed)
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, steer, lora or ())
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = open_model(model, device, size, solver, grid, churn)
+        opened = steer_opened(changed(open_model(model, device, size, solver, grid, churn), lora or ()), steer)
         steps, n = steps or STEPS.get(solver, 20), n or (64 if kind != 'film' else 16)
         if class_name is not None and not reads_classes(opened.model):
             raise ValueError(f'--class is {class_name}, and {model} knows no classes; a model is taught them by `diffbook train --data` with a folder of sub-folders')
@@ -104,6 +115,8 @@ def sample(
             images = watch(stage, n, cond, steps, seed, opened.device)
         else:
             images = draw(stage, n, cond, edit, steps=steps, seed=seed, device=opened.device)
+    if upscale is not None:
+        images = upscale_images(upscale, finite(images), (prompt or '', negative or ''), None, seed, device)
     out.parent.mkdir(parents=True, exist_ok=True)
     last, columns = finite(images[-1] if kind == 'film' else images), columns or 8
     zoom = zoom or (1 if kind == 'files' or last.shape[-1] >= 128 else 2)
@@ -133,7 +146,8 @@ def watch(stage: 'Stage', n: int, cond: 'Cond | None', steps: int, seed: int, de
 
 def draw_published(
     folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
-    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int,
+    said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, steer: Steer | None = None,
+    lora: Sequence[str] = (),
 ) -> 'Tensor':  # fmt: skip
     "Draw n images in [-1, 1] with a model in the published layout, one after the other, to keep within memory."
     import torch
@@ -143,7 +157,10 @@ def draw_published(
 
     place = pick_device(device)
     model = load_pipeline(folder, torch.float16 if place.type == 'cuda' else None).to(place)
+    change(model, lora)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
+    if steer is not None:
+        model.denoiser = steered(model.denoiser, steer, size or model.size[0])
     if grid is not None:
         model.plan = replace(model.plan, times=grid_named(grid), sized=False)
     step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)

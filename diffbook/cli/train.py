@@ -14,7 +14,7 @@ from diffbook.runs import CHANGES
 RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'demo')
 METHOD_NAMES = ('flow', 'edm', 'consistency', 'meanflow')
 WORDS = {'fit': ('centre', 'pad', 'random'), 'captions': ('metadata', 'txt', 'names'), 'prediction': ('v', 'x0'), 'rate': ('falling', 'constant')}
-LEAST = {'steps': 1, 'batch_size': 1, 'save_every': 1, 'sample_every': 1, 'accumulate': 1, 'depth': 1, 'patch': 1, 'warmup': 0, 'weight_decay': 0, 'drop': 0, 'dropout': 0}
+LEAST = {'steps': 1, 'batch_size': 1, 'save_every': 1, 'sample_every': 1, 'accumulate': 1, 'depth': 1, 'patch': 1, 'lora': 1, 'warmup': 0, 'weight_decay': 0, 'drop': 0, 'dropout': 0}
 
 
 @app.command()
@@ -31,6 +31,7 @@ def train(
     resume: Annotated[bool, typer.Option('--resume', help='Continue the run in --out, with the options that it has; a run that is done, for more --minutes or --steps.')] = False,
     change: Annotated[str, typer.Option(help=f'With --resume: options that are to differ from here on, some of {", ".join(CHANGES).replace("_", "-")}, with commas between.')] = '',
     init: Annotated[str | None, typer.Option(help='Begin with the weights of a model, a folder or a name in the zoo, as far as they fit (fine-tuning).')] = None,
+    lora: Annotated[int | None, typer.Option(help='With --init: leave that model as it is, and train changes of this rank beside its layers (LoRA), which are all that is saved.')] = None,
     text: Annotated[bool | None, typer.Option('--text/--no-text', help='Learn to draw what captions say: of shapes, emoji and a folder. By default of a folder without classes that has a metadata table.')] = None,
     captions: Annotated[str | None, typer.Option(help='Where the captions of a folder are: metadata (metadata.jsonl or .csv with file_name and text), txt (a text file beside each image) or names (of the files).')] = None,
     class_folders: Annotated[bool | None, typer.Option('--class-folders/--no-class-folders', help='Learn to draw by class: sub-folders are classes. By default of a folder that has two or more, without --text.')] = None,
@@ -78,6 +79,8 @@ def train(
 
     To begin with a model: `diffbook train --data my/garments --init fashion-mnist --out runs/tuned --minutes 5`
 
+    To change it in few numbers: `... --init shapes --lora 4 --out runs/style`, then `diffbook sample shapes --lora runs/style:0.8 --out out.png`
+
     To go on: `diffbook train --out runs/mine --resume --minutes 20`, `... --resume --steps 6000`, or `... --resume --lr 3e-4 --change lr`
 
     On several devices: `torchrun --nproc-per-node 2 -m diffbook.cli train --data shapes --out runs/two`, or `accelerate launch -m diffbook.cli train ...`
@@ -104,5 +107,7 @@ def check(values: Mapping[str, Any]) -> None:
             raise ValueError(f'--{name} is {values[name]}, expected {", ".join(words)}')
     if values['minutes'] is not None and not 0 < values['minutes'] < float('inf'):
         raise ValueError(f'--minutes is {values["minutes"]}, expected a positive number')
+    if values['lora'] and (values['init'] is None or values['shard']):
+        raise ValueError(f'--lora is {values["lora"]}, expected a model to change as --init' + ', and no --shard' * bool(values['shard']))
     if values['captions'] is not None and values['text'] is False:
         raise ValueError(f'--captions is {values["captions"]}, and --no-text is given; expected one of them')

@@ -83,6 +83,12 @@ add(
 
 question(
     '74-a',
+    'The numbers that a new word costs.',
+    768,
+    {49408 * 768: 'That is the whole table; the old rows are frozen.', 49409: 'The length of the table is not trained; a row has as many numbers as the tower is wide.', 1: 'One row, and a row has 768 numbers.'},
+)
+question(
+    '74-b',
     'The share of numbers of a LoRA of rank 8.',
     8 * (768 + 3072) / (768 * 3072),
     {
@@ -92,7 +98,7 @@ question(
     },
 )
 question(
-    '74-b',
+    '74-c',
     'A file that lost its alpha.',
     2,
     {
@@ -102,7 +108,7 @@ question(
     },
 )
 question(
-    '74-c',
+    '74-d',
     'The rank of a change of five directions and a shift.',
     5,
     {

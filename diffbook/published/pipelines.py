@@ -65,6 +65,8 @@ class SizedReader(Conditioner):
         cos_first: bool = True,
         scores: tuple[float, float] | None = None,  # of beauty: to draw, and to stay away from
         zeros: bool = True,  # an empty text to stay away from is zeros
+        had: tuple[int, int] | None = None,  # height and width that the picture is said to have had; those to draw, if not said
+        corner: tuple[int, int] = (0, 0),  # top and left of its crop
     ):
         super().__init__()
         self.tokenizers, self.towers, self.waves, self.scores, self.zeros = (
@@ -74,6 +76,7 @@ class SizedReader(Conditioner):
             scores,
             zeros,
         )
+        self.had, self.corner = had, tuple(corner)  # may be set anew
         self.requires_grad_(False)
 
     def forward(self, raw: Sequence[str]) -> Cond:
@@ -95,9 +98,9 @@ class SizedReader(Conditioner):
         return Cond(seq=seq, vec=torch.cat([vec, self.numbers(asked).to(vec).expand(len(vec), -1)], 1))
 
     def numbers(self, asked: Asked) -> Tensor:  # (1, 6 or 5 times the waves)
-        "What is told beside the text: the picture is asked for as if it had always had this size, uncropped."
+        "What is told beside the text: if nobody says otherwise, that the picture always had this size and was not cropped."
         height, width = asked.size
-        said = (height, width, 0, 0, *((height, width) if self.scores is None else (self.scores[asked.away],)))
+        said = (*(self.had or (height, width)), *self.corner, *((height, width) if self.scores is None else (self.scores[asked.away],)))
         return sinusoids(torch.tensor(said, dtype=torch.float32), **self.waves).reshape(1, -1)
 
 
@@ -154,6 +157,12 @@ def read_index(source: str | Path) -> dict:
     return read_json(find_folder(source, Kind('', INDEX, None)) / INDEX)
 
 
+def open_index(source: str | Path) -> tuple[dict, Pipeline]:
+    "What model_index.json says, and the pipeline that it names."
+    index = read_index(source)
+    return index, pipeline_of(index, source)
+
+
 def pipeline_of(index: Mapping[str, object], source: object) -> Pipeline:
     "The pipeline that an index names; without one, Stable Diffusion 1 or 2."
     name = str(index.get('_class_name', 'StableDiffusionPipeline'))
@@ -170,6 +179,7 @@ def named(index: Mapping[str, object], part: str) -> list[str]:
 
 def read_conditioner(
     source: str | Path,  # folder of the model, a name of the Hub, or a single .safetensors file
+    index: Mapping[str, object],  # model_index.json
     found: Mapping[str, Published],  # what was read of it already: the network, and of a single file the text encoder
     load_encoder: Callable[..., nn.Module],  # load_text_encoder and load_tokenizer
     load_tokenizer: Callable[..., object],
@@ -177,7 +187,6 @@ def read_conditioner(
     tokenizer: str | Path | None = None,  # where the tokenizer lies; a single file holds none
 ) -> Conditioner:
     "Read what turns prompts into a condition: text encoders and tokenizers, as the class in model_index.json puts them together."
-    index = read_index(source)
     encoders = {name: load_encoder(found.get(name, source), dtype, folder=name) for name in named(index, 'text_encoder')}
     tokenizers = {name: load_tokenizer(tokenizer or source, folder=name) for name in named(index, 'tokenizer')}
     return pipeline_of(index, source).reader(Parts(index, encoders, tokenizers, found['network'].config))

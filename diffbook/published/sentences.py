@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..store.sentencepiece import read_sentencepieces
 from ..store.words import AddedWord
-from .tokens import as_flags, as_number, as_object, as_text, judge
+from ..text import Tokenizer
+from .tokens import as_flags, as_number, as_object, as_text, judge, read_tokenizer
 from .unigram import Unigram
 
 CLASSES = ('T5Tokenizer', 'T5TokenizerFast')
@@ -21,15 +22,16 @@ STEPS = ('Precompiled', 'Strip', 'Replace', 'WhitespaceSplit', 'Metaspace')  # o
 WORDS = {'eos_token': '</s>', 'unk_token': '<unk>', 'pad_token': '<pad>'}
 
 
-def is_unigram(folder: Path) -> bool:
-    "Whether a folder holds a tokenizer of T5: by the class that is named, else by its files."
-    said = as_object(folder / 'tokenizer_config.json').get('tokenizer_class')
-    return said in CLASSES if said else (folder / MODEL).is_file()
-
-
-def read_unigram(folder: Path) -> Unigram:
-    "Read a tokenizer from its own folder."
+def read(folder: Path) -> Tokenizer | Unigram:
+    "Read a tokenizer from its own folder, by the class that is named, else by its files; each is read once."
     said = as_object(folder / 'tokenizer_config.json')
+    kind = said.get('tokenizer_class')
+    unigram = kind in CLASSES if kind else (folder / MODEL).is_file()
+    return read_unigram(folder, said) if unigram else read_tokenizer(folder, said)
+
+
+def read_unigram(folder: Path, said: Mapping) -> Unigram:
+    "Read a tokenizer of T5; `said` is its tokenizer_config.json."
     judge(said, 'tokenizer_config.json, T5', folder)
     context, extra = said.get('model_max_length', 512), said.get('extra_ids', 100)
     if isinstance(context, bool) or not isinstance(context, (int, float)):

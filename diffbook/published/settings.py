@@ -54,8 +54,8 @@ SCHEDULERS: dict[str, Mapping[str, str]] = {
         **dict.fromkeys(('predict_x0', 'disable_corrector', 'solver_p', 'solver_order', 'solver_type', 'final_sigmas_type'), FOLLOWED), 'lower_order_final': ENDS, 'sigma_min': ONLY_THEN, 'sigma_max': ONLY_THEN,
         'shift_terminal': FLOW},
     'FlowMatchEulerDiscreteScheduler': KARRAS_REFUSED | dict.fromkeys(
-        ('num_train_timesteps', 'shift', 'use_dynamic_shifting', 'base_shift', 'max_shift', 'base_image_seq_len', 'max_image_seq_len'), FOLLOWED) | {
-        'time_shift_type': 'refused: a shift that is written in another way', 'invert_sigmas': 'refused: for networks with the noise at 0', 'shift_terminal': LEVELS,
+        ('shift', 'use_dynamic_shifting', 'base_shift', 'max_shift', 'base_image_seq_len', 'max_image_seq_len'), FOLLOWED) | {
+        'num_train_timesteps': 'refused: a network that is told more or less than thousandths', 'time_shift_type': 'refused: a shift that is written in another way', 'invert_sigmas': 'refused: for networks with the noise at 0', 'shift_terminal': LEVELS,
         'stochastic_sampling': 'refused: its step rule is not in this book'},
     'DEISMultistepScheduler': SOLVER | {'algorithm_type': RULE},
 }  # fmt: skip

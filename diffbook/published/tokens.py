@@ -85,9 +85,9 @@ def _unhurried() -> Iterator[None]:
 
 
 @_unhurried()
-def read_tokenizer(folder: Path) -> Tokenizer:
-    "Read a tokenizer from its own folder."
-    settings = _settings(folder)
+def read_tokenizer(folder: Path, said: Mapping | None = None) -> Tokenizer:
+    "Read a tokenizer from its own folder; `said` is its tokenizer_config.json, if that was read."
+    settings = _settings(folder, as_object(folder / 'tokenizer_config.json') if said is None else dict(said))
     merges, vocabularies, data = _merges(folder)
     context = settings.get('model_max_length', 77)
     if isinstance(context, bool) or not isinstance(context, (int, float)):
@@ -103,9 +103,8 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return _with_words(folder, settings, data, plain)
 
 
-def _settings(folder: Path) -> dict:
+def _settings(folder: Path, said: dict) -> dict:
     "What tokenizer_config.json says, and where it has no table of added words also special_tokens_map.json."
-    said = as_object(folder / 'tokenizer_config.json')
     kind = said.get('tokenizer_class') or 'CLIPTokenizer'
     if kind not in ('CLIPTokenizer', 'CLIPTokenizerFast'):
         raise ValueError(f'{folder} describes a {kind}; supported here: CLIPTokenizer')

@@ -4,6 +4,7 @@ Two places of theirs are of float32 whatever the weights are. The waves of the n
 were trained with them. The table of places is made anew in float64 here, as ours is.
 """
 
+import inspect
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from diffbook.nets.dit import DiT, RMSNorm, grid_places, rotary_angles, rotate, 
 from diffbook.nets.layers import sinusoids
 from diffbook.pretrained import load_network, save_published
 from diffbook.published import dit
+from diffbook.published.settings import SETTINGS
 
 diffusers = pytest.importorskip('diffusers')
 from diffusers.models.embeddings import apply_rotary_emb, get_2d_sincos_pos_embed  # noqa: E402
@@ -156,11 +158,12 @@ def test_the_original_has_other_frequencies():
 
 
 def test_dit_xl_2_on_the_meta_device():
-    "Names, shapes and the count of the published DiT-XL/2: 675 million, of the one copy of the embedders."
+    "Names, shapes and the count of the published DiT-XL/2: 675 million, with one copy of the embedders (Peebles and Xie 2023, table 1)."
     with torch.device('meta'):
         model = diffusers.DiTTransformer2DModel(out_channels=8)
     net = dit.load(dit.Published(dict(model.config) | {'_class_name': dit.CLASS}, dict(model.state_dict()), 'here'))
     assert {k: v.shape for k, v in dit.as_published(net.to_empty(device='meta')).items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert round(sum(p.numel() for p in net.parameters()) / 1e6) == 675
 
 
 @pytest.mark.parametrize('dims', [(8, 8), (4, 6, 6), (16,)])
@@ -187,3 +190,34 @@ def test_rms_norm(dtype):
     tight = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2e-2}[dtype]
     torch.testing.assert_close(mine(x), own(x), atol=tight, rtol=tight)
     torch.testing.assert_close(mine(x), other(x), atol=max(tight, 1e-6), rtol=tight)  # whose mean square is of float32
+
+
+OTHER = {  # key -> a value that is not the one of TINY
+    'num_attention_heads': 4, 'attention_head_dim': 12, 'in_channels': 5, 'out_channels': 4, 'num_layers': 1, 'sample_size': 12, 'patch_size': 4, 'num_embeds_ada_norm': 7, 'norm_eps': 1e-2,
+    'dropout': 0.5, 'norm_num_groups': 8, 'attention_bias': False, 'activation_fn': 'geglu', 'upcast_attention': True, 'norm_type': 'layer_norm', 'norm_elementwise_affine': True,
+}  # fmt: skip
+
+
+def test_every_setting_has_a_verdict():
+    known = set(inspect.signature(diffusers.DiTTransformer2DModel.__init__).parameters) - {'self'}
+    assert known == set(SETTINGS[dit.CLASS]) == set(OTHER)
+
+
+@pytest.mark.parametrize('key', OTHER)
+def test_a_setting(tmp_path, key):
+    "What is followed is followed as they do, what has no effect has none there either, what is refused is refused by name."
+    verdict, change = SETTINGS[dit.CLASS][key], {key: OTHER[key]}
+    if verdict.startswith('refused'):
+        theirs().save_pretrained(tmp_path)
+        said = json.loads((tmp_path / 'config.json').read_text())
+        (tmp_path / 'config.json').write_text(json.dumps(said | change))
+        with pytest.raises(ValueError, match=f'{key} is .*expected'):
+            load_network(tmp_path)
+        return
+    model = theirs(**change)
+    if verdict.startswith('no effect'):
+        x, t, labels, _ = inputs(model)
+        with torch.no_grad():
+            assert torch.equal(model(x, t, labels).sample, theirs()(x, t, labels).sample)
+    model.save_pretrained(tmp_path)
+    same(model, load_network(tmp_path))

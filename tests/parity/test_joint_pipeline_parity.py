@@ -58,7 +58,11 @@ def pipeline(kind, shift, **network):
     "Tiny random parts put together as the published ones are."
     words = needs_data('clip-bpe', 't5/spiece.model')
     tokenizer, sentences = transformers.CLIPTokenizer.from_pretrained(words), transformers.T5TokenizerFast.from_pretrained(words / 't5')
-    t5 = randomise(transformers.T5EncoderModel(transformers.T5Config(vocab_size=32128, d_model=12, d_kv=4, d_ff=16, num_layers=2, num_heads=2, feed_forward_proj='gated-gelu')))
+    t5 = randomise(
+        transformers.T5EncoderModel(
+            transformers.T5Config(vocab_size=32128, d_model=12, d_kv=4, d_ff=16, num_layers=2, num_heads=2, feed_forward_proj='gated-gelu')
+        )
+    )
     vae = {'block_out_channels': (8,) * 4, 'norm_num_groups': 4, 'latent_channels': 4, 'shift_factor': 0.06, 'scaling_factor': 1.5, 'use_quant_conv': False}
     vae |= {'use_post_quant_conv': False, 'down_block_types': ('DownEncoderBlock2D',) * 4, 'up_block_types': ('UpDecoderBlock2D',) * 4}
     parts = {'scheduler': diffusers.FlowMatchEulerDiscreteScheduler(**shift), 'vae': randomise(diffusers.AutoencoderKL(**vae)), 'tokenizer': tokenizer}
@@ -119,7 +123,9 @@ def test_the_readers(tmp_path):
         torch.testing.assert_close(ours.conditioner(AWAY).seq, away, **CLOSE)
         skipped = pipe.encode_prompt(PROMPTS, None, None, device='cpu', do_classifier_free_guidance=False, clip_skip=1)[0]
         torch.testing.assert_close(ours.read(PROMPTS, 1).seq, skipped, **CLOSE)
-        without = FIRST(**{name: part for name, part in pipe.components.items() if name not in ('text_encoder_3', 'tokenizer_3')}, text_encoder_3=None, tokenizer_3=None)
+        without = FIRST(
+            **{name: part for name, part in pipe.components.items() if name not in ('text_encoder_3', 'tokenizer_3')}, text_encoder_3=None, tokenizer_3=None
+        )
         alone = written(tmp_path / 'alone', without)
         want = without.encode_prompt(PROMPTS, None, None, device='cpu', do_classifier_free_guidance=False)[0]
         torch.testing.assert_close(alone.read(PROMPTS).seq, want.double(), **CLOSE)

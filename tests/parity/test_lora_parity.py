@@ -14,8 +14,10 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.nets.vae import AutoencoderKL
 from diffbook.predictions import predict_v
-from diffbook.published import clip, unet
+from diffbook.pretrained import load_network
+from diffbook.published import clip, mmdit, unet
 from diffbook.published.fill import fill, same_names
+from diffbook.published.reading import Published
 from diffbook.schedules import CosineSchedule
 
 diffusers = pytest.importorskip('diffusers')
@@ -228,3 +230,27 @@ def test_loading_by_diffusers_and_peft(tmp_path):
     by_definition(tower, made[1], 0.5 * 2)
     net.unload_lora()
     same_answers(net, tower, both)
+
+
+JOINT = {
+    'Stable Diffusion 3': ('SD3Transformer2DModel', {'sample_size': 8, 'patch_size': 2, 'in_channels': 4, 'out_channels': 4, 'num_layers': 2, 'attention_head_dim': 8, 'num_attention_heads': 2, 'joint_attention_dim': 12, 'caption_projection_dim': 16, 'pooled_projection_dim': 10, 'pos_embed_max_size': 6}),
+    'FLUX.1': ('FluxTransformer2DModel', {'in_channels': 16, 'num_layers': 1, 'num_single_layers': 1, 'attention_head_dim': 8, 'num_attention_heads': 2, 'joint_attention_dim': 12, 'pooled_projection_dim': 10, 'axes_dims_rope': (2, 2, 4), 'guidance_embeds': True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', JOINT)
+def test_a_lora_of_a_transformer_changes_the_published_weights_by_the_definition(name, tmp_path):
+    "Every linear layer of theirs has a change; of ours, some hold several of them."
+    kind, config = JOINT[name]
+    theirs = getattr(diffusers, kind)(**config).double()
+    net = load_network(Published({**theirs.config, '_class_name': kind}, {k: v.clone() for k, v in theirs.state_dict().items()}, tmp_path))
+    made = {k: v for k, v in changes(theirs, 1).items() if isinstance(theirs.get_submodule(k), torch.nn.Linear)}
+    save_file(peft_names('transformer', made), tmp_path / 'lora.safetensors')
+    assert 20 < len(load_lora(net, tmp_path / 'lora.safetensors', 0.7)) < len(made)
+    merge_lora(net)
+    by_definition(theirs, made, 0.7)
+    mine = mmdit.as_published(net)
+    for key, want in theirs.state_dict().items():
+        if key in mine:
+            torch.testing.assert_close(mine[key], want, rtol=0, atol=1e-12)
+    assert {f'{k}.weight' for k in made} <= mine.keys()

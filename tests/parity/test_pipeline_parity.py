@@ -376,7 +376,9 @@ def test_xl_without_guidance_and_with_blocks_left_out(both_xl):
     theirs, ours = both_xl('', force_zeros_for_empty_prompt=True)
     latents = draw(2, 4, 8, 8)
     for skip in (None, 1):
-        want = theirs(PROMPTS, num_inference_steps=5, guidance_scale=1.0, latents=latents, clip_skip=skip, output_type='latent').images
+        size = {'original_size': (32, 40), 'crops_coords_top_left': (5, 7)} if skip else {}
+        ours.conditioner.had, ours.conditioner.corner = ((32, 40), (5, 7)) if skip else (None, (0, 0))
+        want = theirs(PROMPTS, num_inference_steps=5, guidance_scale=1.0, latents=latents, clip_skip=skip, output_type='latent', **size).images
         agree(ours(PROMPTS, steps=5, scale=1.0, latents=latents, clip_skip=skip or 0, output='latents', progress=False), want)
 
 

@@ -97,3 +97,40 @@ def test_the_whole_pipeline(level, scale, both, monkeypatch):
     for output, name in (('latents', 'latent'), ('tensor', 'pt')):
         want = theirs(PROMPTS, picture, num_inference_steps=5, guidance_scale=scale, negative_prompt=NEGATIVES, output_type=name, **asked).images
         agree(ours(PROMPTS, picture, NEGATIVES, steps=5, scale=scale, grain=grain, output=output, progress=False, **asked), want)
+
+
+def test_a_picture_does_not_depend_on_its_batch(both):
+    "Picture i of a batch is picture 0 with first=i."
+    _, ours = both
+    picture = torch.rand(2, 3, 8, 8, dtype=F64, generator=torch.Generator().manual_seed(2))
+    asked = {'steps': 3, 'scale': 2.0, 'seed': 5, 'output': 'tensor', 'progress': False}
+    agree(ours(PROMPTS[1], picture[1:], first=1, **asked), ours(PROMPTS, picture, **asked)[1:])
+
+
+def test_the_command_line_enlarges_with_a_published_model(both, tmp_path):
+    "What the model of shapes drew, four times as wide; the pictures are those of the class."
+    from diffbook import cli
+    from diffbook.data import read_folder
+
+    with pytest.raises(SystemExit) as stop:
+        cli.main(
+            [
+                'sample',
+                'shapes',
+                '--n',
+                '2',
+                '--steps',
+                '2',
+                '--prompt',
+                PROMPTS[0],
+                '--upscale',
+                str(tmp_path),
+                '--zoom',
+                '1',
+                '--out',
+                str(tmp_path / 'drawn'),
+            ]
+        )
+    assert stop.value.code == 0
+    got = read_folder(tmp_path / 'drawn', 128).images
+    assert got.shape == (2, 3, 128, 128) and not torch.equal(got[0], got[1])

@@ -1271,6 +1271,21 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'top, left = (self.table - rows) // 2, (self.table - columns) // 2', 'top, left = 0, 0',
         'test_mmdit.py::test_positions_are_the_middle_of_the_table',
     ),
+    'FLUX told the scale and guided by it too': (
+        'flux#159: true guidance is another thing than the scale that a distilled network is told', 'published/joint.py',
+        'tells_scale = True', 'tells_scale = False',
+        'test_joint.py::test_flux_is_told_the_scale_and_asked_once',
+    ),
+    'the end of the grid shifted once': (
+        'diffusers FlowMatchEulerDiscreteScheduler, scheduling_flow_match_euler_discrete.py: its last level is shifted twice', 'published/scheduler.py',
+        'least = (least if plan.grows else moved(least)).item()', 'least = least.item()',
+        'test_joint.py::test_the_end_of_the_grid_is_shifted_twice',
+    ),
+    'the last block of both towers read': (
+        'diffusers pipeline_stable_diffusion_3.py reads the states before it', 'published/joint.py',
+        'skip = 1 + (0 if asked.away else asked.skip)', 'skip = 0 if asked.away else asked.skip',
+        'test_joint.py::test_the_tokens_of_stable_diffusion_3',
+    ),
     'a weight that is drawn': (
         'diffusers#8534: the weight of a loss is drawn beside the time, and is not a function of it', 'losses.py',
         'weight(denoiser.schedule, t).to(error) * error', 'weight(denoiser.schedule, t.flip(0)).to(error) * error',
@@ -1482,6 +1497,28 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'inner = guide(denoise, blank, text / positive(', 'inner = guide(denoise, blank, text * positive(',
         'test_control.py::test_two_scales_are_guidance_in_guidance',
     ),
+    # own
+    'classes by the order of their folders': (
+        'ultralytics#13936: without one of the folders, the next takes its number', 'own.py',
+        'fresh.table.weight[k] = had.table.weight[names.index(name)]',
+        'fresh.table.weight[k] = had.table.weight[k]',
+        'test_own.py::test_classes_keep_their_rows_by_name',
+    ),
+    'a cosine that ends too late': (
+        'diffusers#3954, diffusers#4387: the rate counts other steps than the run', 'own.py',
+        'return made * total / seconds', 'return 4 * made * total / seconds',
+        'test_own.py::test_the_rate_falls_to_nothing_when_the_minutes_are_over',
+    ),
+    'captions by the order of the table': (
+        'GoodNews#7: two files, two orders', 'store/metadata.py',
+        'return tuple(said[file] for file in files)', 'return tuple(said.values())',
+        'test_own.py::test_captions_are_found_where_they_are_kept',
+    ),
+    'one throw for a whole batch': (
+        'torchvision: RandomHorizontalFlip turns a batch as a whole', 'own.py',
+        'torch.rand(n, generator=g, device=g.device), n, generator)', 'torch.rand(1, generator=g, device=g.device).expand(n), n, generator)',
+        'test_own.py::test_a_flip_is_a_mirror_image_of_half_of_them',
+    ),
 }  # fmt: skip
 
 
@@ -1619,6 +1656,12 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one level for the whole batch': (SAME[0], 'the same on average, and less even'),
     'up by the difference of deviations': ('worse with every round of resampling', SAME[1]),
     'a cap of 1 on the threshold': ('saturated, as without it', SAME[1]),
+    'scores of T5 divided': ('not what the text says', SAME[1]),
+    'distances in the first block alone': ('not what the text says', SAME[1]),
+    'strange letters one by one': ('not what a text with strange letters says', SAME[1]),
+    'width before height': ('cut as if for another size', SAME[1]),
+    'the state before the last block, normed': ('not quite what the text says', SAME[1]),
+    'an empty negative prompt read as a text': ('other than what the pipeline draws', SAME[1]),
     'alpha lost in the file': ('the new thing too faint, or too strong', SAME[1]),
     'weight decay on the rows that nobody trains': ('other words slowly lose their meaning', SAME[1]),
     'merged and still beside': ('twice too strong', SAME[1]),
@@ -1630,6 +1673,9 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'levels told from 0 to 1': ('blurred: near levels look alike', 'higher, smooth'),
     'a guidance scale told as it is': ('flat, as without guidance', SAME[1]),
     'positions from the corner of the table': ('shifted and torn, of published weights', SAME[1]),
+    'FLUX told the scale and guided by it too': ('too much contrast, twice as slow', SAME[1]),
+    'the end of the grid shifted once': ('hardly changed', SAME[1]),
+    'the last block of both towers read': ('good, of something else', SAME[1]),
     'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
     'embeddings of length one': ('any picture, whatever the caption', 'lower: nearly all inputs are nearly noise'),
@@ -1641,6 +1687,10 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one softmax for text and picture': ('the text is heard less', 'hardly changed'),
     'no picture as zeros behind the projection': ('guidance leaves from a prompt that was never seen', SAME[1]),
     'two guidance scales multiplied': ('far too much of the text', SAME[1]),
+    'classes by the order of their folders': ('of the wrong class after fine-tuning', 'higher at first'),
+    'a cosine that ends too late': ('a little noisier', 'higher at the end'),
+    'captions by the order of the table': ('the prompt is not followed', 'slightly higher'),
+    'one throw for a whole batch': ('the same in the long run', 'noisier'),
 }
 
 

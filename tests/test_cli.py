@@ -180,6 +180,7 @@ OTHERS = {  # option, another value, words of the refusal, may be changed
     'text': (('--text',), '--text is True, and the run in .* has None; .*choose another --out', False),
     'classes': (('--class-folders',), '--class-folders is True, and the run in .* has None; .*choose another --out', False),
     'captions': (('--captions', 'txt'), '--captions is txt, and the run in .* has None; .*choose another --out', False),
+    'a change beside': (('--lora', 2), '--lora is 2, and the run in .* has None; .*choose another --out', False),
     'a beginning': (('--init', 'shapes'), '--init is shapes, and the run in .* has None; .*choose another --out', False),
     'squares': (('--fit', 'pad'), '--fit is pad, and the run in .* has centre; .*choose another --out', False),
     'grey': (('--grey',), '--grey is True, and the run in .* has None; .*choose another --out', False),

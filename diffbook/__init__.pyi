@@ -97,6 +97,9 @@ from diffbook.guidance import guide as guide
 from diffbook.guidance import within as within
 from diffbook.nets.vae import AutoencoderKL as AutoencoderKL
 from diffbook.nets.vae import Codec as Codec
+from diffbook.unclip import PriorTransformer as PriorTransformer
+from diffbook.unclip import slerp as slerp
+from diffbook.unclip import text_diff as text_diff
 from diffbook.control import ControlNet as ControlNet
 from diffbook.control import Controlled as Controlled
 from diffbook.control import with_control as with_control

@@ -35,7 +35,7 @@ class Dataset:
     Raise a ValueError if images are not bytes of four axes, are none, or are of another number than labels or captions.
     """
 
-    images: Tensor | Column  # (n, c, h, w) uint8, in memory or on the disk
+    images: Tensor  # (n, c, h, w) uint8; of a large folder a Column, which stays on the disk and is indexed alike
     labels: Tensor | None = None  # (n,) or (n, k) int64; -1 where there is nothing to say
     captions: tuple[str, ...] | None = None  # one sentence an image
     name: str = 'images'

@@ -18,12 +18,12 @@ class Dataset:
 
     Raise a ValueError if images are not bytes of four axes, are none, or are of another number than labels or captions.
 
-    images: (n, c, h, w) uint8, in memory or on the disk
+    images: (n, c, h, w) uint8; of a large folder a Column, which stays on the disk and is indexed alike
     labels: (n,) or (n, k) int64; -1 where there is nothing to say
     captions: one sentence an image
     classes: what the labels mean
     """
-    images: Tensor | Column
+    images: Tensor
     labels: Tensor | None = None
     captions: tuple[str, ...] | None = None
     name: str = 'images'

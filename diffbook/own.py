@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -239,7 +239,7 @@ def read_as(
     if labels is not None and (labels < 0).any():
         classes = (*classes, 'unsorted')
         labels = torch.where(labels < 0, len(classes) - 1, labels)
-    return Dataset(got.images, labels, got.captions, Path(found.root).resolve().name, classes), got.said
+    return Dataset(cast(Tensor, got.images), labels, got.captions, Path(found.root).resolve().name, classes), got.said
 
 
 def shape_of(name: str) -> tuple[int, int]:  # channels, side

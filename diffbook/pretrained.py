@@ -31,7 +31,7 @@ from .text import Tokenizer
 
 # %% ../nbs/53_pretrained.ipynb #imports-published
 from .moved import moved
-from .published import clip, dit, mmdit, lora, pipelines, scheduler, sentences, steps, t5, unet, vae, writing  # noqa: F401
+from .published import clip, dit, mmdit, lora, pipelines, prior, scheduler, sentences, steps, t5, unet, vae, writing  # noqa: F401
 from .published.clip import clip_pixels  # noqa: F401
 from .published.control import ControlNet, IPAdapter, arguments as control_arguments, ip_arguments, ip_places, ip_read, places as control_places
 from .published.fill import build, fill, renamed, same_names
@@ -143,7 +143,7 @@ def load_unet(
     return fill(net, renamed(found.tensors), unet.places(net), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #load-network
-_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load) | dict.fromkeys((mmdit.SD3, mmdit.FLUX), mmdit.load)  # by published class
+_LOADERS = dict.fromkeys(('UNet2DModel', 'UNet2DConditionModel'), load_unet) | dict.fromkeys((dit.CLASS, dit.OLDER), dit.load) | dict.fromkeys((mmdit.SD3, mmdit.FLUX), mmdit.load) | {prior.CLASS: prior.load, prior.TOLD: prior.load_told}  # by published class
 
 
 def load_network(
@@ -229,7 +229,7 @@ def load_ip_adapter(
     return fill(adapter, found.tensors, ip_places(adapter, found.tensors), found.where, dtype)
 
 # %% ../nbs/53_pretrained.ipynb #save-published
-_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit, mmdit.MMDiT: mmdit, mmdit.Flux: mmdit}  # class -> its tables
+_WRITTEN = {UNet: unet, AutoencoderKL: vae, TextTower: clip, T5: t5, dit.DiT: dit, mmdit.MMDiT: mmdit, mmdit.Flux: mmdit, prior.PriorTransformer: prior}  # class -> its tables
 
 
 def save_published(
@@ -245,7 +245,7 @@ def save_published(
     if isinstance(part, NoisePlan):
         return writing.save_settings(folder, scheduler.plan_config(part) | more, 'scheduler_config.json')
     if type(part) not in _WRITTEN:
-        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, DiT, MMDiT, Flux, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
+        raise ValueError(f'{type(part).__name__} has no published layout; expected a UNet, PriorTransformer, DiT, MMDiT, Flux, AutoencoderKL, TextTower, T5, Tokenizer or NoisePlan')
     said, tensors = _WRITTEN[type(part)].settings(part) | more, _WRITTEN[type(part)].as_published(part)
     writing.save_network(folder, said, {k: v.detach().to('cpu', dtype or v.dtype).contiguous() for k, v in tensors.items()})
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .core import Cond, Data, DenoiseFn, match_dims, noise, seeded_noise
+from .core import Cond, Data, DenoiseFn, match_dims, noise, seeded_noise, uniform
 from .samplers import Solver, ddim, equip, karras_times, sample, trailing_times, uniform_times
 from .schedules import DiscreteSchedule, KarrasSchedule, Schedule
 
@@ -88,10 +88,12 @@ class Stage:
 def cascade(
     n: int,
     links: Iterable[tuple[Stage, Callable[[Tensor | None], Cond | None]]],  # a stage, and picture before it (none at first) -> its condition
+    seed: int = 0,  # of the first stage; from it each later one gets its own, or all would start from the same noise
     **options: Any,  # of `Stage.draw`
 ) -> Iterator[Tensor]:
     "Draw with several stages, each told what the one before it drew; yield what each draws (Ho et al. 2022)."
     x = None
-    for stage, tell in links:
-        x = stage.draw(n, tell(x), **options)
+    for k, (stage, tell) in enumerate(links):
+        own = int(uniform(seed, 'stage', k, [0]) * 2**32) if k else seed
+        x = stage.draw(n, tell(x), seed=own, **options)
         yield x

@@ -55,9 +55,10 @@ class Stage:
         """Draw n pictures; `options` are those of `sample`, and `progress`."""
         ...
 
-def cascade(n: int, links: Iterable[tuple[Stage, Callable[[Tensor | None], Cond | None]]], **options: Any) -> Iterator[Tensor]:
+def cascade(n: int, links: Iterable[tuple[Stage, Callable[[Tensor | None], Cond | None]]], seed: int=0, **options: Any) -> Iterator[Tensor]:
     """Draw with several stages, each told what the one before it drew; yield what each draws (Ho et al. 2022).
 
     links: a stage, and picture before it (none at first) -> its condition
+    seed: of the first stage; from it each later one gets its own, or all would start from the same noise
     """
     ...

@@ -180,6 +180,7 @@ OTHERS = {  # option, another value, words of the refusal, may be changed
     'text': (('--text',), '--text is True, and the run in .* has None; .*choose another --out', False),
     'classes': (('--class-folders',), '--class-folders is True, and the run in .* has None; .*choose another --out', False),
     'captions': (('--captions', 'txt'), '--captions is txt, and the run in .* has None; .*choose another --out', False),
+    'a change beside': (('--lora', 2), '--lora is 2, and the run in .* has None; .*choose another --out', False),
     'a beginning': (('--init', 'shapes'), '--init is shapes, and the run in .* has None; .*choose another --out', False),
     'squares': (('--fit', 'pad'), '--fit is pad, and the run in .* has centre; .*choose another --out', False),
     'grey': (('--grey',), '--grey is True, and the run in .* has None; .*choose another --out', False),
@@ -1167,6 +1168,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
         'lora': 'test_a_lora_speaks_as_strongly_as_is_said', 'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
+        **dict.fromkeys(('control', 'controlnet'), 'test_the_command_line_steers_a_model_of_ones_own'),
         'upscale': 'test_what_was_drawn_is_enlarged_by_a_second_model',
         'each': 'test_single_files_are_the_pictures_of_the_grid_and_say_what_was_asked', 'class_name': 'test_classes_are_learned_and_drawn_by_name',
     },
@@ -1185,7 +1187,8 @@ def test_every_option_is_known_to_a_test():
         if name not in ('convert', 'grade'):  # test_security.py, test_grade.py
             known = KNOWN_BY[name]
             assert {p.name for p in command.params if p.name not in ('help', 'ctx')} == known.keys(), name
-            there = globals().keys() | set(re.findall(r'^def (test_\w+)', Path(__file__).with_name('test_own.py').read_text(encoding='utf-8'), re.M))
+            others = ''.join(Path(__file__).with_name(f'test_{other}.py').read_text(encoding='utf-8') for other in ('own', 'control'))
+            there = globals().keys() | set(re.findall(r'^def (test_\w+)', others, re.M))
             assert there >= set(known.values()), set(known.values()) - there
 
 

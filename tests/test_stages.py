@@ -94,6 +94,15 @@ def test_a_cascade_tells_each_stage_what_the_one_before_it_drew():
     assert torch.allclose(large, small.repeat(1, 4), atol=1e-5) and torch.allclose(other, -large, atol=1e-5)
 
 
+def test_the_stages_of_a_cascade_start_from_different_noise():
+    "In one step this denoiser gives back its start. Two starts of one noise make what a second stage draws depend on the first beyond what it is told."
+    echo, n = Stage(lambda x, t, cond=None: x, CosineSchedule(), (1,)), 2000
+    a, b, c = cascade(n, [(echo, lambda x: None)] * 3, seed=4, steps=1, batch=n)
+    assert torch.equal(a, echo.draw(n, seed=4, steps=1, batch=n))
+    for pair in ((a, b), (b, c), (a, c)):
+        assert torch.corrcoef(torch.cat(pair, 1).T)[0, 1].abs() < 5 / n**0.5  # a false alarm in a million runs
+
+
 def test_nothing_is_drawn_with_gradients():
     weight = torch.ones(2, requires_grad=True)
     assert not Stage(lambda x, t, cond=None: weight * x, CosineSchedule(), (2,)).draw(2, steps=2).requires_grad

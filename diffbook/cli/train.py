@@ -107,7 +107,7 @@ def check(values: Mapping[str, Any]) -> None:
             raise ValueError(f'--{name} is {values[name]}, expected {", ".join(words)}')
     if values['minutes'] is not None and not 0 < values['minutes'] < float('inf'):
         raise ValueError(f'--minutes is {values["minutes"]}, expected a positive number')
-    if values['lora'] and (values['init'] is None or values['shard']):
+    if values['lora'] and not values['resume'] and (values['init'] is None or values['shard']):
         raise ValueError(f'--lora is {values["lora"]}, expected a model to change as --init' + ', and no --shard' * bool(values['shard']))
     if values['captions'] is not None and values['text'] is False:
         raise ValueError(f'--captions is {values["captions"]}, and --no-text is given; expected one of them')

@@ -32,8 +32,9 @@ class Kind:
 
 UNETS = ('UNet2DModel', 'UNet2DConditionModel')
 TRANSFORMERS = ('DiTTransformer2DModel', 'Transformer2DModel', 'SD3Transformer2DModel', 'FluxTransformer2DModel')
+UNCLIP = ('PriorTransformer', 'UnCLIPTextProjModel')
 KINDS = {
-    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + TRANSFORMERS, also=('transformer',)),
+    'network': Kind('unet', 'config.json', DIFFUSERS, UNETS + TRANSFORMERS + UNCLIP, also=('transformer', 'prior')),
     'unet': Kind('unet', 'config.json', DIFFUSERS, UNETS),
     'vae': Kind('vae', 'config.json', DIFFUSERS, ('AutoencoderKL',)),
     'controlnet': Kind('controlnet', 'config.json', DIFFUSERS, ('ControlNetModel',)),

@@ -47,6 +47,10 @@ NETWORKS: dict[str, Mapping[str, str]] = {
     'AutoencoderKL': BUILD | {
         'latent_channels': FOLLOWED, 'scaling_factor': FOLLOWED, 'shift_factor': FOLLOWED, 'latents_mean': FOLLOWED, 'latents_std': FOLLOWED,
         'use_quant_conv': FOLLOWED, 'use_post_quant_conv': FOLLOWED, 'mid_block_add_attention': FOLLOWED, 'sample_size': SIZE, 'force_upcast': ROUNDING},
+    'PriorTransformer': dict.fromkeys(('num_attention_heads', 'attention_head_dim', 'num_layers', 'embedding_dim', 'num_embeddings'), FOLLOWED) | {
+        'dropout': 'refused: a prior is built without'} | dict.fromkeys(('additional_embeddings', 'time_embed_act_fn', 'norm_in_type', 'embedding_proj_norm_type', 'encoder_hid_proj_type',
+        'added_emb_type', 'time_embed_dim', 'embedding_proj_dim', 'clip_embed_dim'), SHAPE),
+    'UnCLIPTextProjModel': dict.fromkeys(('clip_extra_context_tokens', 'clip_embeddings_dim', 'time_embed_dim', 'cross_attention_dim'), FOLLOWED),
 }  # fmt: skip
 
 ANSWER = 'no effect: it says what the class gives back beside the states'
@@ -112,6 +116,10 @@ SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class me
         'in_channels': 3, 'out_channels': 3, 'block_out_channels': (64,), 'layers_per_block': 1, 'latent_channels': 4, 'norm_num_groups': 32, 'act_fn': 'silu',
         'down_block_types': ('DownEncoderBlock2D',), 'up_block_types': ('UpDecoderBlock2D',), 'use_quant_conv': True, 'use_post_quant_conv': True, 'mid_block_add_attention': True,
         'scaling_factor': 0.18215},
+    'PriorTransformer': {
+        'num_attention_heads': 32, 'attention_head_dim': 64, 'num_layers': 20, 'embedding_dim': 768, 'num_embeddings': 77, 'additional_embeddings': 4, 'dropout': 0.0,
+        'time_embed_act_fn': 'silu', 'encoder_hid_proj_type': 'linear', 'added_emb_type': 'prd'},
+    'UnCLIPTextProjModel': {'clip_extra_context_tokens': 4, 'clip_embeddings_dim': 768},
     'CLIPTextConfig': {
         'hidden_size': 512, 'intermediate_size': 2048, 'num_hidden_layers': 12, 'num_attention_heads': 8, 'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5, 'projection_dim': 512,
         'vocab_size': 49408, 'max_position_embeddings': 77, 'eos_token_id': 49407, 'attention_dropout': 0.0},

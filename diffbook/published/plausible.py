@@ -36,6 +36,7 @@ PLAUSIBLE = {  # setting -> (what it can be, how to say so)
                      'intermediate_size', 'num_attention_heads', 'image_size', 'patch_size', 'num_channels', 'num_class_embeds', 'cross_attention_dim', 'num_embeds_ada_norm', 'joint_attention_dim', 'pooled_projection_dim',
                      'caption_projection_dim', 'pos_embed_max_size', 'd_model', 'd_ff', 'd_kv', 'num_heads', 'relative_attention_num_buckets', 'relative_attention_max_distance',
                      'addition_time_embed_dim', 'projection_class_embeddings_input_dim'), _is_whole(1)),
+    **dict.fromkeys(('embedding_dim', 'num_embeddings', 'clip_extra_context_tokens', 'clip_embeddings_dim', 'time_embed_dim'), _is_whole(1)),
     **dict.fromkeys(('num_hidden_layers', 'num_layers', 'num_single_layers'), _is_whole(1, 1000)), 'axes_dims_rope': _each_is(_is_whole(1), 3), 'dual_attention_layers': _some_of(1000),
     'guidance_embeds': _IS_FLAG, **dict.fromkeys(('num_train_timesteps',), _is_whole(1, 100_000)),
     **dict.fromkeys(('eos_token_id', 'steps_offset', 'downsample_padding'), _is_whole(0)), 'block_out_channels': _each_is(_is_whole(1), 16),
@@ -53,7 +54,7 @@ PLAUSIBLE = {  # setting -> (what it can be, how to say so)
 SILENT = (  # null says as much as nothing
     'num_class_embeds', 'attention_head_dim', 'mid_block_add_attention', 'downsample_padding', 'sample_size', 'trained_betas', 'latents_mean', 'latents_std',
     'shift_factor', 'cross_attention_dim', 'text_config_dict', 'vision_config_dict', 'num_train_timesteps', 'architectures', 'set_alpha_to_one', 'clip_sample',
-    'rescale_betas_zero_snr', 'is_gated_act', 'dense_act_fn', 'addition_time_embed_dim', 'projection_class_embeddings_input_dim',
+    'rescale_betas_zero_snr', 'time_embed_dim', 'is_gated_act', 'dense_act_fn', 'addition_time_embed_dim', 'projection_class_embeddings_input_dim',
 )  # fmt: skip
 
 

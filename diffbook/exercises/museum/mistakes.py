@@ -1384,6 +1384,48 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         '.kthvalue(k + 1, dim=1)', '.kthvalue(k, dim=1)',
         'test_metrics.py::test_radius_is_that_of_the_kth_other_point',
     ),
+
+    # unCLIP
+    'four tokens read one after the other': (
+        'loaders of unCLIP: (4, d) where the published layer has (d, 4)', 'unclip.py',
+        "'b (c n) -> b n c'", "'b (n c) -> b n c'",
+        'test_unclip.py::test_the_four_tokens_lie_interleaved',
+    ),
+    'embeddings held within plus and minus one': (
+        'DALLE2-pytorch: the sampler of pixels for a prior', 'unclip.py',
+        'return x * self.std + self.mean', 'return x.clamp(-1, 1) * self.std + self.mean',
+        'test_unclip.py::test_units_go_there_and_back_and_an_untrained_prior_changes_none',
+    ),
+    'embeddings of length one': (
+        'DALLE2-pytorch#60: the loss is small, and nothing is learned', 'unclip.py',
+        'return z * z.shape[-1] ** 0.5', 'return z * 1.0',
+        'test_unclip.py::test_a_vector_of_length_one_becomes_one_of_unit_variance',
+    ),
+    'units of embeddings that start at zero': (
+        'diffusers: PriorTransformer before its training', 'unclip.py',
+        "self.register_buffer('std', torch.ones(1, self.dim))", "self.register_buffer('std', torch.zeros(1, self.dim))",
+        'test_unclip.py::test_units_go_there_and_back_and_an_untrained_prior_changes_none',
+    ),
+    'a grid that begins below the noise': (
+        'DALLE2-pytorch#231: DDIM makes it worse', 'samplers.py',
+        "return torch.linspace(schedule.t_max, schedule.t_min, whole('n', n) + 1", "return torch.linspace(0.9 * schedule.t_max, schedule.t_min, whole('n', n) + 1",
+        'test_unclip.py::test_a_walk_ends_on_the_point_if_all_data_is_one',
+    ),
+    'a prior that reads ahead': (
+        'diffusers: without a padding mask the causal one is dropped too', 'unclip.py',
+        'device=mask.device).tril()', 'device=mask.device)',
+        'test_unclip.py::test_the_text_does_not_see_what_stands_behind_it',
+    ),
+    'stages of a cascade from one noise': (
+        'one seed for all stages', 'stages.py',
+        "own = int(uniform(seed, 'stage', k, [0]) * 2**32) if k else seed", 'own = seed',
+        'test_stages.py::test_the_stages_of_a_cascade_start_from_different_noise',
+    ),
+    'a change of text that keeps the gap': (
+        'the text that shall be, in place of the difference', 'unclip.py',
+        'F.normalize(after - before, dim=-1)', 'F.normalize(after, dim=-1)',
+        'test_unclip.py::test_a_change_of_text_forgets_what_both_texts_say',
+    ),
     # adapters
     'alpha lost in the file': (
         'diffusers#6087, FastVideo#870: an alpha that is not saved, and half the strength when it is loaded', 'published/lora.py',
@@ -1636,6 +1678,10 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'the last block of both towers read': ('good, of something else', SAME[1]),
     'a weight that is drawn': ('hardly changed', 'noisier: the weight has no effect in the mean'),
     'a picture that changes with its batch': ('good, and not to be had again', SAME[1]),
+    'embeddings of length one': ('any picture, whatever the caption', 'lower: nearly all inputs are nearly noise'),
+    'units of embeddings that start at zero': ('one picture for all captions, until it is trained', SAME[1]),
+    'a grid that begins below the noise': ('too much contrast in few steps', SAME[1]),
+    'a prior that reads ahead': ('of other captions, with weights that were trained from left to right', 'hardly changed'),
     'a zero convolution that is not zero': ('worse than without control at first', 'higher at first'),
     'a copy that is none': ('obeys later', 'hardly changed'),
     'one softmax for text and picture': ('the text is heard less', 'hardly changed'),

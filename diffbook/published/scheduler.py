@@ -280,9 +280,9 @@ def euler_times(plan: Any, n: int, tokens: int | None) -> Tensor:
     first, shift = plan.flow
     if plan.grows is not None and tokens is None:
         raise ValueError('the shift of this plan grows with the picture, expected the number of its tokens')
-    moved = lambda t: shift * t / (1 + (shift - 1) * t)  # noqa: E731
+    warped = lambda t: shift * t / (1 + (shift - 1) * t)  # noqa: E731
     least = torch.tensor(1.0) / 1000  # of the table of training, in single precision
-    least = (least if plan.grows else moved(least)).item()
+    least = (least if plan.grows else warped(least)).item()
     step = torch.arange(n, dtype=torch.float64)
     if first == 'even':
         t = (1 + step * ((1 / n - 1) / max(n - 1, 1))).float()
@@ -290,8 +290,8 @@ def euler_times(plan: Any, n: int, tokens: int | None) -> Tensor:
         t = (1000 + step * ((1000 * least - 1000) / max(n - 1, 1))) / 1000
     if plan.grows is not None:
         k = math.exp(plan.grows[0] * tokens + plan.grows[1])
-        moved = lambda t: torch.as_tensor(k, dtype=t.dtype) / (k + (1 / t - 1))  # noqa: E731  a division, as NumPy's
-    return torch.cat([moved(t).float().double(), torch.zeros(1, dtype=torch.float64)])
+        warped = lambda t: torch.as_tensor(k, dtype=t.dtype) / (k + (1 / t - 1))  # noqa: E731  a division, as NumPy's
+    return torch.cat([warped(t).float().double(), torch.zeros(1, dtype=torch.float64)])
 
 
 def flow_times(plan: Any, n: int, tokens: int | None = None) -> Tensor:

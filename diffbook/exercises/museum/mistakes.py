@@ -1278,7 +1278,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     'the end of the grid shifted once': (
         'diffusers FlowMatchEulerDiscreteScheduler, scheduling_flow_match_euler_discrete.py: its last level is shifted twice', 'published/scheduler.py',
-        'least = (least if plan.grows else moved(least)).item()', 'least = least.item()',
+        'least = (least if plan.grows else warped(least)).item()', 'least = least.item()',
         'test_joint.py::test_the_end_of_the_grid_is_shifted_twice',
     ),
     'the last block of both towers read': (

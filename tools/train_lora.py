@@ -3,8 +3,9 @@
     python tools/train_lora.py --out runs/heart
     python tools/train_lora.py --out runs/heart --package
 
-Two ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
-pictures that the model itself drew before, so that it keeps what it knows. *alone*: the same without these.
+Three ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
+pictures that the model itself drew before, so that it keeps what it knows. *light*: the same, longer, with a fifth of their weight.
+*alone*: without these.
 
 A run that stops goes on from its last checkpoint when the same command is given again; what is finished is kept. Writes
 OUT/WAY-SEED.safetensors and OUT/counts.json, and with --package the counts to diffbook/measured/adapters.json.
@@ -33,7 +34,7 @@ from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': 300, 'alone': 200}  # updates of each
+WAYS = {'lora': (1.0, 300), 'light': (0.2, 800), 'alone': (0.0, 200)}  # weight of the old pictures, and updates
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 
@@ -76,10 +77,10 @@ def teach(out: Path, way: str, seed: int, a: argparse.Namespace) -> Path:
         return file
     folder.mkdir(parents=True, exist_ok=True)
     old, lesson = old_pictures(out / 'old.safetensors', a.old), eight()
-    model, options, keep = load('shapes'), {'draw': made.draw, 'weight': made.weight}, float(way == 'lora')
+    model, options, (keep, steps) = load('shapes'), {'draw': made.draw, 'weight': made.weight}, WAYS[way]
     add_lora(model, RANK, where=lambda name: name.startswith('denoiser'), name='heart', seed=seed)
     loss = (lambda m, batch, g: prior_loss(m, batch, g, keep, **options)) if keep else (lambda m, batch, g: conditional_loss(m, batch[0], g, **options))
-    steps = a.steps or WAYS[way]
+    steps = a.steps or steps
     trainer = Trainer(model, loss, lr=a.lr, warmup=30, total=steps, ema=0.98, seed=seed, device='cpu')
     trainer.settings |= {'recipe': way, 'batch': a.batch}
     trainer.resume(folder / 'checkpoints')
@@ -107,7 +108,7 @@ def count(file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/heart'))
-    parser.add_argument('--runs', nargs='+', default=['lora-0', 'alone-0'], metavar='WAY-SEED')
+    parser.add_argument('--runs', nargs='+', default=['lora-0', 'light-0', 'alone-0'], metavar='WAY-SEED')
     parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
     parser.add_argument('--batch', type=int, default=12, help='pictures an update: half of them new, half old')
     parser.add_argument('--lr', type=float, default=8e-3)
@@ -135,7 +136,7 @@ def main() -> None:
             save_file(gallery, a.out / 'gallery.safetensors')
     if a.package:
         command = f'python tools/train_lora.py --out runs/heart --batch {a.batch} --lr {a.lr} --old {a.old} --n {a.n} --package'
-        report = {'command': command, 'rank': RANK, 'pictures': 8, 'steps': WAYS, 'counts': counts}
+        report = {'command': command, 'rank': RANK, 'pictures': 8, 'ways': WAYS, 'counts': counts}
         write_whole(MEASURED, (json.dumps(report, indent=1) + '\n').encode())
 
 

@@ -5,12 +5,13 @@
 
 The three runs are those of tools/train_control.py. Parts: `logs`, what the runs wrote; `counts`, shares of 200 scenes whose
 drawing has the outline's layout (shape, size and cell of every object, no more and no fewer) and the caption's colours, in ten
-steps of DDIM at guidance 3 (captions leave out sizes and places); `gain`, by how much the control lowers the error of the
+steps of DDIM at guidance 3 (captions leave out sizes and places); `grid`, four captions for each of three outlines; `gain`, by how much the control lowers the error of the
 noise at twelve levels, on the same pictures and noises, and the area under that in nats; `maps`, prompt-to-prompt on pairs
 of captions that differ in the shape. A part that is there already is written anew.
 """
 
 import argparse
+import base64
 import csv
 import json
 import time
@@ -97,6 +98,24 @@ def counts(runs: Path, n: int) -> dict:
 
 
 @torch.inference_mode()
+def grid(runs: Path, n: int) -> dict:
+    "Four captions for each of three outlines: other colours and grounds, the same shapes; the drawings as bytes in base64."
+    base = load('shapes')
+    scenes = draw_split(3, 32, 'new scenes', 17, objects=(2,))
+    labels = scenes.labels.repeat_interleave(4, 0)
+    turn = torch.arange(12) % 4
+    labels[:, 0] = (labels[:, 0] + turn) % 3
+    for column in (2, 6):
+        labels[:, column] = (labels[:, column] + 2 * turn) % 8
+    hint = edges(scenes.images).repeat_interleave(4, 0)
+    words = [caption(row, i, omit=('size', 'place')) for i, row in enumerate(labels)]
+    model = with_control(base, trained(base.denoiser.net, 'copy', runs / 'control-copy'))
+    drawn = draw(model, replace(base.condition(words), img=hint), lambda own: replace(base.null(len(own.img)), img=own.img))
+    pixels = lambda v: base64.b64encode(v.contiguous().numpy().tobytes()).decode()  # noqa: E731
+    return {'captions': words, 'scenes': pixels(scenes.images), 'drawn': pixels(drawn)}
+
+
+@torch.inference_mode()
 def gain(runs: Path, n: int) -> dict:
     "By how much the outline lowers the mean squared error of the noise, for each level; and the area, in nats a picture."
     base = load('shapes')
@@ -155,9 +174,12 @@ def maps(runs: Path, n: int) -> dict:
     return found
 
 
+PARTS = {'logs': logs, 'counts': counts, 'grid': grid, 'gain': gain, 'maps': maps}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--parts', nargs='+', default=['logs', 'counts', 'gain', 'maps'], choices=['logs', 'counts', 'gain', 'maps'])
+    parser.add_argument('--parts', nargs='+', default=[*PARTS], choices=[*PARTS])
     parser.add_argument('--runs', type=Path, default=Path('runs'))
     parser.add_argument('--n', type=int, default=200)
     parser.add_argument('--out', type=Path, default=RESULT)
@@ -167,7 +189,7 @@ def main() -> None:
     result |= {'command': 'python -m benchmarks.control', 'seed': 0}
     for part in args.parts:
         begun = time.process_time()
-        result[part] = {'logs': logs, 'counts': counts, 'gain': gain, 'maps': maps}[part](args.runs, args.n)
+        result[part] = PARTS[part](args.runs, args.n)
         result[part]['processor_seconds'] = round(time.process_time() - begun)
         write_whole(args.out, (json.dumps(result, indent=1) + '\n').encode())
 

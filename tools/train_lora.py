@@ -3,9 +3,9 @@
     python tools/train_lora.py --out runs/heart
     python tools/train_lora.py --out runs/heart --package
 
-Three ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
-pictures that the model itself drew before, so that it keeps what it knows. *light*: the same, longer, with a fifth of their weight.
-*alone*: without these.
+Four ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
+pictures that the model itself drew before, so that it keeps what it knows. *long*: the same for four times as many updates.
+*light*: with a fifth of the weight of the old pictures. *alone*: without these.
 
 A run that stops goes on from its last checkpoint when the same command is given again; what is finished is kept. Writes
 OUT/WAY-SEED.safetensors and OUT/counts.json, and with --package the counts to diffbook/measured/adapters.json.
@@ -34,7 +34,7 @@ from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': (1.0, 300), 'light': (0.2, 800), 'alone': (0.0, 200)}  # weight of the old pictures, and updates
+WAYS = {'lora': (1.0, 300), 'long': (1.0, 1200), 'light': (0.2, 800), 'alone': (0.0, 200)}  # weight of the old pictures, and updates
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 
@@ -108,7 +108,7 @@ def count(file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/heart'))
-    parser.add_argument('--runs', nargs='+', default=['lora-0', 'light-0', 'alone-0'], metavar='WAY-SEED')
+    parser.add_argument('--runs', nargs='+', default=['lora-0', 'long-0', 'light-0', 'alone-0'], metavar='WAY-SEED')
     parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
     parser.add_argument('--batch', type=int, default=12, help='pictures an update: half of them new, half old')
     parser.add_argument('--lr', type=float, default=8e-3)

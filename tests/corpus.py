@@ -183,7 +183,7 @@ def _ours() -> dict[str, Case]:
         ('model.type', 'Transformer', "type is 'Transformer', expected one of"), ('model.type', '__import__', "type is '__import__', expected"),
         ('model.type', 'os.system', "type is 'os.system', expected"), ('model.type', None, 'type is None, expected'), ('model.type', ['UNet'], 'type is .*expected'),
         ('model.type', 'UNet', "UNet has no argument|lacks|does not fit"), ('model.net', 5, 'Denoiser.net is 5, expected'), ('model.net', GONE, "Denoiser lacks the argument 'net'"),
-        ('model.net.type', 'VAE', "type is 'VAE', expected"), ('model.net.depth', 3, "UNet has no argument 'depth', expected"),
+        ('model.net.type', 'VAE', "type is 'VAE', expected"), ('model.net.deep', 3, "UNet has no argument 'deep', expected"),
         ('model.schedule', GONE, "lacks the argument 'schedule'"), ('model.schedule', 'cosine', "Denoiser.schedule is 'cosine', expected Schedule"),
         ('model.schedule', {'type': 'DiscreteSchedule', 'betas': []}, 'betas has shape'), ('model.schedule', {'type': 'DiscreteSchedule', 'betas': ['x']}, 'DiscreteSchedule.betas is'),
         ('model.schedule', {'type': 'DiscreteSchedule', 'betas': [2.0]}, 'betas holds 2, expected'), ('model.schedule', {'type': 'DiscreteSchedule', 'betas': [1e999]}, 'betas is|JSON'),

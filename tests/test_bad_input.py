@@ -251,7 +251,7 @@ FOLDERS = {  # what happens to a published model, words of the message
     'config that is no JSON': (lambda f: (f / 'config.json').write_text('{'), 'config.json is not JSON'),
     'config that is a list': (lambda f: (f / 'config.json').write_text('[]'), 'config.json holds list, expected an object'),
     'unknown key': (lambda f: edit_config(f, lambda c: c.update(extra=1)), "unknown key 'extra', expected"),
-    'unknown key of the net': (lambda f: edit_config(f, lambda c: c['model']['net'].update(depth=3)), "UNet has no argument 'depth', expected"),
+    'unknown key of the net': (lambda f: edit_config(f, lambda c: c['model']['net'].update(deep=3)), "UNet has no argument 'deep', expected"),
     'unknown type': (lambda f: edit_config(f, lambda c: c['model'].update(type='Transformer')), "type is 'Transformer', expected one of"),
     'type that is code': (lambda f: edit_config(f, lambda c: c['model'].update(type='__import__')), "type is '__import__', expected one of"),
     'model that is nothing': (lambda f: edit_config(f, lambda c: c.pop('model')), 'model is None, expected'),

@@ -242,8 +242,8 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:  # (b, c, h, w) -> (b, c, 2 h, 2 w), or of that size
         wanted = (2 * x.shape[2], 2 * x.shape[3]) if size is None else tuple(size)
-        if wanted != (2 * x.shape[2], 2 * x.shape[3]) or x.shape[1] > 1024 or self.conv._forward_hooks:
-            # an odd size is cut before it meets the border; a very wide kernel costs more to make than it saves; and a hook wants to be called
+        if wanted != (2 * x.shape[2], 2 * x.shape[3]) or x.shape[1] > 1024 or hasattr(self.conv, 'lora'):
+            # an odd size is cut before it meets the border; a very wide kernel costs more to make than it saves; and an adapter wants to be called
             return self.conv(F.interpolate(x, scale_factor=2.0)[..., : wanted[0], : wanted[1]])
         pairs = 4 * F.avg_pool2d(F.pad(self.conv.weight, (1, 1, 1, 1)), 2, stride=1)  # (c, c, 4, 4)
         return F.conv_transpose2d(x, pairs.flip(2, 3).transpose(0, 1), self.conv.bias, stride=2, padding=1)

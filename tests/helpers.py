@@ -84,6 +84,14 @@ def inner_times(schedule, n: int = 7, margin: float = 0.02) -> torch.Tensor:
     return schedule.t_min + span * u + 1e-3 * span / 7
 
 
+def do_not_mix(net, x: torch.Tensor, t: torch.Tensor, cond) -> None:
+    "Each example of a batch of three gets the answer that it gets alone."
+    together = net(x, t, cond)
+    for i in range(3):
+        alone = net(x[i : i + 1], t[i : i + 1], cond and cond.map(lambda v: v[i : i + 1]))
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-12, rtol=0)
+
+
 def patch_cli(patches, name, value):
     "Put `value` in the place of a function of the command line, wherever it is used."
     from diffbook.cli import app, data, edits, evaluate, models, own, prompts, running, sample, train

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['TOYS', 'Dataset', 'subset', 'to_model', 'from_model', 'save_images', 'batch_indices', 'batches', 'two_moons',
            'checkerboard', 'spiral', 'gaussian_ring', 'eight_gaussians', 'load_data', 'read_folder', 'SOURCES',
-           'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'read_image', 'read_shards', 'write_shards']
+           'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'read_image', 'read_shards',
+           'write_shards']
 
 # %% ../nbs/03_data.ipynb #imports
 import importlib
@@ -24,7 +25,7 @@ from .core import generator, map_batch, whole
 from .moved import moved
 from .store.folders import read_pictures
 from .store.pictures import as_bytes, lay_out, read_image, write_png  # noqa: F401  some are for others: see the door below
-from .store.sets import SOURCES, data_root, fetch_data, load_set  # noqa: F401
+from .store.sets import SOURCES, data_root, fetch_data, load_clips, load_set  # noqa: F401
 from .store.shards import Column, Shards, read_shards, write_shards
 
 # %% ../nbs/03_data.ipynb #dataset
@@ -224,7 +225,7 @@ TOYS: dict[str, Callable[..., Tensor]] = {f.__name__: f for f in (two_moons, che
 
 # %% ../nbs/03_data.ipynb #load
 def load_data(
-    name: str,  # shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images, which is read in colour
+    name: str,  # shapes, fashion-mnist, mnist, cifar10, emoji, spoken-digits (as pictures of their loudness), or a folder of images, which is read in colour
     split: str = 'train',  # train or test; of a folder with such sub-folders also val
     root: str | Path | None = None,  # see data_root
     *,
@@ -241,6 +242,8 @@ def load_data(
         return read_folder(name, 64 if size is None else size, split=split, captions=captions, ground=ground, skip_broken=skip_broken)
     if name == 'shapes':  # of a later chapter, imported when it is asked for
         return importlib.import_module('diffbook.shapes').load(split, size or 32)
+    if name == 'spoken-digits':
+        return importlib.import_module('diffbook.audio').load(split, root)
     if name in SOURCES:
         return Dataset(*load_set(name, split, root, size))
     raise ValueError(f'data set is {name!r}, expected shapes, {", ".join(SOURCES)}, or a folder of images')
@@ -262,7 +265,7 @@ def read_folder(
     return Dataset(*found)
 
 # %% ../nbs/03_data.ipynb #door
-_all_ = ['SOURCES', 'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'read_image', 'read_shards', 'write_shards']
+_all_ = ['SOURCES', 'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'read_image', 'read_shards', 'write_shards']
 
 # %% ../nbs/03_data.ipynb #moved
 __getattr__ = moved(__name__, {

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffbook.audio import SpokenConditioner, compand, fold_wave, load_waves
 from diffbook.conditioning import ClassConditioner, Conditional, TextConditioner, conditional_loss
 from diffbook.consistency import consistency_loss, grid_pairs
-from diffbook.core import Rows, build
-from diffbook.data import Dataset, load_data, read_shards, to_model
+from diffbook.core import Rows, build, draw_rows
+from diffbook.data import Dataset, from_model, load_data, read_shards, to_model
 from diffbook.flow_maps import FlowMap, meanflow_loss, slow_time
 from diffbook.losses import (
     Denoiser,
@@ -49,7 +50,7 @@ from diffbook.text import Tokenizer, train_merges
 from diffbook.training import Trainer, load, read_model
 
 Model = Denoiser | Conditional | FlowMap
-Reader = TextConditioner | ClassConditioner
+Reader = TextConditioner | ClassConditioner | SpokenConditioner
 Draw = Callable[[Schedule, int, torch.Generator], Tensor]  # of times
 
 
@@ -123,7 +124,7 @@ class Recipe:
         clean = (found.images,) if laws is None else (laws['mean'], laws['log_var'])
         if not isinstance(model, Conditional):
             return clean
-        return (*clean, found.labels if isinstance(model.conditioner, ClassConditioner) else model.conditioner.tokenizer(found.captions))
+        return (*clean, model.conditioner.tokenizer(found.captions) if isinstance(model.conditioner, TextConditioner) else found.labels)
 
     def loss(self, model: Model, batch: tuple[Tensor, ...], generator: torch.Generator) -> Tensor:  # (b,)
         "The loss of a batch of examples."
@@ -147,6 +148,8 @@ def widths_of(reader: Reader) -> dict[str, int]:
     "What a network must be told of the one who reads for it."
     if isinstance(reader, ClassConditioner):
         return {'cond_dim': reader.table.embedding_dim}
+    if isinstance(reader, SpokenConditioner):
+        return {'cond_dim': reader.digits.embedding_dim}
     return {'cond_dim': reader.tower.width, 'seq_dim': reader.tower.width}
 
 
@@ -207,6 +210,23 @@ def emoji(root: str | Path | None, seed: int) -> Dataset:
     return load_data('emoji', 'train', root, size=64)
 
 
+def spoken(root: str | Path | None, seed: int) -> Dataset:
+    return load_data('spoken-digits', 'train', root)
+
+
+def spoken_waves(root: str | Path | None, seed: int) -> Dataset:
+    "The samples of the spoken digits themselves, companded to bytes as telephones do; sixteen neighbours are the channels of a place."
+    waves, labels = load_waves('train', root)
+    return Dataset(from_model(fold_wave(compand(waves))), labels, name='spoken-digits-wave')
+
+
+def earlier_or_later(images: Tensor, generator: torch.Generator | Rows, most: int = 2) -> Tensor:
+    "Move each picture of loudness along time, by up to so many columns; what leaves at one end is silence, and comes in at the other."
+    moves = draw_rows(lambda n, g: torch.randint(-most, most + 1, (n,), generator=g, device=g.device), len(images), generator)
+    columns = (torch.arange(images.shape[-1], device=images.device) - moves[:, None].to(images.device)) % images.shape[-1]
+    return images.gather(-1, columns[:, None, None].expand(images.shape))
+
+
 def single_shapes(n: int, side: int, seed: int, start: int = 0) -> Dataset:
     "Single objects: of a drawing twice as large, the window around its object."
     drawn = draw_shapes(n, 2 * side, seed=seed, start=start, objects=(1,))
@@ -219,6 +239,7 @@ def single_shapes(n: int, side: int, seed: int, start: int = 0) -> Dataset:
 _READS = {'prediction': predict_x0, 'weight': clipped_snr, 'batch': 32, 'warmup': 300, 'weight_decay': 0.01, 'ema': 0.999, 'bf16': True}
 _SCENES = {'net': unet(channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4)), 'data': shapes, 'draw': partial(middling, centre=0.6)}
 _EMOJI = {'channels': (40, 80), 'blocks': (1, 1), 'heads': (0, 4, 4)}  # a grid of 16 x 16, of latents or of squares of pixels: the same work for each
+_SPEECH = _READS | {'net': unet(channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4)), 'reader': lambda found: SpokenConditioner(64), 'draw': partial(middling, centre=0.2), 'steps': 5000, 'lr': 1.5e-3}
 RECIPES = {
     'fashion-mnist': Recipe(
         unet(channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4), groups=8), data=garments, draw=middling,
@@ -242,6 +263,8 @@ RECIPES = {
         unet(**_EMOJI, patch=4), ShiftedSchedule(CosineSchedule(), 2.0), **_READS, data=emoji, reader=zoo_reader('runs/clip-emoji-seed1'),
         draw=partial(middling, centre=0.6), steps=8000, lr=1.5e-3,
     ),
+    'spoken-digits': Recipe(**_SPEECH, data=spoken, view=earlier_or_later),
+    'spoken-digits-wave': Recipe(**_SPEECH | {'net': unet(channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4), patch=1)}, data=spoken_waves),  # the same network on the samples themselves
     'demo': Recipe(
         unet(channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4)), prediction=predict_x0, weight=clipped_snr,
         data=lambda root, seed: single_shapes(20_000, 16, seed), steps=5500, batch=32, lr=3e-3, ema=0.995,

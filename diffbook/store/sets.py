@@ -16,8 +16,9 @@ from diffbook.store.packed import read_members
 from diffbook.store.downloads import download
 from diffbook.store.emoji import EMOJI_STYLES, FILES, SIZES, fetch_emoji, read_emoji
 from diffbook.store.files import digest_of
+from diffbook.store.spoken import ARCHIVE, TESTED, fetch_clips, read_clips
 
-__all__ = ['Source', 'SOURCES', 'Held', 'data_root', 'fetch_data', 'load_set', 'read_idx']
+__all__ = ['Source', 'SOURCES', 'Held', 'data_root', 'fetch_data', 'load_clips', 'load_set', 'read_idx']
 
 Held = tuple[Tensor, Tensor | None, tuple[str, ...] | None, str, tuple[str, ...]]  # images, labels, captions, name, classes: what a Dataset holds
 
@@ -72,6 +73,7 @@ SOURCES = {
         dict.fromkeys(FILES, (0, '')),
         EMOJI_STYLES,
     ),
+    'spoken-digits': Source('fsdd', (ARCHIVE,), {'fsdd.npz': (0, '')}, tuple('0123456789')),
 }
 
 
@@ -127,6 +129,9 @@ def _fetch_into(folder: Path, name: str, source: Source) -> None:
         for style in EMOJI_STYLES:
             fetch_emoji(style, folder / style, source.mirrors)
         return
+    if name == 'spoken-digits':
+        fetch_clips(folder / 'fsdd.npz', source.mirrors[0])
+        return
     for file, (size, sha256) in source.files.items():
         path = folder / file
         if path.is_file() and digest_of(path) == sha256:
@@ -162,6 +167,14 @@ def load_set(
     if len(labels) and labels.max() >= len(SOURCES[name].classes):
         raise ValueError(f'{name} has a label {labels.max().item()}, expected less than {len(SOURCES[name].classes)}')
     return images, labels, None, name, SOURCES[name].classes
+
+
+def load_clips(split: str, root: str | Path | None = None) -> tuple[list[Tensor], Tensor]:  # sounds in [-1, 1], and (digit, speaker) of each
+    "Read the spoken digits: of each digit and speaker the first five recordings are the test, as the publishers say."
+    (path,) = _locate('spoken-digits', ['fsdd.npz'], root)
+    clips, labels, index = read_clips(path)
+    kept = ((index < TESTED) == (one_of('split', split, ('train', 'test')) == 'test')).nonzero()[:, 0]
+    return [clips[i] for i in kept.tolist()], labels[kept]
 
 
 def _load_idx(name: str, split: str, root: str | Path | None) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RATE', 'DIGITS', 'SPEAKERS', 'even_clip', 'stft', 'istft', 'griffin_lim', 'mel_filters', 'LogMel', 'load_waves',
-           'load', 'compand', 'expand', 'fold_wave', 'unfold_wave', 'SpokenConditioner', 'read_prompt', 'DigitJudge',
+           'load', 'compand', 'expand', 'fold_wave', 'unfold_wave', 'SpokenConditioner', 'read_prompt', 'SoundJudge',
            'StationaryProcess']
 
 # %% ../nbs/76_audio.ipynb #imports
@@ -224,21 +224,21 @@ def _refuse_pairs(pairs: Tensor) -> None:
 
 # %% ../nbs/76_audio.ipynb #judge
 @register
-class DigitJudge(nn.Module):
-    "Hear which digit is spoken: three convolutions on the picture of loudness, and a mean over time and pitch."
+class SoundJudge(nn.Module):
+    "Hear which digit is spoken, or who speaks: three convolutions on the picture of loudness, and a mean over time and pitch."
 
-    def __init__(self, channels: tuple[int, ...] = (24, 48, 96)):
+    def __init__(self, answers: int = len(DIGITS), channels: tuple[int, ...] = (24, 48, 96)):
         super().__init__()
         self.view, pairs = LogMel(), zip((1, *channels[:-1]), channels)
         self.layers = nn.Sequential(*(layer for a, b in pairs for layer in (nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))))
-        self.head = nn.Linear(channels[-1], len(DIGITS))
+        self.head = nn.Linear(channels[-1], answers)
 
-    def forward(self, picture: Tensor) -> Tensor:  # (b, 1, bins, frames) -> (b, 10)
+    def forward(self, picture: Tensor) -> Tensor:  # (b, 1, bins, frames) -> (b, answers)
         return self.head(self.layers(picture).mean((2, 3)))
 
     @torch.no_grad()
-    def listen(self, x: Tensor) -> Tensor:  # (b, n) sound -> (b,) digits
-        "Say which digits are heard, whatever the loudness of the sound."
+    def listen(self, x: Tensor) -> Tensor:  # (b, n) sound -> (b,) the number of the answer
+        "Say what is heard, whatever the loudness of the sound."
         return self(self.view.encode(torch.stack([even_clip(clip) for clip in x]))).argmax(1)
 
 # %% ../nbs/76_audio.ipynb #process

@@ -43,6 +43,7 @@ FACE = {  # module -> the names that others rely on
     'guidance': 'guide within',
     'nets.vae': 'AutoencoderKL Codec',
     'unclip': 'PriorTransformer slerp text_diff',
+    'audio': 'LogMel StationaryProcess griffin_lim istft stft',
     'control': 'ControlNet Controlled with_control',
     'pretrained': 'load_controlnet load_network load_schedule load_text_encoder load_tokenizer load_unet load_vae',
     'stable_diffusion': 'StableDiffusion load_pipeline',

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TOYS', 'Dataset', 'subset', 'to_model', 'from_model', 'save_images', 'batch_indices', 'batches', 'two_moons',
            'checkerboard', 'spiral', 'gaussian_ring', 'eight_gaussians', 'load_data', 'read_folder', 'SOURCES',
-           'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'read_image', 'read_shards',
-           'write_shards']
+           'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'player', 'read_image',
+           'read_shards', 'read_wave', 'write_shards', 'write_wave']
 
 # %% ../nbs/03_data.ipynb #imports
 import importlib
@@ -26,6 +26,7 @@ from .moved import moved
 from .store.folders import read_pictures
 from .store.pictures import as_bytes, lay_out, read_image, write_png  # noqa: F401  some are for others: see the door below
 from .store.sets import SOURCES, data_root, fetch_data, load_clips, load_set  # noqa: F401
+from .store.sound import player, read_wave, write_wave  # noqa: F401
 from .store.shards import Column, Shards, read_shards, write_shards
 
 # %% ../nbs/03_data.ipynb #dataset
@@ -265,7 +266,7 @@ def read_folder(
     return Dataset(*found)
 
 # %% ../nbs/03_data.ipynb #door
-_all_ = ['SOURCES', 'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'read_image', 'read_shards', 'write_shards']
+_all_ = ['SOURCES', 'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'player', 'read_image', 'read_shards', 'read_wave', 'write_shards', 'write_wave']
 
 # %% ../nbs/03_data.ipynb #moved
 __getattr__ = moved(__name__, {

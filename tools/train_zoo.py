@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument('--ema', type=float)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--device', help='cuda, mps or cpu; the best there is, if not said')
+    parser.add_argument('--change', action='store_true', help='go on with other --steps than before: from here on the rate falls to their end')
     parser.add_argument('--start', help='begin with the weights of the network of this model: a folder, or a name in the zoo')
     a = parser.parse_args()
     changes = {k: getattr(a, k) for k in ('steps', 'batch', 'lr', 'ema') if getattr(a, k) is not None}
@@ -67,7 +68,7 @@ def main() -> None:
     trainer = made.trainer(model, seed=a.seed, device=a.device)
     trainer.settings |= {'recipe': a.name, 'batch': made.batch, 'start': a.start}
     out.mkdir(parents=True, exist_ok=True)
-    trainer.resume(out / 'checkpoints')
+    trainer.resume(out / 'checkpoints', change=('total',) if a.change else ())
     stream = batches(made.examples(found, model), made.batch, a.seed, trainer.step)
     run(trainer, stream, made.steps, out, 'images')
     model = trainer.ema.model.cpu()

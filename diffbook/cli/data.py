@@ -12,7 +12,7 @@ from diffbook.cli.app import DataRoot, Device, Seed, app, note, quote, say
 
 @app.command()
 def data(
-    name: Annotated[str | None, typer.Argument(help='fashion-mnist, mnist, cifar10 or emoji; without a name: all.')] = None,
+    name: Annotated[str | None, typer.Argument(help='fashion-mnist, mnist, cifar10, emoji or spoken-digits; without a name: all.')] = None,
     download: Annotated[bool, typer.Option('--download', help='Fetch it, checking its length and digest.')] = False,
     data_root: DataRoot = None,
 ) -> None:

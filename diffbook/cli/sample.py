@@ -14,6 +14,7 @@ from diffbook.cli.lora import LORA_HELP, change, changed
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
 from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
 from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
+from diffbook.cli.sound import speak, speaks
 from diffbook.cli.steer import CONTROL_HELP, CONTROLNET_HELP, Steer, check_steer, steer_opened, steered
 from diffbook.cli.upscale import upscale_images
 from diffbook.runs import check_writable
@@ -68,6 +69,8 @@ def sample(
 
     So does the folder of a published Stable Diffusion: `diffbook sample stable-diffusion-v1-5 --prompt "a lighthouse in a storm" --out out.png`
 
+    One that speaks writes sound: `diffbook sample spoken-digits --prompt seven --out seven.wav`
+
     What somebody taught it: `diffbook sample shapes --lora heart:0.8 --prompt "a big red heart" --out hearts.png`
 
     Any model takes --image to redo a picture, and with --mask only where that is white. A U-Net obeys a picture with `--control outline.png --controlnet FOLDER`.
@@ -75,6 +78,10 @@ def sample(
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_least(name, value, 1)
     check_walk(solver, grid, churn)
+    if speaks(model):
+        check_writable(out)
+        others = {'--class': class_name, '--negative': negative, '--image': image, '--mask': mask, '--control': control, '--lora': lora, '--upscale': upscale, '--size': size, '--each': each, '--columns': columns, '--zoom': zoom}
+        return speak(model, prompt, out, n, steps, (solver, grid, churn), guidance, device, seed, others)
     kind = kind_of(out, each)
     for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
         at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))

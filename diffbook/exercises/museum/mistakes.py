@@ -1497,6 +1497,48 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'inner = guide(denoise, blank, text / positive(', 'inner = guide(denoise, blank, text * positive(',
         'test_control.py::test_two_scales_are_guidance_in_guidance',
     ),
+    # audio
+    'decibels where magnitudes belong': (
+        'tacotron2#166, ide8/tacotron2#7', 'audio.py',
+        'want = 10 ** (((picture[:, 0].transpose(-1, -2) - 1) * (self.depth / 2) + self.top) / 20)',
+        'want = (((picture[:, 0].transpose(-1, -2) - 1) * (self.depth / 2) + self.top) / 20).clamp(min=0)',
+        'test_audio.py::test_magnitudes_are_those_that_the_bands_hear',
+    ),
+    'two ranges called mel': (
+        'diffwave#26: pictures in [-4, 4] for a vocoder that was trained on [0, 1]', 'audio.py',
+        '- 1) * (self.depth / 2) + self.top) / 20)', '- 1) * self.depth + self.top) / 20)',
+        'test_audio.py::test_magnitudes_are_those_that_the_bands_hear',
+    ),
+    'bands that end at 4,000 Hz whatever the rate': (
+        'from memory: filters of one rate, sound of another', 'audio.py',
+        'math.log10(1 + rate / 2 / 700)', 'math.log10(1 + 4000 / 700)',
+        'test_audio.py::test_bands_end_at_half_the_rate',
+    ),
+    'windows added and not divided by their weight': (
+        'from memory: istft without window_sumsquare', 'audio.py',
+        'lay(torch.fft.irfft(X, size) * window) / lay((window**2).expand(1, frames, size))', 'lay(torch.fft.irfft(X, size) * window)',
+        'test_audio.py::test_with_its_phases_sound_comes_back',
+    ),
+    'magnitudes multiplied, not set': (
+        'from memory: Griffin-Lim without the division by the old magnitude', 'audio.py',
+        'istft(magnitude * ahead / ahead.abs().clamp(min=1e-12), hop)', 'istft(magnitude * ahead, hop)',
+        'test_audio.py::test_no_step_makes_the_magnitudes_worse',
+    ),
+    'loudness of the microphone': (
+        'from memory: clips of different level, one picture brighter than the other', 'audio.py',
+        'x, spare = x * (loudness / x.square().mean().sqrt()), length - len(x)', 'x, spare = x, length - len(x)',
+        'test_audio.py::test_a_clip_has_one_loudness_and_stands_in_the_middle',
+    ),
+    'the gain of the noisy signal': (
+        'from memory: S / (S + N), which estimates alpha x0', 'audio.py',
+        'return alpha * self.power / (alpha**2 * self.power + sigma**2)', 'return alpha**2 * self.power / (alpha**2 * self.power + sigma**2)',
+        'test_audio.py::test_the_denoiser_of_a_process_is_the_mixtures',
+    ),
+    'samples that wrap around': (
+        'from memory: int16 without a clip', 'store/sound.py',
+        'x.detach().cpu().float().clamp(-1, 1) * 32767', 'x.detach().cpu().float() * 32767',
+        'test_audio.py::test_a_wave_file_is_read_back',
+    ),
     # own
     'classes by the order of their folders': (
         'ultralytics#13936: without one of the folders, the next takes its number', 'own.py',
@@ -1687,6 +1729,8 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'one softmax for text and picture': ('the text is heard less', 'hardly changed'),
     'no picture as zeros behind the projection': ('guidance leaves from a prompt that was never seen', SAME[1]),
     'two guidance scales multiplied': ('far too much of the text', SAME[1]),
+    'decibels where magnitudes belong': ('noise in place of words', SAME[1]),
+    'two ranges called mel': ('noise, or words of no voice', SAME[1]),
     'classes by the order of their folders': ('of the wrong class after fine-tuning', 'higher at first'),
     'a cosine that ends too late': ('a little noisier', 'higher at the end'),
     'captions by the order of the table': ('the prompt is not followed', 'slightly higher'),

@@ -100,6 +100,11 @@ from diffbook.nets.vae import Codec as Codec
 from diffbook.unclip import PriorTransformer as PriorTransformer
 from diffbook.unclip import slerp as slerp
 from diffbook.unclip import text_diff as text_diff
+from diffbook.audio import LogMel as LogMel
+from diffbook.audio import StationaryProcess as StationaryProcess
+from diffbook.audio import griffin_lim as griffin_lim
+from diffbook.audio import istft as istft
+from diffbook.audio import stft as stft
 from diffbook.control import ControlNet as ControlNet
 from diffbook.control import Controlled as Controlled
 from diffbook.control import with_control as with_control

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from .store.pictures import as_bytes, read_image
-from .store.sets import SOURCES, data_root, fetch_data
+from .store.sets import SOURCES, data_root, fetch_data, load_clips
+from .store.sound import player, read_wave, write_wave
 from .store.shards import Column, Shards, read_shards, write_shards
 
-__all__ = ['TOYS', 'Dataset', 'subset', 'to_model', 'from_model', 'save_images', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral', 'gaussian_ring', 'eight_gaussians', 'load_data', 'read_folder', 'SOURCES', 'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'read_image', 'read_shards', 'write_shards']
+__all__ = ['TOYS', 'Dataset', 'subset', 'to_model', 'from_model', 'save_images', 'batch_indices', 'batches', 'two_moons', 'checkerboard', 'spiral', 'gaussian_ring', 'eight_gaussians', 'load_data', 'read_folder', 'SOURCES', 'Column', 'Shards', 'as_bytes', 'data_root', 'fetch_data', 'load_clips', 'player', 'read_image', 'read_shards', 'read_wave', 'write_shards', 'write_wave']
 
 @dataclass(frozen=True)
 class Dataset:
@@ -140,7 +141,7 @@ TOYS: dict[str, Callable[..., Tensor]]
 def load_data(name: str, split: str='train', root: str | Path | None=None, *, size: int | None=None, captions: bool | None=None, ground: str | Sequence[int]='white', skip_broken: bool=False) -> Dataset:
     """Load a data set by name; raise a ValueError for a name or a file that is not one, a FileNotFoundError that says how to fetch what is not here.
 
-    name: shapes, fashion-mnist, mnist, cifar10, emoji, or a folder of images, which is read in colour
+    name: shapes, fashion-mnist, mnist, cifar10, emoji, spoken-digits (as pictures of their loudness), or a folder of images, which is read in colour
     split: train or test; of a folder with such sub-folders also val
     root: see data_root
     size: of drawn shapes (32), of emoji or of a folder's images (64)

@@ -98,7 +98,7 @@ def test_found_phases_are_those_of_a_sound_with_these_magnitudes():
     t = torch.arange(3840).double() / 8000
     x = (torch.sin(2 * torch.pi * 440 * t) * torch.hann_window(3840, dtype=torch.float64))[None]
     *_, y = griffin_lim(stft(x).abs(), steps=60, momentum=0.99)
-    assert (stft(y).abs() - stft(x).abs()).norm() < 0.02 * stft(x).abs().norm()
+    assert (stft(y).abs() - stft(x).abs()).norm() < 0.06 * stft(x).abs().norm()  # 0.6 with random phases
 
 
 def test_phases_are_a_function_of_the_seed():
@@ -409,13 +409,15 @@ def speaker(tmp_path_factory):
     return str(folder)
 
 
-def sample(*words):
-    return cli.main(['sample', *map(str, words)])
+def sample(*words, code=0):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(['sample', *map(str, words)])
+    assert stop.value.code == code
 
 
 def test_a_prompt_becomes_a_file(speaker, tmp_path, capsys):
-    assert sample(speaker, '--prompt', 'seven', '--out', tmp_path / 'a.wav', '--steps', 2) in (None, 0)
-    assert sample(speaker, '--prompt', 'seven', '--out', tmp_path / 'b.wav', '--steps', 2) in (None, 0)
+    for name in 'ab':
+        sample(speaker, '--prompt', 'seven', '--out', tmp_path / f'{name}.wav', '--steps', 2)
     assert (tmp_path / 'a.wav').read_bytes() == (tmp_path / 'b.wav').read_bytes()
     x, rate = read_wave(tmp_path / 'a.wav')
     assert (len(x), rate) == (6144, 8000) and 'george' in capsys.readouterr().err
@@ -442,9 +444,8 @@ def test_several_sounds_stand_in_a_row_or_in_a_folder(speaker, tmp_path):
 )
 def test_what_makes_no_sound_is_said(speaker, tmp_path, monkeypatch, capsys, words, said):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as stop:
-        sample(speaker, *words)
-    assert stop.value.code == 2 and said in capsys.readouterr().err and not list(tmp_path.iterdir())
+    sample(speaker, *words, code=2)
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_the_zoo_speaks_and_is_understood():

@@ -7,7 +7,7 @@
     python tools/measure_audio.py arms --spectrogram runs/spoken-digits-short --wave runs/spoken-digits-wave
 
 Needs the data: diffbook data spoken-digits --download. Writes diffbook/measured/audio.json; a part that is measured again
-replaces its own entry. Every drawn sound goes the whole way: picture, magnitudes, phases, samples of 16 bits, and only then
+replaces its own entry; obedience of the model of the zoo is its report too. Every drawn sound goes the whole way: picture, magnitudes, phases, samples of 16 bits, and only then
 to a judge. Shares have n trials; a seed is one set of noises, of one model.
 """
 
@@ -24,6 +24,7 @@ from diffbook.audio import DIGITS, LogMel, SoundJudge, StationaryProcess, compan
 from diffbook.conditioning import Conditional
 from diffbook.data import from_model, to_model
 from diffbook.guidance import guide
+from diffbook.metrics import zoo_entry
 from diffbook.multistep import dpmpp_2m
 from diffbook.predictions import predict_x0
 from diffbook.samplers import uniform_times
@@ -183,6 +184,9 @@ def main() -> None:
     listen = Listener()
     for name in a.parts or PARTS:
         found = PARTS[name](listen, a)
+        if name == 'obedience' and a.model == 'spoken-digits':
+            report = {'command': 'python tools/measure_audio.py obedience', 'judge': zoo_entry('digit-judge')['sha256']} | found
+            (OUT.parent.parent / 'zoo' / 'spoken-digits' / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
         known = json.loads(OUT.read_text()) if OUT.exists() else {'command': 'python tools/measure_audio.py'}
         OUT.write_text(json.dumps({**known, name: found}, indent=1) + '\n')
         print(name, json.dumps(found)[:2000], flush=True)

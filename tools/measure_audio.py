@@ -66,7 +66,7 @@ def plain(row: dict[str, Any]) -> dict[str, float]:
 @torch.inference_mode()
 def representations(listen: Listener, a: argparse.Namespace) -> dict[str, Any]:
     "What the judges hear of the recordings of the test, after each way there and back."
-    x, labels = load_waves('test', a.data_root)
+    x, labels = (v[:: max(1, 300 // a.n)] for v in load_waves('test', a.data_root))
     view, magnitude = LogMel(), stft(x).abs()
 
     def back(magnitude: Tensor, steps: int = 32, momentum: float = 0.99) -> Tensor:
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument('--model', default='spoken-digits', help='a folder, or a name in the zoo')
     parser.add_argument('--spectrogram', default='runs/spoken-digits-short')
     parser.add_argument('--wave', default='runs/spoken-digits-wave')
-    parser.add_argument('--n', type=int, default=300, help='samples for each scale, and at scale 2 for each seed; a multiple of 60')
+    parser.add_argument('--n', type=int, default=300, help='recordings; samples for each scale, and at scale 2 for each seed, a multiple of 60')
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--data-root')
     a = parser.parse_args()

@@ -4,8 +4,8 @@
     python -m benchmarks.family garments                  # Fashion-MNIST, one seed: about twenty minutes of one core
     python -m benchmarks.family garments --only diffusion # one of them; what stands in the file is kept
 
-Every family gets the same seconds of the processor (--seconds), as many updates as fit in them, a cosine of the learning rate that ends
-with them, and an average of its weights, which is judged. On the ring all have about ten thousand parameters in all; there the
+Every family gets the same seconds of the processor (--seconds), as many updates as fit in them with the first seed, a cosine of the
+learning rate that ends with them, and an average of its weights, which is judged. On the ring all have about ten thousand parameters in all; there the
 likelihood of new points stands beside that of the ring itself, and the distance of samples beside that of other real points.
 On garments the judge is the book's classifier, and bits per dimension are those of test pictures. A family that was trained lies in
 --folder, and is not trained again.
@@ -54,8 +54,8 @@ def trainers(member: Member, total: int, seed: int) -> list[Trainer]:
     return [Trainer(member.model.get_submodule(name), loss, total=total, seed=seed, device='cpu', bf16=bf16, **options) for name, loss, options in member.turns]
 
 
-def train(make: Any, family: str, seed: int, seconds: float, data: Iterator[Any]) -> tuple[Member, dict[str, Any]]:
-    "Train for so many seconds of the processor; twelve updates of a copy tell how many those are."
+def train(make: Any, family: str, seed: int, seconds: float, data: Iterator[Any], updates: int | None = None) -> tuple[Member, dict[str, Any]]:
+    "Train for so many seconds of the processor, as twelve updates of a copy tell; or for so many updates."
     trial, start = trainers(made(make, family, seed), 10_000, seed), 0.0
     for k in range(12):
         if k == 2:
@@ -63,7 +63,7 @@ def train(make: Any, family: str, seed: int, seconds: float, data: Iterator[Any]
         batch = next(data)
         for trainer in trial:
             trainer.update(batch)
-    total = max(1, round(seconds * 10 / (time.process_time() - start)))
+    total = updates or max(1, round(seconds * 10 / (time.process_time() - start)))
     member = made(make, family, seed)
     turns, start = trainers(member, total, seed), time.process_time()
     for _ in tqdm(range(total), desc=f'{family}, seed {seed}'):
@@ -102,7 +102,8 @@ def ring(args: argparse.Namespace, result: dict[str, Any], keep: Any) -> None:
             if any((row['family'], row['seed']) == (family, seed) for row in rows):
                 continue
             real = RING.sample(200_000, generator(seed, 'family ring')).float()
-            member, row = train(points, family, seed, args.seconds, batches(real, 256, seed))
+            same = next((row['updates'] for row in rows if row['family'] == family), None)  # those of the first seed
+            member, row = train(points, family, seed, args.seconds, batches(real, 256, seed), same)
             model = member.model.eval()
             drawn, row['each'] = timed(member, DRAWN, generator(seed, 'family draw'))
             row |= look(drawn, data)

@@ -11,6 +11,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from fastcore.basics import patch
 from torch import Tensor, nn
 
 from .core import Data
@@ -31,12 +32,17 @@ class CausalConv(nn.Conv2d):
         seen[-1, size // 2 + own :] = 0
         self.register_buffer('seen', seen, persistent=False)
 
-    def pad(self, x: Tensor) -> Tensor:
-        half = self.kernel_size[1] // 2
-        return F.pad(x, (half, half, half, 0))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(self.pad(x), self.weight * self.seen, self.bias)
+# %% ../nbs/77_family.ipynb #causal-forward
+@patch
+def pad(self: CausalConv, x: Tensor) -> Tensor:
+    half = self.kernel_size[1] // 2
+    return F.pad(x, (half, half, half, 0))
+
+
+@patch
+def forward(self: CausalConv, x: Tensor) -> Tensor:
+    return F.conv2d(self.pad(x), self.weight * self.seen, self.bias)
 
 # %% ../nbs/77_family.ipynb #optimal
 def optimal_discriminator(
@@ -46,7 +52,7 @@ def optimal_discriminator(
     "Give the probability that the best discriminator has for `real` (Goodfellow et al. 2014; eq-family-discriminator)."
     return torch.sigmoid(log_p - log_q)
 
-# %% ../nbs/77_family.ipynb #gan-losses
+# %% ../nbs/77_family.ipynb #judge-loss
 def discriminator_loss(
     judge: nn.Module,  # x -> logit of `real`
     real: Data,
@@ -55,7 +61,7 @@ def discriminator_loss(
     "Score a discriminator on data and samples; the mean is minus the game's value (Goodfellow et al. 2014; eq-family-game)."
     return F.softplus(-judge(real)) + F.softplus(judge(fake.detach()))
 
-
+# %% ../nbs/77_family.ipynb #fool-loss
 def generator_loss(
     judge: nn.Module,  # x -> logit of `real`
     fake: Data,
@@ -63,7 +69,7 @@ def generator_loss(
     "Ask that samples be called real: the non-saturating loss (Goodfellow et al. 2014; eq-family-saturate)."
     return F.softplus(-judge(fake))
 
-
+# %% ../nbs/77_family.ipynb #saturating-loss
 def saturating_loss(
     judge: nn.Module,  # x -> logit of `real`
     fake: Data,
@@ -87,26 +93,30 @@ class AffineCoupling(nn.Module):
         self.net, self.bound = net, bound
         self.register_buffer('keep', keep.float())
 
-    def terms(self, x: Data) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self.net(x * self.keep).chunk(2, 1)
-        return shift * (1 - self.keep), self.bound * torch.tanh(log_scale / self.bound) * (1 - self.keep)
 
-    def forward(self, x: Data) -> tuple[Data, Tensor]:  # z and the log-determinant (b,)
-        shift, log_scale = self.terms(x)
-        return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
+# %% ../nbs/77_family.ipynb #coupling-forward
+@patch
+def terms(self: AffineCoupling, x: Data) -> tuple[Tensor, Tensor]:  # shift and log-scale
+    shift, log_scale = self.net(x * self.keep).chunk(2, 1)
+    return shift * (1 - self.keep), self.bound * torch.tanh(log_scale / self.bound) * (1 - self.keep)
 
-    def inverse(self, z: Data) -> Data:
-        shift, log_scale = self.terms(z)
-        return (z - shift) * torch.exp(-log_scale)
+
+@patch
+def forward(self: AffineCoupling, x: Data) -> tuple[Data, Tensor]:  # z and the log-determinant (b,)
+    shift, log_scale = self.terms(x)
+    return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
+
+
+@patch
+def inverse(self: AffineCoupling, z: Data) -> Data:
+    shift, log_scale = self.terms(z)
+    return (z - shift) * torch.exp(-log_scale)
 
 # %% ../nbs/77_family.ipynb #flow
 class Flow(nn.Module):
     "A chain of invertible layers from data to standard normal noise, with the exact likelihood (eq-family-change)."
 
-    def __init__(
-        self,
-        *layers: nn.Module,  # each gives (y, log-determinant), and has an inverse
-    ):
+    def __init__(self, *layers: nn.Module):  # each gives (y, log-determinant), and has an inverse
         super().__init__()
         self.layers = nn.ModuleList(layers)
 
@@ -117,14 +127,19 @@ class Flow(nn.Module):
             total = total + log_det
         return x, total
 
-    def log_prob(self, x: Data) -> Tensor:  # (b,) nats
-        z, log_det = self(x)
-        return log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
-    def inverse(self, z: Data) -> Data:
-        for layer in reversed(self.layers):
-            z = layer.inverse(z)
-        return z
+# %% ../nbs/77_family.ipynb #flow-forward
+@patch
+def log_prob(self: Flow, x: Data) -> Tensor:  # (b,) nats
+    z, log_det = self(x)
+    return log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+
+
+@patch
+def inverse(self: Flow, z: Data) -> Data:
+    for layer in reversed(self.layers):
+        z = layer.inverse(z)
+    return z
 
 # %% ../nbs/77_family.ipynb #pixelcnn
 class PixelCNN(nn.Module):
@@ -142,17 +157,22 @@ class PixelCNN(nn.Module):
         self.body = nn.ModuleList([CausalConv(width, width) for _ in range(depth)])
         self.out = nn.Conv2d(width, levels, 1)
 
-    def places(self, x: Tensor) -> Tensor:
-        "Rows and columns, from -1 to 1: where a pixel stands it may know."
-        rows, columns = (torch.linspace(-1, 1, k, device=x.device, dtype=x.dtype) for k in x.shape[2:])
-        return self.place(torch.stack(torch.meshgrid(rows, columns, indexing='ij'))[None])
 
-    def forward(self, images: Tensor) -> Tensor:  # whole levels (b, 1, h, w) -> logits (b, levels, h, w)
-        x = images.to(self.out.weight.dtype) / (self.levels - 1) * 2 - 1
-        h = self.first(x) + self.places(x)
-        for layer in self.body:
-            h = h + layer(F.silu(h))
-        return self.out(F.silu(h))
+# %% ../nbs/77_family.ipynb #pixelcnn-forward
+@patch
+def places(self: PixelCNN, x: Tensor) -> Tensor:
+    "Rows and columns, from -1 to 1: where a pixel stands it may know."
+    rows, columns = (torch.linspace(-1, 1, k, device=x.device, dtype=x.dtype) for k in x.shape[2:])
+    return self.place(torch.stack(torch.meshgrid(rows, columns, indexing='ij'))[None])
+
+
+@patch
+def forward(self: PixelCNN, images: Tensor) -> Tensor:  # whole levels (b, 1, h, w) -> logits (b, levels, h, w)
+    x = images.to(self.out.weight.dtype) / (self.levels - 1) * 2 - 1
+    h = self.first(x) + self.places(x)
+    for layer in self.body:
+        h = h + layer(F.silu(h))
+    return self.out(F.silu(h))
 
 # %% ../nbs/77_family.ipynb #chain
 def chain_log_prob(

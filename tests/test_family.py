@@ -46,7 +46,7 @@ def test_a_causal_convolution_is_a_masked_one(own, size):
 def test_a_pixel_is_predicted_from_those_before_it_alone(place):
     "Each answer moves with some pixel before it, and with none at or behind its place."
     net, x = pixels(), torch.randint(5, (1, 1, 6, 6), generator=generator(0, 'x')).double().requires_grad_()
-    (seen,) = torch.autograd.grad(net(x)[0, :, *place].square().sum(), x)
+    (seen,) = torch.autograd.grad(net(x)[0, :, place[0], place[1]].square().sum(), x)
     before = torch.arange(36) < place[0] * 6 + place[1]
     assert (seen.flatten()[~before] == 0).all() and (not before.any() or seen.flatten()[before].abs().max() > 0)
 

@@ -205,7 +205,8 @@ def check_cond(cond: Cond | None, x: Tensor, *, vec: int = 0, seq: int = 0, img:
         said, asked = (', '.join(names) or 'nothing' for names in (given, want))
         raise ValueError(f'cond holds {said}, expected {asked}{" and nothing else" * bool(want)}: the net was built for channels {built}')
     length = cond.seq.shape[1] if seq and cond.seq.ndim == 3 else 'l'
-    shapes = {'vec': (len(x), vec), 'seq': (len(x), length, seq), 'img': (len(x), img, *x.shape[2:]), 'mask': (len(x), length)}
+    b, *sides = x.shape[:1] + x.shape[2:]
+    shapes = {'vec': (b, vec), 'seq': (b, length, seq), 'img': (b, img, *sides), 'mask': (b, length)}
     for name in given:
         if getattr(cond, name).shape != shapes[name]:
             raise ValueError(f'cond.{name} has shape {tuple(getattr(cond, name).shape)}, expected {shapes[name]}'.replace("'", ''))

@@ -46,13 +46,13 @@ RATE = 8000  # samples a second
 DIGITS = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 SPEAKERS = ('george', 'jackson', 'lucas', 'nicolas', 'theo', 'yweweler')
 
-
+# %% ../nbs/76_audio.ipynb #load-waves
 def load_waves(split: str = 'train', root: str | Path | None = None) -> tuple[Tensor, Tensor]:  # (n, 6144), (n, 2) digit and speaker
     "Read the spoken digits, each brought to one length and loudness; the first five of each digit and speaker are the test."
     clips, labels = load_clips(split, root)
     return torch.stack([even_clip(clip) for clip in clips]), labels
 
-
+# %% ../nbs/76_audio.ipynb #load
 def load(split: str = 'train', root: str | Path | None = None) -> Dataset:
     "Read the spoken digits as pictures of their loudness, in bytes."
     waves, labels = load_waves(split, root)
@@ -119,7 +119,7 @@ def encode(self: LogMel, x: Tensor) -> Tensor:  # (b, n) -> (b, 1, bins, n / hop
     loudness = 20 * torch.log10(heard.clamp(min=1e-6))
     return ((loudness - self.top) * (2 / self.depth) + 1).clamp(-1, 1).transpose(-1, -2)[:, None]
 
-
+# %% ../nbs/76_audio.ipynb #log-mel-magnitude
 @patch
 def magnitude(self: LogMel, picture: Tensor, steps: int = 30) -> Tensor:  # (b, 1, bins, frames) -> (b, frames, size / 2 + 1)
     "Find magnitudes, none below zero, that these bands would hear (updates of Lee and Seung 2000)."
@@ -130,7 +130,7 @@ def magnitude(self: LogMel, picture: Tensor, steps: int = 30) -> Tensor:  # (b, 
         found = found * ((want @ M) / (found @ M.T @ M).clamp(min=1e-9))
     return found
 
-
+# %% ../nbs/76_audio.ipynb #log-mel-decode
 @patch
 def decode(self: LogMel, picture: Tensor, steps: int = 32) -> Tensor:  # (b, 1, bins, frames) -> (b, frames * hop)
     "Make a picture sound."
@@ -214,7 +214,7 @@ def read_prompt(
         raise ValueError(f'the prompt {text!r} names no digit, expected one of {", ".join(DIGITS)}')
     return found[DIGITS], found.get(SPEAKERS, turn % len(SPEAKERS))
 
-
+# %% ../nbs/76_audio.ipynb #refuse-pairs
 def _refuse_pairs(pairs: Tensor) -> None:
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.is_floating_point():
         raise ValueError(f'labels are {pairs.dtype} of shape {tuple(pairs.shape)}, expected whole numbers of shape (b, 2), a digit and a speaker')
@@ -249,13 +249,13 @@ def wiener(self: StationaryProcess, schedule: Schedule, t: Time) -> Tensor:  # (
     alpha, sigma = (v(as_time(t))[..., None] for v in (schedule.alpha, schedule.sigma))
     return alpha * self.power / (alpha**2 * self.power + sigma**2)
 
-
+# %% ../nbs/76_audio.ipynb #process-exact
 @patch
 def denoise(self: StationaryProcess, schedule: Schedule) -> DenoiseFn:
     "The exact E[x0 | x_t]."
     return lambda x, t, cond=None: self.filter(x, self.wiener(schedule, t)).to(x)
 
-
+# %% ../nbs/76_audio.ipynb #process-floor
 @patch
 def loss_floor(self: StationaryProcess, schedule: Schedule, t: Time, prediction: Prediction) -> float:  # per sample
     "The loss that no denoiser can beat at time `t` (eq-audio-floor)."
@@ -271,17 +271,17 @@ def compand(x: Tensor, mu: float = 255.0) -> Tensor:  # [-1, 1] to [-1, 1]
     "Spread quiet samples out, as telephones do (eq-audio-compand)."
     return x.sign() * torch.log1p(mu * x.abs()) / math.log1p(mu)
 
-
+# %% ../nbs/76_audio.ipynb #expand
 def expand(y: Tensor, mu: float = 255.0) -> Tensor:
     "Undo `compand`."
     return y.sign() * torch.expm1(y.abs() * math.log1p(mu)) / mu
 
-
+# %% ../nbs/76_audio.ipynb #fold-wave
 def fold_wave(x: Tensor, fold: int = 16, rows: int = 16) -> Tensor:  # (b, n) -> (b, fold, rows, n / fold / rows)
     "Lay samples out as a picture: `fold` neighbours are the channels of one place, and a row follows the one before."
     return x.unflatten(-1, (rows, -1, fold)).movedim(-1, 1)
 
-
+# %% ../nbs/76_audio.ipynb #unfold-wave
 def unfold_wave(x: Tensor) -> Tensor:  # back to (b, n)
     "Undo `fold_wave`."
     return x.movedim(1, -1).flatten(1)

@@ -158,11 +158,11 @@ def obedience(listen: Listener, a: argparse.Namespace) -> dict[str, Any]:
 @torch.inference_mode()
 def arms(listen: Listener, a: argparse.Namespace) -> dict[str, Any]:
     "The same network on pictures of loudness and on the samples themselves, trained for the same time of the processor."
-    rows: dict[str, Any] = {'n': 300, 'scale': 2.0, 'seeds': list(range(a.seeds))}
-    pairs = PAIRS.repeat(5, 1)
+    rows: dict[str, Any] = {'n': a.n // 60 * 60, 'scale': 2.0, 'seeds': list(range(a.seeds))}
+    pairs = PAIRS.repeat(a.n // 60, 1)
     for name, folder in (('spectrogram', a.spectrogram), ('wave', a.wave)):
         model = load_model(folder).float()
-        found = [listen(decoder(model)(drawn(model, pairs, 2.0, seed, 24)), pairs) for seed in range(a.seeds)]
+        found = [listen(decoder(model)(drawn(model, pairs, 2.0, seed)), pairs) for seed in range(a.seeds)]
         rows[name] = {k: [round(row[k], 4) for row in found] for k in ('digit', 'speaker', 'both')}
         rows[name] |= {k: model.about[k] for k in ('processor_seconds', 'images', 'steps', 'parameters')}
     return rows

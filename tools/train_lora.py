@@ -3,10 +3,9 @@
     python tools/train_lora.py --out runs/heart
     python tools/train_lora.py --out runs/heart --package
 
-Five ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
+Four ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
 pictures that the model itself drew before, so that it keeps what it knows. *long*: the same for four times as many updates.
-*light*: with a fifth of the weight of the old pictures. *alone*: without these. *worded*: as *long*, and each time a picture
-comes its caption is worded afresh and leaves some of the facts unsaid.
+*light*: with a fifth of the weight of the old pictures. *alone*: without these.
 
 A run that stops goes on from its last checkpoint when the same command is given again; what is finished is kept. Writes
 OUT/WAY-SEED.safetensors and OUT/counts.json, and with --package the counts to diffbook/measured/adapters.json.
@@ -30,12 +29,12 @@ from diffbook.core import make_generator
 from diffbook.data import Dataset, to_model
 from diffbook.recipes import recipe
 from diffbook.recognise import caption_agrees, read_shapes
-from diffbook.shapes import caption, draw_scenes, draw_split, scenes
+from diffbook.shapes import draw_scenes, draw_split, scenes
 from diffbook.store.files import write_whole
 from diffbook.training import Trainer, load
 
 HEART, RANK = 6, 4  # the number of the new shape; the rank of each change
-WAYS = {'lora': (1.0, 300), 'long': (1.0, 1200), 'light': (0.2, 800), 'alone': (0.0, 200), 'worded': (1.0, 1200)}  # weight of the old pictures, and updates
+WAYS = {'lora': (1.0, 300), 'long': (1.0, 1200), 'light': (0.2, 800), 'alone': (0.0, 200), 'half': (0.5, 2400)}  # weight of the old pictures, and updates
 MEASURED = Path(__file__).parent.parent / 'diffbook' / 'measured' / 'adapters.json'
 
 
@@ -62,21 +61,12 @@ def old_pictures(path: Path, n: int) -> tuple[Tensor, list[str]]:
     return to_model(load_file(path)['images']), list(world.captions)
 
 
-def reworded(labels: Tensor, generator: torch.Generator) -> list[str]:
-    "Captions of scenes in some wording, each of the facts but the shape left unsaid one time in three."
-    chance, said = torch.rand(len(labels), 3, generator=generator) < 1 / 3, torch.randint(64, (len(labels),), generator=generator)
-    return [caption(row, c, [f for f, leave in zip(('size', 'colour', 'place'), out) if leave]) for row, c, out in zip(labels, said.tolist(), chance.tolist())]
-
-
-def batches(new: tuple[Tensor, list[str]], old: tuple[Tensor, list[str]], b: int, seed: int, step: int, labels: Tensor | None = None) -> Iterator[tuple]:
-    "Half of each batch is new, half old; given the labels of the new pictures, their captions are worded afresh."
+def batches(new: tuple[Tensor, list[str]], old: tuple[Tensor, list[str]], b: int, seed: int, step: int) -> Iterator[tuple]:
+    "Half of each batch is new, half old."
     while True:
         g = make_generator(seed, 'lesson', step)
         rows = [torch.randint(len(images), (b // 2,), generator=g).tolist() for images, _ in (new, old)]
-        both = [(images[r], [captions[i] for i in r]) for (images, captions), r in zip((new, old), rows)]
-        if labels is not None:
-            both[0] = (both[0][0], reworded(labels[rows[0]], g))
-        yield tuple(both)
+        yield tuple((images[r], [captions[i] for i in r]) for (images, captions), r in zip((new, old), rows))
         step += 1
 
 
@@ -95,8 +85,7 @@ def teach(out: Path, way: str, seed: int, a: argparse.Namespace) -> Path:
     trainer.settings |= {'recipe': way, 'batch': a.batch}
     trainer.resume(folder / 'checkpoints')
     new = to_model(lesson.images), list(lesson.captions)
-    lessons = batches(new, old, a.batch, seed, trainer.step, lesson.labels if way == 'worded' else None)
-    run(trainer, lessons, steps, folder, 'images')
+    run(trainer, batches(new, old, a.batch, seed, trainer.step), steps, folder, 'images')
     about = {'base': 'shapes', 'words': ['heart'], 'steps': steps, 'batch': a.batch, 'rate': a.lr, 'seed': seed, 'processor_seconds': spent(folder)[1]}
     save_lora(trainer.ema.model, file, 'heart', about, torch.float16)
     return file

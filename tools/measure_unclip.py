@@ -169,6 +169,17 @@ def of_sources(m: Models, data: Dataset, seed: int) -> dict:
     return counts | {'reader': agree(data.captions, read_shapes(data.images))}
 
 
+def of_kinds(m: Models, data: Dataset, seed: int) -> dict:
+    "Which shapes of which sizes the decoder draws from true embeddings, and how many of them rightly."
+    drawn, found = m.draw(m.see(data.images), seed), {}
+    for shape, name in enumerate(SHAPES):
+        for size, word in enumerate(SIZES):
+            of = (data.labels[:, 1] == shape) & (data.labels[:, 3] == size)
+            if of.any():
+                found[f'{word} {name}'] = {'right': int((drawn[of, 1] == shape).sum()), 'n': int(of.sum())}
+    return found
+
+
 def of_scales(m: Models, data: Dataset, seed: int) -> dict:
     "Guidance of the decoder and of the prior."
     z = m.draw_prior(data.captions, seed)
@@ -271,6 +282,7 @@ def main() -> None:
         'brief steps': lambda: of_steps(m, brief, a.seed),
         **({'spelling': lambda: of_spelling(m, data, brief, a.seed)} if a.spelled else {}),
         'sources': lambda: of_sources(m, data, a.seed),
+        'kinds': lambda: of_kinds(m, data, a.seed),
         'scales': lambda: of_scales(m, data, a.seed),
         'open': lambda: of_open(m, a.seed),
         'variations': lambda: of_variations(m, half, a.seed),
@@ -282,7 +294,8 @@ def main() -> None:
         if not a.only or name in a.only:
             found[name] = count()
             print(name, json.dumps(found[name])[:400], flush=True)
-            command = f'python tools/measure_unclip.py --prior {a.prior} --decoder {a.decoder} --scale {a.scale:g} --n {a.n} --seed {a.seed}'
+            spelled = f' --spelled {a.spelled}' * bool(a.spelled)
+            command = f'python tools/measure_unclip.py --prior {a.prior} --decoder {a.decoder}{spelled} --scale {a.scale:g} --n {a.n} --seed {a.seed}'
             found |= {'command': command, 'scale': a.scale, 'steps of a walk': STEPS, 'seed': a.seed, 'torch': torch.__version__.split('+')[0]}
             a.out.write_text(json.dumps(found, indent=1) + '\n')
 

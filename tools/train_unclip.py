@@ -43,7 +43,7 @@ CONTEXT = 16  # tokens of a caption of one object, and some to spare
 NUMBERS = {
     'prior': {'steps': 3000, 'batch': 64, 'lr': 2e-3},
     'spelled': {'steps': 3000, 'batch': 64, 'lr': 2e-3},
-    'decoder': {'steps': 20_000, 'batch': 16, 'lr': 2e-3},
+    'decoder': {'steps': 12_000, 'batch': 16, 'lr': 2e-3},
 }
 
 
@@ -98,7 +98,7 @@ def decoder(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) ->
     def loss(model: Conditional, batch: tuple, generator: torch.Generator) -> torch.Tensor:
         images, vec = batch
         cond = drop(model.condition(vec), model.null(len(vec)), 0.1, generator)
-        return training_loss(model.denoiser, to_model(images), generator, cond, draw=lambda s, n, g: middling(s, n, g, centre=0.3), weight=clipped_snr)
+        return training_loss(model.denoiser, to_model(images), generator, cond, draw=lambda s, n, g: middling(s, n, g, centre=0.6), weight=clipped_snr)
 
     return Conditional(Denoiser(net, CosineSchedule(), predict_x0), EmbeddingConditioner(z.shape[1], 32)), (data.images, units), loss
 

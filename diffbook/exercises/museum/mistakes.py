@@ -1519,6 +1519,57 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
         'torch.rand(n, generator=g, device=g.device), n, generator)', 'torch.rand(1, generator=g, device=g.device).expand(n), n, generator)',
         'test_own.py::test_a_flip_is_a_mirror_image_of_half_of_them',
     ),
+    # family
+    'the sign of a log-determinant': (
+        'normalizing-flows PR#28, flowjax#208, pytorch-flows#16', 'family.py',
+        'return x * log_scale.exp() + shift, log_scale.flatten(1).sum(1)', 'return x * log_scale.exp() + shift, -log_scale.flatten(1).sum(1)',
+        'test_family.py::test_the_determinant_of_a_flow_is_that_of_its_jacobian',
+    ),
+    'a coupling undone in the wrong order': (
+        'chrischute/real-nvp#15: the shift is taken off last', 'family.py',
+        'return (z - shift) * torch.exp(-log_scale)', 'return z * torch.exp(-log_scale) - shift',
+        'test_family.py::test_a_flow_is_undone',
+    ),
+    'the log-determinant of the last layer alone': (
+        'tensorflow/models#7465: overwritten, not added', 'family.py',
+        'total = total + log_det', 'total = log_det',
+        'test_family.py::test_the_determinant_of_a_flow_is_that_of_its_jacobian',
+    ),
+    'a first layer that sees its own pixel': (
+        'rampage644/wavenet PR#6: no mask of type A', 'family.py',
+        'CausalConv(1, width, 7, own=False)', 'CausalConv(1, width, 7)',
+        'test_family.py::test_a_pixel_is_predicted_from_those_before_it_alone',
+    ),
+    'a mask without the row of the pixel': (
+        'j-min/PixelCNN#3: the whole middle row is zero', 'family.py',
+        'seen[-1, size // 2 + own :] = 0', 'seen[-1] = 0',
+        'test_family.py::test_a_causal_convolution_is_a_masked_one',
+    ),
+    'a generator that is cut off': (
+        'image2reverb#37: detach in the wrong step', 'family.py',
+        'return F.softplus(-judge(fake))', 'return F.softplus(-judge(fake.detach()))',
+        'test_family.py::test_a_step_of_the_generator_moves_samples_towards_what_is_called_real',
+    ),
+    "a discriminator's step that reaches the generator": (
+        'Self-Attention-GAN#48: no detach', 'family.py',
+        'F.softplus(judge(fake.detach()))', 'F.softplus(judge(fake))',
+        'test_family.py::test_a_step_of_the_discriminator_sends_nothing_to_the_generator',
+    ),
+    'levels read one place late': (
+        'teacher forcing that is off by one', 'family.py',
+        'F.cross_entropy(logits.float(), levels.long(), ', 'F.cross_entropy(logits.float(), levels.long().roll(1, -1), ',
+        'test_family.py::test_chances_of_all_pictures_add_up_to_one',
+    ),
+    'weights averaged behind the logarithm': (
+        'a bound of many draws that is no tighter than one', 'family.py',
+        'return log_weights.logsumexp(0) - math.log(len(log_weights))', 'return log_weights.mean(0)',
+        'test_family.py::test_the_mean_of_weights_is_taken_before_the_logarithm',
+    ),
+    'a price for the mean of the latents': (
+        'keras-molecules#59, grammarVAE#2, sigma-vae-tensorflow#2: mean for sum in the KL', 'nets/vae.py',
+        '.reshape(len(mean), -1).sum(1) / 2', '.reshape(len(mean), -1).mean(1) / 2',
+        'test_vae.py::test_kl_is_that_of_gaussians',
+    ),
 }  # fmt: skip
 
 
@@ -1559,6 +1610,14 @@ LINKS = {  # where a mistake can be read up: threads and files that were read fo
     'seven bits on every scale': 'yang-song/score_sde_pytorch/issues/51',
     'a ladder that stops one rung early': 'huggingface/diffusers/pull/12791',
     'times that nobody multiplied': 'ArchiMickey/Just-a-DiT/pull/9',
+    'the sign of a log-determinant': 'VincentStimper/normalizing-flows/pull/28',
+    'a coupling undone in the wrong order': 'chrischute/real-nvp/issues/15',
+    'the log-determinant of the last layer alone': 'tensorflow/models/issues/7465',
+    'a first layer that sees its own pixel': 'rampage644/wavenet/pull/6',
+    'a mask without the row of the pixel': 'j-min/PixelCNN/issues/3',
+    'a generator that is cut off': 'nikhilsinghmus/image2reverb/issues/37',
+    "a discriminator's step that reaches the generator": 'heykeetae/Self-Attention-GAN/issues/48',
+    'a price for the mean of the latents': 'maxhodak/keras-molecules/issues/59',
 }
 
 NAMED = re.compile(  # words in `where it was seen` that name a repository, a library or a paper
@@ -1691,6 +1750,14 @@ LOOKS = {  # (in the samples, in the loss), as one expects them from what the mi
     'a cosine that ends too late': ('a little noisier', 'higher at the end'),
     'captions by the order of the table': ('the prompt is not followed', 'slightly higher'),
     'one throw for a whole batch': ('the same in the long run', 'noisier'),
+    'the sign of a log-determinant': ('the flow shrinks to a point', 'falls without end'),
+    'a coupling undone in the wrong order': ('moved and torn', SAME[1]),
+    'the log-determinant of the last layer alone': ('all layers but one shrink', 'falls without end'),
+    'a first layer that sees its own pixel': ('black', 'falls to nearly nothing'),
+    'a mask without the row of the pixel': ('stripes: no pixel knows its neighbour', 'higher'),
+    'a generator that is cut off': ('noise, as in the beginning', "the discriminator's falls to nothing"),
+    "a discriminator's step that reaches the generator": ('the same, if gradients are zeroed in between; else worse', 'unsteady'),
+    'a price for the mean of the latents': ('from the prior: garbled', 'lower: latents cost too little'),
 }
 
 

@@ -78,10 +78,8 @@ class PriorTransformer(nn.Module):
 @patch
 def _begin(self: PriorTransformer) -> None:
     "Draw first weights, and the statistics of embeddings that need no change; zeros in their place would make every embedding zero."
-    self.places = nn.Parameter(torch.empty(1, self.context + 4, self.width))
-    self.query = nn.Parameter(torch.empty(1, 1, self.width))  # the token whose state is read
-    for p in (self.places, self.query):
-        nn.init.normal_(p, std=0.01)
+    places, query = (nn.Parameter(nn.init.normal_(torch.empty(1, n, self.width), std=0.01)) for n in (self.context + 4, 1))
+    self.places, self.query = places, query  # of the tokens; and the token whose state is read
     self.register_buffer('mean', torch.zeros(1, self.dim))
     self.register_buffer('std', torch.ones(1, self.dim))
 
@@ -176,7 +174,7 @@ class AutoregressivePrior(nn.Module):
         if not 1 <= letters <= dim or min(alphabet, layers, heads) < 1 or width % heads:
             raise ValueError(f'letters={letters}, alphabet={alphabet}, width={width}, layers={layers}, heads={heads}: expected at least 1, at most dim={dim} letters, and a width that the heads share equally')
         self.context, self.words, self.summary = context, nn.Linear(seq_dim or dim, width), nn.Linear(dim, width)
-        self.letters, self.places = (nn.Parameter(0.02 * torch.randn(*shape, width)) for shape in ((letters, alphabet), (1, context + letters)))
+        self.letters, self.places = (nn.Parameter(nn.init.normal_(torch.empty(*shape, width), std=0.02)) for shape in ((letters, alphabet), (1, context + letters)))
         self.blocks = nn.ModuleList(PriorBlock(width, heads, eps) for _ in range(layers))
         self.norm, self.head = nn.LayerNorm(width, eps), nn.Linear(width, alphabet)
         for name, shape in {'mean': (dim,), 'axes': (dim, letters), 'edges': (letters, alphabet - 1), 'centres': (letters, alphabet)}.items():
@@ -229,6 +227,7 @@ def forward(
     return self.head(self.norm(h[:, n:]))
 
 
+# %% ../nbs/73_unclip.ipynb #spell-draw
 @patch
 @torch.no_grad()
 def draw(self: AutoregressivePrior, cond: Cond, generator: torch.Generator) -> Tensor:  # (b, dim)

@@ -49,8 +49,8 @@ class PriorTransformer(nn.Module):
     blocks: nn.ModuleList
     norm: nn.LayerNorm
     head: nn.Linear
-    places: nn.Parameter
-    query: nn.Parameter
+    places: Any
+    query: Any
     def __init__(self, dim: int=768, width: int=2048, layers: int=20, heads: int=32, *, context: int=77, seq_dim: int | None=None, eps: float=1e-05) -> None:
         """dim: of the embedding
         context: tokens of text that it can read

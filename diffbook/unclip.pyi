@@ -144,8 +144,6 @@ class AutoregressivePrior(nn.Module):
     def forward(self, word: Tensor, cond: Cond) -> Tensor:
         """The logits of each letter, given those before it and the text (eq-unclip-letters).
 
-        word: (b, j) the first letters, at most all
-        cond: `vec` (b, dim), `seq` (b, n, seq_dim) and `mask` (b, n), of the text
         returns: (b, j + 1, alphabet), at most `letters` of them
         """
         ...

@@ -19,7 +19,17 @@ from diffbook.schedules import CosineSchedule
 from diffbook.stages import Stage, cascade
 from diffbook.text import Tokenizer
 from diffbook.training import load, save
-from diffbook.unclip import AutoregressivePrior, DecoderConditions, EmbeddingConditioner, PriorTransformer, may_read, read_texts, slerp, text_diff, unit_variance
+from diffbook.unclip import (
+    AutoregressivePrior,
+    DecoderConditions,
+    EmbeddingConditioner,
+    PriorTransformer,
+    may_read,
+    read_texts,
+    slerp,
+    text_diff,
+    unit_variance,
+)
 
 CLOSE = {'rtol': 0, 'atol': 1e-10}
 

@@ -16,7 +16,6 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/73_unclip.ipynb #imports-own
-from .checks import expect
 from .conditioning import Conditioner
 from .core import Cond, as_time, match_dims, register, whole
 from .nets.clip import CLIP
@@ -210,14 +209,12 @@ def decode(self: AutoregressivePrior, word: Tensor) -> Tensor:  # (b, letters) -
 
 # %% ../nbs/73_unclip.ipynb #spell-forward
 @patch
-def forward(
-    self: AutoregressivePrior,
-    word: Tensor, cond: Cond,  # (b, j) the first letters, at most all; `vec` (b, dim), `seq` (b, n, seq_dim) and `mask` (b, n), of the text
-) -> Tensor:  # (b, j + 1, alphabet), at most `letters` of them
+def forward(self: AutoregressivePrior, word: Tensor, cond: Cond) -> Tensor:  # the first letters (b, j), a text -> (b, j + 1, alphabet), at most all
     "The logits of each letter, given those before it and the text (eq-unclip-letters)."
     word = word[:, : len(self.letters) - 1]
     b, n, j = *cond.seq.shape[:2], word.shape[1]
-    expect(n <= self.context, f'cond.seq has {n} tokens, expected at most {self.context}')
+    if n > self.context:
+        raise ValueError(f'cond.seq has {n} tokens, expected at most {self.context}')
     told = torch.cat([self.summary(cond.vec)[:, None], self.letters[torch.arange(j), word]], 1)
     h = torch.cat([self.words(cond.seq) + self.places[:, :n], told + self.places[:, self.context : self.context + j + 1]], 1)
     may = may_read(torch.ones(b, n, dtype=torch.bool, device=h.device) if cond.mask is None else cond.mask, j + 1)

@@ -144,7 +144,7 @@ class AutoregressivePrior(nn.Module):
     def forward(self, word: Tensor, cond: Cond) -> Tensor:
         """The logits of each letter, given those before it and the text (eq-unclip-letters).
 
-        returns: (b, j + 1, alphabet), at most `letters` of them
+        returns: the first letters (b, j), a text -> (b, j + 1, alphabet), at most all
         """
         ...
     def draw(self, cond: Cond, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,14 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-__all__ = ['expect', 'whole', 'number', 'positive', 'one_of', 'same_shape', 'holds', 'check_joint', 'fits']
+import torch
+
+__all__ = ['at_hand', 'expect', 'whole', 'number', 'positive', 'one_of', 'same_shape', 'holds', 'check_joint', 'fits']
+
+
+def at_hand(*tensors: Any) -> bool:
+    "Whether numbers may be looked at: on the CPU, where that makes nobody wait, and while no program is taken down (torch.export, torch.compile)."
+    return all(x.device.type == 'cpu' for x in tensors) and not torch.compiler.is_compiling()
 
 
 def expect(ok: Any, otherwise: str) -> None:  # a bool, or a tensor of one

@@ -18,7 +18,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/42_conditioning.ipynb #imports-own
-from .core import Cond, Data, Rows, Time, draw_rows, match_dims, merge, number, register, whole
+from .core import Cond, Data, Rows, Time, at_hand, draw_rows, match_dims, merge, number, register, whole
 from .losses import Denoiser, training_loss
 from .nets.clip import TextTower
 from .predictions import Prediction
@@ -76,7 +76,7 @@ class ClassConditioner(Conditioner):
 def _refuse_labels(labels: Tensor, classes: int) -> None:
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
         raise ValueError(f'labels are {labels.dtype} of shape {tuple(labels.shape)}, expected whole numbers of shape (b,)')
-    if labels.device.type == 'cpu' and labels.numel() and not 0 <= labels.min() <= labels.max() < classes:
+    if at_hand(labels) and labels.numel() and not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(f'labels run from {labels.min()} to {labels.max()}, expected 0..{classes - 1}')
 
 # %% ../nbs/42_conditioning.ipynb #vector-conditioner
@@ -224,10 +224,10 @@ class Conditional(nn.Module):
 
     def raw(self, x: Data, t: Time, cond: Cond | None = None) -> Data:
         "What the network says, before it is solved for x0; without a condition, under the null condition."
-        return self.denoiser.raw(x, t, self.null(len(x)) if cond is None else cond)
+        return self.denoiser.raw(x, t, self.null(x.shape[0]) if cond is None else cond)
 
     def forward(self, x: Data, t: Time, cond: Cond | None = None) -> Data:
-        return self.denoiser(x, t, self.null(len(x)) if cond is None else cond)
+        return self.denoiser(x, t, self.null(x.shape[0]) if cond is None else cond)
 
 # %% ../nbs/42_conditioning.ipynb #conditional-loss
 def conditional_loss(

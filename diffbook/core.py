@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ._modidx import d as _index
 from .bags import count_rows, cut_rows, map_batch, take_apart, tensors_in  # noqa: F401
-from .checks import check_joint, expect, fits, holds, number, one_of, positive, same_shape, whole  # noqa: F401
+from .checks import at_hand, check_joint, expect, fits, holds, number, one_of, positive, same_shape, whole  # noqa: F401
 from .moved import moved
 
 _all_ = ['count_rows', 'cut_rows', 'map_batch', 'take_apart', 'tensors_in', 'holds', 'check_joint', 'number', 'one_of', 'positive', 'same_shape', 'whole']

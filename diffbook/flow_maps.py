@@ -44,7 +44,7 @@ class FlowMap(nn.Module):
 
     def velocity(self, x: Data, t: Time, s: Time, cond: Cond | None = None) -> Data:
         "The average velocity between t and s; where s is t, the velocity."
-        level, told = (self.noise_input(self.schedule, u).to(x).expand(len(x)) for u in (t, s))
+        level, told = (self.noise_input(self.schedule, u).to(x).expand(x.shape[0]) for u in (t, s))
         vec = sinusoids(told, self.waves) if self.waves else told[:, None] / 1000
         given = cond or Cond()
         vec = vec if given.vec is None else torch.cat([given.vec, vec], 1)

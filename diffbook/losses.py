@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor, nn
 
 # %% ../nbs/21_losses.ipynb #imports-own
-from .core import Cond, Data, Rows, Time, as_time, draw_rows, expect, match_dims, positive, register
+from .core import Cond, Data, Rows, Time, as_time, at_hand, draw_rows, expect, match_dims, positive, register
 from .elbo import beta_variance, posterior_variance
 from .predictions import Prediction, check_solvable, determinant, predict_eps, skip_out, solve_x0, target
 from .schedules import DiscreteSchedule, Schedule
@@ -67,9 +67,9 @@ def answer(self: Denoiser, x: Data, t: Time, cond: Cond | None = None) -> tuple[
     alike = x.dtype != torch.float64 or weight.dtype == torch.float64
     expect(alike, f'x is {x.dtype} and the weights of the network are {weight.dtype}, expected one precision: x.float(), say')
     scale = 1.0 if self.input_scale is None else match_dims(self.input_scale(self.schedule, t), x)
-    level = self.noise_input(self.schedule, t).to(x.device, torch.float32).expand(len(x))
+    level = self.noise_input(self.schedule, t).to(x.device, torch.float32).expand(x.shape[0])
     y = self.net(scale * x, level, cond)
-    want = x.shape if self.variance is None else (len(x), 2 * x.shape[1], *x.shape[2:])
+    want = x.shape if self.variance is None else (x.shape[0], 2 * x.shape[1], *x.shape[2:])
     if y.shape != want:
         raise ValueError(
             f'the network answered with shape {tuple(y.shape)}, expected {tuple(want)} for x of shape {tuple(x.shape)}; '
@@ -112,7 +112,7 @@ def weight_for(
 
     def converted(schedule: Schedule, t: Time) -> Tensor:
         value = skip_out(prediction, schedule, t)[1] ** 2 * weight(schedule, t)
-        if value.device.type == 'cpu' and not (known := torch.isfinite(value)).all():
+        if at_hand(value) and not (known := torch.isfinite(value)).all():
             bad = as_time(t).expand(known.shape)[~known].reshape(-1)[0].item()
             raise ValueError(f'the weight is not finite at t = {bad:g}, expected times with both signal and noise')
         return value

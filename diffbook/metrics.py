@@ -124,10 +124,12 @@ def features(
     images: Tensor,  # (n, c, h, w) uint8, as they would be saved
     model: Classifier | None = None,  # the pinned judge if none is given
     batch_size: int = 500,
-) -> Tensor:  # (n, d) float64
+) -> Tensor:  # (n, d) float64; of colour before a grey judge (n, 3 d)
     "Turn images into the features that the distances compare. The model judges in evaluation mode, and is left as it came."
     model = load_classifier() if model is None else model
     channels = model.body[0][0].in_channels
+    if channels == 1 and images.ndim == 4 and images.shape[1] == 3:  # a grey judge sees colour channel by channel
+        return torch.cat([features(images[:, k : k + 1], model, batch_size) for k in range(3)], 1)
     if images.ndim != 4 or images.shape[1] != channels or len(images) == 0:
         raise ValueError(f'images have shape {tuple(images.shape)}, expected (n, {channels}, h, w) with n of at least 1')
     with judging(model):

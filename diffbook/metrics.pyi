@@ -61,7 +61,7 @@ def features(images: Tensor, model: Classifier | None=None, batch_size: int=500)
 
     images: (n, c, h, w) uint8, as they would be saved
     model: the pinned judge if none is given
-    returns: (n, d) float64
+    returns: (n, d) float64; of colour before a grey judge (n, 3 d)
     """
     ...
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/20_predictions.ipynb #imports-own
-from .core import Data, Time, as_time, match_dims, positive, register, same_shape
+from .core import Data, Time, as_time, at_hand, match_dims, positive, register, same_shape
 from .schedules import Schedule
 
 # %% ../nbs/20_predictions.ipynb #moved
@@ -78,7 +78,7 @@ def skip_out(
     (a, b), alpha, sigma = prediction(schedule, t), schedule.alpha(t), schedule.sigma(t)
     scale, clean = alpha * b - sigma * a, sigma == 0
     skip, out = torch.where(clean, 1 / alpha, b / scale), torch.where(clean, 0.0, -sigma / scale)
-    if skip.device.type == 'cpu' and not (known := torch.isfinite(skip) & torch.isfinite(out)).all():
+    if at_hand(skip) and not (known := torch.isfinite(skip) & torch.isfinite(out)).all():
         bad = as_time(t).expand(known.shape)[~known].reshape(-1)[0].item()
         raise ValueError(f'at t = {bad:g} this prediction says nothing of x0; use predict_v, predict_x0, predict_velocity or predict_edm')
     return skip, out

@@ -117,7 +117,7 @@ def heun(schedule: Schedule, denoise: DenoiseFn, x: Data, t: Tensor, s: Tensor, 
     here = schedule.velocity(x, denoise(x, t, cond), t)
     guess = x + match_dims(s - t, x) * here
     done = schedule.sigma(s) == 0  # without noise the velocity is 0 / 0: the last step is Euler's
-    if done.all():
+    if not torch.compiler.is_compiling() and done.all():
         return guess
     u = torch.where(done, as_time(t), as_time(s))  # each example ends by itself
     there = schedule.velocity(guess, denoise(guess, u, cond), u)

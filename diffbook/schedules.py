@@ -17,7 +17,7 @@ from fastcore.basics import patch
 from torch import Tensor
 
 # %% ../nbs/12_schedules.ipynb #imports-own
-from .core import Data, Time, as_time, match_dims, number, positive, register, same_shape, whole as whole_number
+from .core import Data, Time, as_time, at_hand, match_dims, number, positive, register, same_shape, whole as whole_number
 
 # %% ../nbs/12_schedules.ipynb #moved
 from .moved import moved
@@ -61,7 +61,7 @@ class Schedule(ABC):
 def time(self: Schedule, t: Tensor | float) -> Tensor:
     "`t` in float64; refuse a time outside `[t_min, t_max]`. A time on a GPU is not looked at: that would make the host wait."
     t = as_time(t)
-    if t.device.type == 'cpu' and len(bad := t[~((t >= self.t_min) & (t <= self.t_max))]):
+    if at_hand(t) and len(bad := t[~((t >= self.t_min) & (t <= self.t_max))]):
         raise ValueError(f't is {bad[0]:g}, expected a time in [{self.t_min:g}, {self.t_max:g}]')
     return t
 
@@ -242,7 +242,7 @@ def transition(self: Schedule, s: Tensor | float, t: Tensor | float) -> tuple[Te
 def posterior(self: Schedule, t: Tensor | float, s: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
     "Go back from t to s: a, b, std of q(x_s | x_t, x0) = N(a x_t + b x0, std**2) (Ho et al. 2020, equations 6 and 7, for any times; eq-schedules-back, eq-samplers-posterior)."
     t, s = self.time(t), self.time(s)
-    if t.device.type == s.device.type == 'cpu' and (s > t).any():
+    if at_hand(t, s) and (s > t).any():
         raise ValueError(f's is {s.max():g} and t is {t.min():g}, expected s before t')
     alpha_t, sigma_t, alpha_s, sigma_s = self.alpha(t), self.sigma(t), self.alpha(s), self.sigma(s)
     here, there = alpha_t * sigma_s, alpha_s * sigma_t  # r is the square of here / there

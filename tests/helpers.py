@@ -94,9 +94,9 @@ def do_not_mix(net, x: torch.Tensor, t: torch.Tensor, cond) -> None:
 
 def patch_cli(patches, name, value):
     "Put `value` in the place of a function of the command line, wherever it is used."
-    from diffbook.cli import app, data, edits, evaluate, models, own, prompts, running, sample, train
+    from diffbook.cli import app, data, edits, evaluate, judge, models, own, prompts, running, sample, train
 
-    rooms = [room for room in (app, data, edits, evaluate, models, own, prompts, running, sample, train) if hasattr(room, name)]
+    rooms = [room for room in (app, data, edits, evaluate, judge, models, own, prompts, running, sample, train) if hasattr(room, name)]
     assert rooms, name
     for room in rooms:
         patches.setattr(room, name, value)

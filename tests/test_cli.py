@@ -977,8 +977,6 @@ def test_evaluate_takes_the_likelihood_of_a_folder_in_colour(tmp_path, monkeypat
     run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--likelihood', '--n', 12)
     assert sorted(v.tolist() for v in seen[0]) == sorted(v.tolist() for v in read_folder(tmp_path / 'own', 8).images)
     assert 'all of its 12 images are taken, also those' in capsys.readouterr().err
-    run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--n', 12, code=2)  # said before a word about splits
-    assert "m draws in colour; expected a model that draws grey images, which are all that the book's judge" in capsys.readouterr().err
     save(tmp_path / 'm', plain_model((1, 8, 16)), {'shape': [1, 8, 16]})
     run('evaluate', tmp_path / 'm', '--data', tmp_path / 'own', '--n', 12, code=2)
     assert 'of shape (1, 8, 16), and a folder is read as squares' in capsys.readouterr().err
@@ -1159,7 +1157,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'ground': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'skip_broken': 'test_a_messy_folder_is_refused_with_the_way_out_and_then_read', 'recipe': 'test_a_recipe_is_run_by_name_and_goes_on', 'method': 'test_a_method_changes_what_is_learned_and_a_run_keeps_it', 'timeout': 'test_an_option_of_train', 'shard': 'test_an_option_of_train',
         **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
         'plan': 'test_a_plan_trains_nothing', 'config': 'test_a_run_writes_its_options_and_is_repeated_by_them', 'init': 'test_a_model_to_begin_with', 'lora': 'test_a_change_is_trained_beside_a_model', 'class_folders': 'test_class_folders_can_be_left_alone_or_asked_for',
-        'captions': 'test_captions_of_a_table_are_learned_and_stray_texts_stop_nothing', 'sample_every': 'test_sheets_are_drawn_on_the_way_from_the_same_noise', **dict.fromkeys(('flip', 'drop', 'snr_weight'), 'test_chances_and_weights_and_mirrors_reach_the_loss'),
+        'log': 'test_a_log_is_kept_besides', 'captions': 'test_captions_of_a_table_are_learned_and_stray_texts_stop_nothing', 'sample_every': 'test_sheets_are_drawn_on_the_way_from_the_same_noise', **dict.fromkeys(('flip', 'drop', 'snr_weight'), 'test_chances_and_weights_and_mirrors_reach_the_loss'),
         **dict.fromkeys(('fit', 'grey', 'depth', 'patch', 'rate', 'warmup', 'weight_decay', 'prediction', 'dropout'), 'test_an_option'),
     },
     'sample': {
@@ -1177,7 +1175,8 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         'data_root': 'test_an_option_of_train', **dict.fromkeys(('guidance', 'steps', 'solver', 'grid', 'churn', 'seed'), 'test_options_of_evaluate_reach_the_drawing'),
     },
     'data': dict.fromkeys(('name', 'download', 'data_root'), 'test_data_says_what_is_here_and_what_is_not'),
-    'doctor': dict.fromkeys(('device', 'data_root', 'seed'), 'test_doctor'),
+    'export': dict.fromkeys(('model', 'to', 'out'), 'test_from_the_shell'), 'push': dict.fromkeys(('model', 'name', 'private', 'message'), 'test_a_model_is_put_on_the_hub_and_fetched'),
+    'completion': {'shell': 'test_bash_completes_what_there_is'}, 'doctor': dict.fromkeys(('device', 'data_root', 'seed'), 'test_doctor'),
 }  # fmt: skip
 
 
@@ -1187,7 +1186,7 @@ def test_every_option_is_known_to_a_test():
         if name not in ('convert', 'grade'):  # test_security.py, test_grade.py
             known = KNOWN_BY[name]
             assert {p.name for p in command.params if p.name not in ('help', 'ctx')} == known.keys(), name
-            others = ''.join(Path(__file__).with_name(f'test_{other}.py').read_text(encoding='utf-8') for other in ('own', 'control'))
+            others = ''.join(Path(__file__).with_name(f'test_{other}.py').read_text(encoding='utf-8') for other in ('own', 'control', 'export', 'shell'))
             there = globals().keys() | set(re.findall(r'^def (test_\w+)', others, re.M))
             assert there >= set(known.values()), set(known.values()) - there
 

@@ -387,7 +387,7 @@ BAD = [
     (lambda: nearest(CLOUD, CLOUD[:0]), 'expected the same'),
     (lambda: copy_rate(CLOUD, CLOUD, CLOUD, share=1.0), 'share is 1.0'),
     (lambda: features(IMAGES.float()), 'uint8'),
-    (lambda: features(torch.zeros(4, 3, 28, 28, dtype=torch.uint8)), r'expected \(n, 1, h, w\)'),
+    (lambda: features(torch.zeros(4, 2, 28, 28, dtype=torch.uint8)), r'expected \(n, 1, h, w\)'),
     (lambda: features(IMAGES[:0]), 'at least 1'),
     (lambda: compare(IMAGES, IMAGES[:3], IMAGES), '4 samples need as many real images twice, got 3 and 4'),
     (lambda: compare(DRAWN[:8], DRAWN[8:], DRAWN[8:]), 'the two real sets hold the same images'),

@@ -497,7 +497,6 @@ CALLS = {  # a call, words of the message
     'no clip in a single file': (lambda f: load_clip(f / UNET), 'holds no clip'),
     'a part that has no layout': (lambda f: save_published(f, nn.Linear(2, 2)), 'Linear has no published layout; expected a UNet'),
     'a folded U-Net': (lambda f: save_published(f, UNet(3)), 'patch is 2; in the published layout a UNet like this one can only have 1'),
-    'a told scale': (lambda f: save_published(f, small_unet(layout=Layout(scale_shift=True))), 'scale_shift is True'),
     'heads of two widths': (lambda f: save_published(f, small_unet(seq_dim=0, heads=(2, 2, 2))), 'heads is'),
     'a middle that does not read': (lambda f: save_published(f, small_unet(heads=(2, 0, 0))), 'heads is'),
     'scales by channel': (lambda f: save_published(f, AutoencoderKL(channels=(4, 8), groups=2, scale=(1.0, 2.0, 3.0, 4.0))), 'scale is .*one number for all channels'),

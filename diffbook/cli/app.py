@@ -101,7 +101,7 @@ def show_version(wanted: bool) -> None:
 def options(
     debug: Annotated[bool, typer.Option('--debug', help='Show the whole traceback of an error.')] = False,
     quiet: Annotated[bool, typer.Option('--quiet', help='Show no bars and no lines: only notes, errors and what was asked for.')] = False,
-    json: Annotated[bool, typer.Option('--json', help='Of train and sample: print one JSON object of what was done, and no lines.')] = False,
+    json: Annotated[bool, typer.Option('--json', help='Of train, sample, evaluate, export and push: print one JSON object of what was done, and no lines.')] = False,
     version: Annotated[bool, typer.Option('--version', help='Print the version.', is_eager=True, callback=show_version)] = False,
 ) -> None:
     """Learn diffusion models: train one, sample from it, measure it.

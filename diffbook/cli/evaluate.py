@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, load_images, note, noted, say
+from diffbook.cli import app as voice
+from diffbook.cli.app import DataRoot, Device, Seed, app, at_least, finite, note, say
 from diffbook.cli.edits import draw
+from diffbook.cli.judge import asked_as, copies, is_folder, real_data
 from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, Opened, check_walk, open_model
-from diffbook.cli.prompts import reader_of, tell
+from diffbook.cli.prompts import reader_of, reads_classes, tell
 from diffbook.runs import check_writable
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, or a name in the zoo.')],
     data: Annotated[str, typer.Option(help='What the model should look like: fashion-mnist or mnist; shapes, for a model that reads text; or a folder of images, read in size and colour as the model draws: in sub-folders train and test, or without, then all of it is taken.')],
-    n: Annotated[int | None, typer.Option('--n', help='Images to draw and to compare with: 1000; with --likelihood test images to judge: 64.')] = None,
-    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions: 1 is off, 2 by default.')] = None,
+    n: Annotated[int | None, typer.Option('--n', help='Images to draw and to compare with: 1000, or as many as there are; with --likelihood test images to judge: 64.')] = None,
+    guidance: Annotated[float | None, typer.Option(help='How strongly to insist on captions or classes: 1 is off. By default 2 for captions, 1 for classes.')] = None,
     steps: Annotated[int, typer.Option(help='Steps from noise to data.')] = 20,
     solver: Annotated[str, typer.Option(help=f'{SOLVER_HELP}.')] = 'ddim',
     grid: Annotated[str | None, typer.Option(help=GRID_HELP)] = None,
@@ -43,9 +45,10 @@ def evaluate(
 
     How probable the model finds real images: `diffbook evaluate fashion-mnist --data fashion-mnist --likelihood --n 64`
 
-    Of a model of a folder of your own: `diffbook evaluate runs/own --data my/pictures --likelihood`; samples are judged if the model draws in grey.
+    Of a model of a folder of your own: `diffbook evaluate runs/own --data my/pictures`, where test pictures stand in a sub-folder `test` beside `train`.
+    A model of classes draws them in the proportions of the data. Pictures in colour are judged channel by channel.
+    A sample counts as a copy if it is nearer to a training picture than one real picture in a hundred.
     """
-    n = n if n is not None else 64 if likelihood else 1000
     at_least('--n', n, 10)
     at_least('--steps', steps, 1)
     check_walk(solver, grid, churn)
@@ -60,7 +63,8 @@ def evaluate(
 
     from diffbook.core import generator
     from diffbook.data import from_model
-    from diffbook.metrics import compare
+    from diffbook.metrics import compare, features
+    from diffbook.store.folders import has_splits
 
     opened = open_model(model, device, solver=solver, grid=grid, churn=churn)
     if opened.stage.codec is not None:
@@ -69,70 +73,41 @@ def evaluate(
     if likelihood:
         if reader_of(opened.model) is not None:
             raise ValueError(f'{model} reads text, and finds an image as probable as its caption says; expected a model that reads none with --likelihood')
-        (images,) = real_images(data, ('test',), opened.stage.shape, data_root, seed)
-        report = measure_likelihood(opened, images, data, n, seed)
-        return write_report(report, out)
-    if guidance is not None and reader_of(opened.model) is None:
-        raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text')
+        (test,) = real_data(data, ('test',), opened.stage.shape, data_root, seed)
+        return write_report(measure_likelihood(opened, test.images, data, n or 64, seed), out)
+    if guidance is not None and reader_of(opened.model) is None and not reads_classes(opened.model):
+        raise ValueError(f'--guidance is {guidance!r}, and {model} reads no text and no class')
     if data == 'shapes' and reader_of(opened.model) is not None:
-        report = count_captions(opened, n, steps, 2.0 if guidance is None else guidance, seed)
+        report = count_captions(opened, n or 1000, steps, 2.0 if guidance is None else guidance, seed)
         report |= {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
         return write_report(report, out)
-    if is_folder(data) and opened.stage.shape[0] != 1:
-        raise ValueError(f"{model} draws in colour; expected a model that draws grey images, which are all that the book's judge of images knows; --likelihood takes colour, too")
-    real, other = real_images(data, ('train', 'test'), opened.stage.shape, data_root, seed)
-    shape = tuple(real.shape[1:])
-    if shape[0] != 1:
-        raise ValueError(f"--data is {data}, in colour; expected grey images, which are all that the book's judge of images knows")
-    if opened.stage.shape != shape:
+    train, test = real_data(data, ('train', 'test'), opened.stage.shape, data_root, seed)
+    real, other = train.images, test.images
+    if opened.stage.shape != (shape := tuple(real.shape[1:])):
         raise ValueError(f'{model} draws images of shape {opened.stage.shape}, expected {shape} as in {data}')
     at_most = min(len(real), len(other))
-    if n > at_most:
+    if n is not None and n > at_most:
         raise ValueError(f'--n is {n}, expected at most {at_most}, as many as there are test images')
+    n = n or min(1000, at_most)
+    at_least(f'the number of images in each half of {data}', n, 10)
+    whole = is_folder(data) and not has_splits(data)
+    seen = features(torch.cat([real, other]) if whole else real), None if whole else features(other)
     real, other = (v[torch.randperm(len(v), generator=generator(seed, 'evaluate'))[:n]] for v in (real, other))
-    fake = from_model(finite(draw(opened.stage, n, steps=steps, seed=seed, device=opened.device)))
-    report = compare(fake, real, other) | {'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
+    stage, cond, guidance = asked_as(opened, (train, test), n, guidance)
+    fake = from_model(finite(draw(stage, n, cond, steps=steps, seed=seed, device=opened.device)))
+    report = compare(fake, real, other) | copies(features(fake), *seen) | {'guidance': guidance, 'model': model, 'data': data, 'solver': solver, 'grid': grid, 'churn': churn, 'steps': steps, 'seed': seed}
     say(f'n = {n} samples of {model}, {steps} steps of {solver}, against {n} training images of {data}; floor: {n} test images')
     for name in ('frechet', 'kernel', 'precision', 'recall'):
         say(f'  {name:10} {report[name]:10.4g}   floor {report[f"{name}_floor"]:.4g}')
+    if 'copies' in report:
+        say(f'  {"copies":10} {report["copies"]:10.4g}   floor {report["copies_floor"]:.4g}   nearer to a training picture than one real picture in a hundred')
     say(f'  Frechet distance is {report["frechet_ratio"]:.3g} times its floor')
     write_report(report, out)
 
 
-def is_folder(data: str) -> bool:
-    "Whether --data is a folder of images, and no name of a data set."
-    from diffbook.data import SOURCES
-
-    return data not in ('shapes', *SOURCES) and Path(data).is_dir()
-
-
-def real_images(data: str, splits: tuple[str, ...], shape: tuple[int, ...], root: Path | None, seed: int) -> list['Tensor']:
-    "The images of each split; those of a folder in the shape of the model, and without sub-folders for splits all of them, cut into as many parts."
-    if not is_folder(data):
-        return [load_images(data, split, root, None).images for split in splits]
-    import torch
-
-    from diffbook.core import generator
-    from diffbook.data import read_folder
-    from diffbook.store.folders import has_splits
-    from diffbook.store.pictures import grey
-
-    if len(shape) != 3 or shape[1] != shape[2] or shape[0] not in (1, 3):
-        raise ValueError(f'the model draws images of shape {shape}, and a folder is read as squares in grey or colour')
-    whole = not has_splits(data)
-    with noted():
-        found = [read_folder(data, shape[1], split=None if whole else split, captions=False).images for split in (splits[:1] if whole else splits)]
-    found = [grey(images) for images in found] if shape[0] == 1 else found
-    if whole:
-        parts = ', one half beside the other,' * (len(splits) > 1)
-        note(f'{data} has no sub-folders train and test: all of its {len(found[0]):,} images are taken{parts}, also those that the model was trained on')
-        found = list(found[0][torch.randperm(len(found[0]), generator=generator(seed, 'halves'))].tensor_split(len(splits)))
-    say(f'{sum(map(len, found)):,} images of {data}, read as {" x ".join(map(str, shape))}, as the model draws')
-    return found
-
-
 def write_report(report: dict[str, Any], out: Path | None) -> None:
-    "Write the numbers to a file, whole or not at all, and say where."
+    "Write the numbers to a file, whole or not at all, and say where; under --json also as a line."
+    voice.report(**report)
     if out is None:
         return
     import json

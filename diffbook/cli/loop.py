@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffbook.cli.app import quiet, say
+from diffbook.cli.logs import open_log
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ class Length(NamedTuple):
 
 def train_loop(
     trainer: Any, examples: Any, batch_size: int, length: Length, folder: Path, every: int, log: Path, publish: Callable[[], None], team: Any,
-    sheet: Callable[[int], None] | None = None, sheet_every: int | None = None,
+    sheet: Callable[[int], Path | None] | None = None, sheet_every: int | None = None, also: str | None = None,
 ) -> None:  # fmt: skip
     "Make updates until the steps or the minutes are used up."
     from diffbook.data import batches
@@ -44,7 +45,7 @@ def train_loop(
     stream = islice(batches(share(examples, team), batch_size, trainer.seed, trainer.step), left)
     others = team.rank > 0  # who are silent
     pace = Pace(trainer, length, alone=team.size == 1)
-    with Log(log, trainer, batch_size, length, others) as lines:
+    with Log(log, trainer, batch_size, length, others, also) as lines:
         last_sheet = 0
         for step in trainer.fit(stream, folder, every, publish):
             pace.update()
@@ -52,13 +53,13 @@ def train_loop(
             if team.size == 1 and pace.publish_due():
                 trainer.save(folder), publish()
             if sheet is not None and pace.sheet_due(last_sheet, sheet_every):
-                sheet(step.step)
+                lines.show(sheet(step.step))
                 last_sheet = step.step
             if length.minutes and team.any(pace.over()):
                 trainer.save(folder)
                 break
-    if sheet is not None and trainer.step > last_sheet and (trainer.step >= (sheet_every or LEAST) or pace.seconds >= LONG):
-        sheet(trainer.step)
+        if sheet is not None and trainer.step > last_sheet and (trainer.step >= (sheet_every or LEAST) or pace.seconds >= LONG):
+            lines.show(sheet(trainer.step))
 
 
 def to_place(examples: Any, device: Any) -> Any:
@@ -129,8 +130,8 @@ class Pace:
 class Log:
     "training.csv, the bar of a terminal, and lines for those who have none."
 
-    def __init__(self, path: Path, trainer: Any, batch_size: int, length: Length, silent: bool):
-        self.path, self.trainer, self.batch_size, self.length, self.silent = path, trainer, batch_size, length, silent
+    def __init__(self, path: Path, trainer: Any, batch_size: int, length: Length, silent: bool, also: str | None = None):
+        self.path, self.trainer, self.batch_size, self.length, self.silent, self.also = path, trainer, batch_size, length, silent, also
         steps = length.steps or 10**9
         self.every = max(1, min(20, steps // 20))  # updates between two rows
         self.sum, self.count = 0.0, 0
@@ -146,6 +147,7 @@ class Log:
             kept = self.path.read_text().splitlines()[1:] if self.path.exists() and self.trainer.step else []
             kept = [line for line in kept if line.partition(',')[0].isdigit() and int(line.partition(',')[0]) <= self.trainer.step]
             write_whole(self.path, '\n'.join([HEAD, *kept, '']).encode())
+        self.beside = open_log(None if self.silent else self.also, self.path.parent, self.trainer.settings.get('run', {}))
         self.file = open(os.devnull if self.silent else self.path, 'a')
         hidden = True if self.silent or quiet() or os.environ.get('TQDM_DISABLE') else None  # None: where no terminal is
         self.bar = tqdm(total=self.length.steps, initial=self.trainer.step, desc='training', unit='step', disable=hidden)
@@ -154,6 +156,12 @@ class Log:
     def __exit__(self, *error: Any) -> None:
         self.file.close()
         self.bar.close()
+        self.beside.close()
+
+    def show(self, path: Path | None) -> None:
+        "Show a sheet of samples where the log is kept besides."
+        if path is not None:
+            self.beside.sheet(path, self.trainer.step)
 
     def add(self, step: Any, pace: Pace) -> None:
         "Take note of an update."
@@ -163,6 +171,7 @@ class Log:
         if step.step % self.every == 0 or (self.length.minutes is not None and now - self.rowed >= 5):
             loss, rate = float(self.sum / self.count), (step.step - self.row_step) * self.batch_size / max(1e-9, now - self.rowed)
             print(f'{step.step},{loss:.6g},{step.lr:.6g},{step.grad_norm.item():.6g},{pace.seconds:.1f},{rate:.1f}', file=self.file, flush=True)
+            self.beside.numbers({'loss': loss, 'lr': step.lr, 'grad_norm': step.grad_norm.item(), 'images_per_second': rate}, step.step)
             self.sum, self.count, self.rowed, self.row_step = 0.0, 0, now, step.step
             self.bar.total = pace.total
             self.bar.set_postfix(loss=f'{loss:.3f}', images_per_s=f'{rate:.0f}', left=told_time(pace.left()))
@@ -182,7 +191,7 @@ def told_time(seconds: float | None) -> str:
     return f'{seconds:.0f} s' if seconds < 120 else f'{seconds / 60:.0f} min' if seconds < 7200 else f'{seconds / 3600:.1f} h'
 
 
-def sheet_of(trainer: Any, made: 'Recipe', found: 'Dataset', method: str | None, seed: int, folder: Path) -> Callable[[int], None] | None:
+def sheet_of(trainer: Any, made: 'Recipe', found: 'Dataset', method: str | None, seed: int, folder: Path) -> Callable[[int], Path | None] | None:
     "What draws a sheet of samples, from the same noise each time; nothing for latents, which no autoencoder is at hand for."
     from dataclasses import replace
 
@@ -202,7 +211,7 @@ def sheet_of(trainer: Any, made: 'Recipe', found: 'Dataset', method: str | None,
         raw, columns = told_of(found, trainer.model)
         n = len(raw)
 
-    def draw(step: int) -> None:
+    def draw(step: int) -> Path | None:
         model = trainer.ema.model
         stage = Stage(model, model.schedule, shape, solver=solver_named(solver))
         cond = None
@@ -213,7 +222,10 @@ def sheet_of(trainer: Any, made: 'Recipe', found: 'Dataset', method: str | None,
             images = stage.draw(n, cond, steps=steps, seed=seed, device=trainer.device).float().cpu()
         if torch.isfinite(images).all():
             folder.mkdir(exist_ok=True)
-            save_images(images, folder / f'step-{step:06d}.png', columns=columns, zoom=2 if shape[-1] < 128 else 1)
+            path = folder / f'step-{step:06d}.png'
+            save_images(images, path, columns=columns, zoom=2 if shape[-1] < 128 else 1)
+            return path
+        return None
 
     return draw
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from diffbook.data import Dataset
     from diffbook.own import Choice, Look
 
+OFTEN = 1000  # times that a picture is seen, beyond which a network begins to draw copies of few (chapter 79)
+PAGE = 'https://diffbook.github.io/diffbook/memory.html'
 MINUTES = 15.0  # of a run on one's own pictures, if neither steps nor minutes are said
 
 
@@ -101,6 +103,17 @@ def tell_choice(choice: 'Choice', n: int, device: str, tell_user: Any, begin: st
             note(f'{choice.steps:,} updates are few: samples may stay noise; give more --minutes, or a smaller --size')
     elif choice.steps is not None:
         tell_user(f'  {choice.steps:,} updates, which see each of the {n:,} pictures {choice.passes(n):,.1f} times')
+    warn_often(choice.steps, choice.batch_size, n)
+
+
+def warn_often(steps: int | None, batch_size: int, n: int) -> bool:  # whether it was said
+    "Say if few pictures will be seen so often that they are copied."
+    passes = (steps or 0) * batch_size / n
+    if passes <= OFTEN:
+        return False
+    note(f'each of the {n:,} pictures will be seen about {passes:,.0f} times; seen more than {OFTEN:,} times, few pictures are learned by heart, and samples become copies of them '
+         f'(chapter 79, {PAGE}); {OFTEN * n // batch_size:,} updates reach that. Add pictures, or train for less; `diffbook evaluate` counts copies')  # fmt: skip
+    return True
 
 
 def tell_plan(found: 'Look | None', choice: 'Choice | None', values: Mapping[str, Any]) -> None:
@@ -109,7 +122,8 @@ def tell_plan(found: 'Look | None', choice: 'Choice | None', values: Mapping[str
         raise ValueError(f'--plan is given, and --data is {values["data"]}; expected a folder of images')
     say('Nothing was trained: --plan is given.')
     facts = {'pictures': len(found.files), 'grey': found.grey, 'classes': list(found.classes), 'captions': list(found.hints), 'said': list(found.said)}
-    report(data=str(values['data']), found=facts, plan=asdict(choice) | {'passes': round(choice.passes(len(found.files)), 2)})
+    passes = choice.passes(len(found.files))
+    report(data=str(values['data']), found=facts, plan=asdict(choice) | {'passes': round(passes, 2), 'copies': passes > OFTEN})
 
 
 def read_folder_of(options: Mapping[str, Any], cache: Path, found: 'Look | None' = None) -> 'Dataset':

@@ -5,10 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffbook.cli.video import encoder, write_mp4
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS = {'.png': ('PNG', {}), '.jpg': ('JPEG', {'quality': 95}), '.jpeg': ('JPEG', {'quality': 95}), '.webp': ('WEBP', {'lossless': True})}
+FILMS = ('.gif', '.mp4')
 FILM = 64  # pictures of a film, at most
 FRAMES = 0.08, 1.5  # seconds a frame is shown, and the last
 
@@ -17,16 +20,18 @@ def kind_of(out: Path, each: str | None) -> str:
     "What is to be written: grid, film or files."
     if each is not None and f'.{each}' not in FORMATS:
         raise ValueError(f'--each is {each}, expected png, jpg or webp')
-    if out.suffix.lower() == '.gif' and not out.is_dir():
+    if out.suffix.lower() in FILMS and not out.is_dir():
         if each is not None:
             raise ValueError(f'--each is {each}, and --out is {out}, a film; expected a folder for single files')
+        if out.suffix.lower() == '.mp4':
+            encoder(out)  # says now if there is none
         return 'film'
     if each is not None or not out.suffix:
         if out.suffix.lower() in FORMATS and not out.is_dir():
             raise ValueError(f'--each is {each}, and --out is {out}, one file; expected a folder for single files')
         return 'files'
     if out.suffix.lower() not in FORMATS or out.is_dir():
-        raise ValueError(f'--out is {out}, expected a file that ends in .png, .jpg or .webp, a film that ends in .gif, or the name of a folder, for single files')
+        raise ValueError(f'--out is {out}, expected a file that ends in .png, .jpg or .webp, a film that ends in .gif or .mp4, or the name of a folder, for single files')
     return 'grid'
 
 
@@ -83,7 +88,11 @@ def write_film(out: Path, states: Iterable['Tensor'], columns: int, zoom: int) -
     from diffbook.store.files import write_whole
     from diffbook.store.pictures import lay_out
 
-    frames = [Image.fromarray(flat(lay_out(from_model(x.float().cpu()), columns, gap=2), x.shape[1] == 1, zoom).numpy()) for x in states]
+    pixels = [flat(lay_out(from_model(x.float().cpu()), columns, gap=2), x.shape[1] == 1, zoom) for x in states]
+    if out.suffix.lower() == '.mp4':
+        write_mp4(out, pixels, *FRAMES)
+        return [out]
+    frames = [Image.fromarray(each.contiguous().numpy()) for each in pixels]
     file, (short, long) = io.BytesIO(), FRAMES
     times = [int(1000 * short)] * (len(frames) - 1) + [int(1000 * long)]
     frames[0].save(file, 'GIF', save_all=True, append_images=frames[1:], duration=times, loop=0)

@@ -13,7 +13,7 @@ from diffbook.cli.app import ONE_SIZE, at_least, load_images, noted, quote, repo
 from diffbook.cli.config import NEVER, write_config
 from diffbook.cli.lora import begin_lora, keep_lora
 from diffbook.cli.loop import Length, sheet_of, train_loop
-from diffbook.cli.own import check_own, is_own, named_data, read_folder_of, settle_own, tell_choice, tell_plan
+from diffbook.cli.own import check_own, is_own, named_data, read_folder_of, settle_own, tell_choice, tell_plan, warn_often
 from diffbook.cli.prompts import split_words
 from diffbook.runs import OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
 
@@ -75,6 +75,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
     trainer.settings['run']['size'] = run.options['size'] if made.shape else images.shape[-1]
     if run.had:
         go_on(trainer, run, folder, tell_user)
+        warn_often(run.options['steps'], batch_size, len(images)) if rank == 0 else None
     team.agree(f'the step of the checkpoint found in {folder}', trainer.step)
     parameters = sum(p.numel() for p in model.parameters())
     read = ' x '.join(map(str, made.shape or images.shape[1:]))
@@ -89,7 +90,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
         if team.rank == 0:
             keep_options(out, run.options, values, data)
         sheet = sheet_of(trainer, made, found, run.options['method'], seed, out / 'samples') if team.size == 1 else None
-        train_loop(trainer, examples, batch_size, length, folder, values['save_every'], out / 'training.csv', publish, team, sheet, values['sample_every'])
+        train_loop(trainer, examples, batch_size, length, folder, values['save_every'], out / 'training.csv', publish, team, sheet, values['sample_every'], values['log'])
     except Exception as error:
         if new and trainer.step == 0 and team.size == 1:
             shutil.rmtree(out, ignore_errors=True)  # nothing in it is worth keeping

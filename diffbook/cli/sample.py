@@ -31,7 +31,7 @@ STEPS = {'heun': 12, 'renoise': 2, 'jump': 4}  # two calls a step: 23 in all; fe
 @app.command()
 def sample(
     model: Annotated[str, typer.Argument(help='A folder that `train` wrote, a name in the zoo, or the folder of a published model, such as Stable Diffusion.')],
-    out: Annotated[Path, typer.Option(help='What to write: a grid (.png, .jpg, .webp), a film of the way from noise (.gif), or a folder (no ending) of single files.')],
+    out: Annotated[Path, typer.Option(help='What to write: a grid (.png, .jpg, .webp), a film of the way from noise (.gif, or .mp4 where ffmpeg is), or a folder (no ending) of single files.')],
     n: Annotated[int | None, typer.Option('--n', help='Images to draw: 64 if not said, or 1 of Stable Diffusion.')] = None,
     steps: Annotated[int | None, typer.Option(help='Steps from noise to data: 12 of heun (which asks the network twice a step), 20 of the others.')] = None,
     solver: Annotated[str | None, typer.Option(help=f'{SOLVER_HELP}; heun by default, with --mask ancestral.')] = None,

@@ -8,6 +8,7 @@ import typer
 
 from diffbook.cli.app import DataRoot, Device, Ground, Seed, app, at_least, at_most
 from diffbook.cli.config import configured
+from diffbook.cli.logs import LOGS, check_log
 from diffbook.cli.running import run
 from diffbook.runs import CHANGES
 
@@ -56,6 +57,7 @@ def train(
     dropout: Annotated[float, typer.Option(help='Share of activations silenced in training.')] = 0.0,
     save_every: Annotated[int, typer.Option(help='Updates between two checkpoints; the model is also published once a minute.')] = 500,
     sample_every: Annotated[int | None, typer.Option(help='Updates between two sheets of samples, in samples/; by default about eight in a run.')] = None,
+    log: Annotated[str | None, typer.Option(help=f'Keep the log there besides: {", ".join(LOGS)}, by the package of that name; training.csv is always written.')] = None,
     bf16: Annotated[bool | None, typer.Option('--bf16/--no-bf16', help='Compute in bfloat16; by default on a GPU.')] = None,
     compile: Annotated[bool, typer.Option('--compile', help='Compile the network first (minutes).')] = False,
     accumulate: Annotated[int | None, typer.Option(help='Parts that a batch is computed in, one after the other, to save memory.')] = None,
@@ -107,6 +109,7 @@ def check(values: Mapping[str, Any]) -> None:
             raise ValueError(f'--{name} is {values[name]}, expected {", ".join(words)}')
     if values['minutes'] is not None and not 0 < values['minutes'] < float('inf'):
         raise ValueError(f'--minutes is {values["minutes"]}, expected a positive number')
+    check_log(values['log'])
     if values['lora'] and not values['resume'] and (values['init'] is None or values['shard']):
         raise ValueError(f'--lora is {values["lora"]}, expected a model to change as --init' + ', and no --shard' * bool(values['shard']))
     if values['captions'] is not None and values['text'] is False:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from ..core import register, whole
+from ..core import at_hand, register, whole
 from ..moved import moved
 from .layers import attend
 
@@ -159,7 +159,7 @@ def forward(
     self._refuse(tokens, skip)
     layers = self.encoder(self.embeddings(tokens))
     states = self.final_layer_norm(layers[-1])
-    pooled = states[torch.arange(len(tokens), device=tokens.device), self.end_of(tokens)]
+    pooled = states[torch.arange(tokens.shape[0], device=tokens.device), self.end_of(tokens)]
     if skip or not norm:
         states = self.final_layer_norm(layers[-1 - skip]) if norm else layers[-1 - skip]
     return states, pooled if self.text_projection is None else self.text_projection(pooled)
@@ -171,7 +171,7 @@ def end_of(self: TextTower, tokens: Tensor) -> Tensor:  # (b, l) -> (b,)
     if self.end is None:
         return tokens.argmax(1)  # CLIP's end token is its last: no other is larger
     found = tokens == self.end
-    if tokens.device.type == 'cpu' and not found.any(1).all():
+    if at_hand(tokens) and not found.any(1).all():
         raise ValueError(f'text {(~found.any(1)).nonzero()[0].item()} has no end token {self.end}')
     return found.int().argmax(1)
 
@@ -183,7 +183,7 @@ def _refuse(self: TextTower, tokens: Tensor, skip: int) -> None:
         raise ValueError(f'tokens are {type(tokens).__name__}, expected a tensor of int64: a tokenizer turns texts into one')
     if tokens.dtype not in (torch.int64, torch.int32) or tokens.ndim != 2 or not 1 <= tokens.shape[1] <= context:
         raise ValueError(f'tokens are {tokens.dtype} of shape {tuple(tokens.shape)}, expected int64 of shape (b, l) with l in 1..{context}')
-    if tokens.device.type == 'cpu' and tokens.numel() and not 0 <= tokens.min() <= tokens.max() < vocab_size:
+    if at_hand(tokens) and tokens.numel() and not 0 <= tokens.min() <= tokens.max() < vocab_size:
         raise ValueError(f'tokens run from {tokens.min()} to {tokens.max()}, expected 0..{vocab_size - 1}')
     whole('skip', skip, 0, len(self.encoder.layers))
 

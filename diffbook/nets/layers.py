@@ -205,7 +205,7 @@ def check_cond(cond: Cond | None, x: Tensor, *, vec: int = 0, seq: int = 0, img:
         said, asked = (', '.join(names) or 'nothing' for names in (given, want))
         raise ValueError(f'cond holds {said}, expected {asked}{" and nothing else" * bool(want)}: the net was built for channels {built}')
     length = cond.seq.shape[1] if seq and cond.seq.ndim == 3 else 'l'
-    shapes = {'vec': (len(x), vec), 'seq': (len(x), length, seq), 'img': (len(x), img, *x.shape[2:]), 'mask': (len(x), length)}
+    shapes = {'vec': (x.shape[0], vec), 'seq': (x.shape[0], length, seq), 'img': (x.shape[0], img, *x.shape[2:]), 'mask': (x.shape[0], length)}
     for name in given:
         if getattr(cond, name).shape != shapes[name]:
             raise ValueError(f'cond.{name} has shape {tuple(getattr(cond, name).shape)}, expected {shapes[name]}'.replace("'", ''))

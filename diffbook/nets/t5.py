@@ -15,7 +15,7 @@ from einops import rearrange
 from fastcore.basics import patch
 from torch import Tensor, nn
 
-from ..core import register
+from ..core import at_hand, register
 
 # %% ../../nbs/48_t5.ipynb #best-cut
 def best_cut(
@@ -138,7 +138,7 @@ def _refuse(self: T5, tokens: Tensor, mask: Tensor | None) -> None:
     if not isinstance(tokens, Tensor) or tokens.dtype not in (torch.int64, torch.int32) or tokens.ndim != 2 or not tokens.shape[1]:
         said = f'{tokens.dtype} of shape {tuple(tokens.shape)}' if isinstance(tokens, Tensor) else type(tokens).__name__
         raise ValueError(f'tokens are {said}, expected int64 of shape (b, l): a tokenizer turns texts into them')
-    if tokens.device.type == 'cpu' and tokens.numel() and not 0 <= tokens.min() <= tokens.max() < len(self.embed.weight):
+    if at_hand(tokens) and tokens.numel() and not 0 <= tokens.min() <= tokens.max() < len(self.embed.weight):
         raise ValueError(f'tokens run from {tokens.min()} to {tokens.max()}, expected 0..{len(self.embed.weight) - 1}')
     if mask is not None and (mask.shape != tokens.shape or mask.dtype != torch.bool):
         raise ValueError(f'mask is {mask.dtype} of shape {tuple(mask.shape)}, expected torch.bool of shape {tuple(tokens.shape)}')

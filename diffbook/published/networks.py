@@ -21,12 +21,12 @@ BUILD = dict.fromkeys(('in_channels', 'out_channels', 'block_out_channels', 'lay
 EMA = dict.fromkeys(('decay', 'min_decay', 'optimization_step', 'update_after_step', 'use_ema_warmup', 'inv_gamma', 'power'), AVERAGING)
 UNETS = BUILD | EMA | dict.fromkeys(('flip_sin_to_cos', 'freq_shift', 'downsample_padding', 'attention_head_dim', 'num_class_embeds', 'norm_eps'), FOLLOWED) | {
     'sample_size': SIZE, 'center_input_sample': SHAPE, 'time_embedding_type': TIMES, 'time_embedding_dim': SHAPE, 'mid_block_type': SHAPE,
-    'mid_block_scale_factor': SHAPE, 'class_embed_type': EXTRA, 'resnet_time_scale_shift': SHAPE}  # fmt: skip
+    'mid_block_scale_factor': SHAPE, 'class_embed_type': EXTRA, 'resnet_time_scale_shift': FOLLOWED}  # fmt: skip
 JOINT = dict.fromkeys(
     ('in_channels', 'out_channels', 'num_layers', 'attention_head_dim', 'num_attention_heads', 'joint_attention_dim', 'pooled_projection_dim'), FOLLOWED)  # fmt: skip
 NETWORKS: dict[str, Mapping[str, str]] = {
     'UNet2DModel': UNETS | {
-        'dropout': FOLLOWED, 'add_attention': FOLLOWED, 'downsample_type': SHAPE, 'upsample_type': SHAPE, 'attn_norm_num_groups': SHAPE,
+        'dropout': FOLLOWED, 'add_attention': FOLLOWED, 'downsample_type': SHAPE, 'upsample_type': SHAPE, 'attn_norm_num_groups': FOLLOWED,
         'num_train_timesteps': 'no effect: read only by a learned table of times, which is refused'},
     'UNet2DConditionModel': UNETS | {
         'cross_attention_dim': FOLLOWED, 'use_linear_projection': 'no effect: a matrix and a convolution of one pixel are one map; both are read', 'upcast_attention': ROUNDING,
@@ -96,7 +96,7 @@ U_NET = {  # of both classes of U-Nets
 SILENT: dict[str, Mapping[str, object]] = {  # class -> key -> what the class means when it is silent; None, if the key is not here
     'UNet2DModel': U_NET | {
         'in_channels': 3, 'out_channels': 3, 'block_out_channels': (224, 448, 672, 896), 'add_attention': True, 'downsample_type': 'conv', 'upsample_type': 'conv',
-        'mid_block_type': 'UNetMidBlock2D', 'down_block_types': ('DownBlock2D',) + ('AttnDownBlock2D',) * 3, 'up_block_types': ('AttnUpBlock2D',) * 3 + ('UpBlock2D',)},
+        'mid_block_type': 'UNetMidBlock2D', 'down_block_types': ('DownBlock2D',) + ('AttnDownBlock2D',) * 3, 'up_block_types': ('AttnUpBlock2D',) * 3 + ('UpBlock2D',), 'attn_norm_num_groups': None},
     'UNet2DConditionModel': U_NET | {
         'in_channels': 4, 'out_channels': 4, 'block_out_channels': (320, 640, 1280, 1280), 'cross_attention_dim': 1280, 'mid_block_type': 'UNetMidBlock2DCrossAttn',
         'down_block_types': ('CrossAttnDownBlock2D',) * 3 + ('DownBlock2D',), 'up_block_types': ('UpBlock2D',) + ('CrossAttnUpBlock2D',) * 3, 'only_cross_attention': False,

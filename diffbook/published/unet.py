@@ -105,15 +105,26 @@ def arguments(
     beside = max(c['in_channels'] - c['out_channels'], 0) if seq_dim else 0  # such as a mask and a picture with a hole
     if c['downsample_padding'] not in (0, 1):
         raise ValueError(f'downsample_padding is {c["downsample_padding"]!r}, expected 0 or 1')
+    if c['resnet_time_scale_shift'] not in ('default', 'scale_shift'):
+        raise ValueError(f'resnet_time_scale_shift is {c["resnet_time_scale_shift"]!r}, expected default or scale_shift')
+    scaled = c['resnet_time_scale_shift'] == 'scale_shift'
+    _same_groups(c, scaled)
     told = {'cond_dim': c['num_class_embeds'] or 0}
     if seq_dim:
         told |= _added(c) | {'depth': _depth(c, levels)}
-    layout = {'scale_shift': False, 'down_pad': (c['downsample_padding'], 1), 'freq_shift': c['freq_shift'], 'cos_first': c['flip_sin_to_cos'], 'eps': c['norm_eps']}
+    layout = {'scale_shift': scaled, 'down_pad': (c['downsample_padding'], 1), 'freq_shift': c['freq_shift'], 'cos_first': c['flip_sin_to_cos'], 'eps': c['norm_eps']}
     return {
         'in_channels': c['in_channels'] - beside, 'out_channels': c['out_channels'], 'channels': tuple(c['block_out_channels']), 'patch': 1,
         'blocks': _each(c, 'layers_per_block', levels), 'heads': _heads(c, 'CrossAttn' if seq_dim else 'Attn'), 'groups': c['norm_num_groups'],
         'dropout': c.get('dropout', 0.0), 'layout': Layout(**layout), **told,
     } | ({'seq_dim': seq_dim, 'img_channels': beside, 'text_only': _text_only(c, levels)} if seq_dim else {})  # fmt: skip
+
+
+def _same_groups(c: Mapping, scaled: bool) -> None:
+    "Refuse an attention of the middle with groups of its own, or, where blocks are told scales and nothing is said, with no norm."
+    groups, silent = c.get('attn_norm_num_groups'), None if scaled else c['norm_num_groups']
+    if c.get('add_attention') and (silent if groups is None else groups) != c['norm_num_groups']:
+        raise ValueError(f'attn_norm_num_groups is {groups!r}, expected norm_num_groups, {c["norm_num_groups"]}: all norms of a U-Net have as many groups')
 
 
 def _text_only(c: Mapping, levels: int) -> tuple[bool, ...]:
@@ -174,6 +185,7 @@ def settings(
         'up_block_types': [f'{word if h else ""}UpBlock2D' for h in reversed(attends[:levels])],
         'downsample_padding': layout.down_pad[0], 'freq_shift': layout.freq_shift, 'flip_sin_to_cos': layout.cos_first, 'num_class_embeds': None if a['cond_layers'] == 2 else a['cond_dim'] or None,
     }  # fmt: skip
+    config |= {'resnet_time_scale_shift': 'scale_shift'} | ({} if reads else {'attn_norm_num_groups': a['groups']}) if layout.scale_shift else {}
     same_arguments({'patch': 1}, {'patch': a['patch']}, net)  # what no other setting is worth asking after
     if reads and not heads[-1]:
         raise ValueError(f'heads is {heads}; in the published layout the middle of a UNet that reads tokens reads them too')

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..core import build, describe
 from .checkpoints import checkpoints, our_header, sweep
 from .files import make_folder, read_json, write_whole
+from .hub import fetch_model, is_hub_name
 from .tensors import fit_names, own_tensors, refuse_nan, sum_up
 
 __all__ = ['PICKLES', 'save', 'load', 'read_model', 'find_model', 'no_larger']
@@ -53,7 +54,7 @@ def save(
     write_whole(folder / 'config.json', (json.dumps(header, sort_keys=True, indent=1) + '\n').encode())
 
 
-def load(path: str | Path) -> Any:  # the nn.Module in a folder or of a name in the zoo, such as a Denoiser; in eval mode, on the CPU
+def load(path: str | Path) -> Any:  # the nn.Module in a folder, of a name in the zoo or of the Hub (user/name, user/name@revision), such as a Denoiser; in eval mode, on the CPU
     """Read a published model; what was told `about` it when it was saved is `model.about`.
 
     Raise a ValueError for unknown parts, for settings that make no model, and for tensors that do not fit, by name; raise a
@@ -103,7 +104,7 @@ def _config(file: Path, header: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_model(
-    name: str | Path,  # a folder, or a name in the zoo
+    name: str | Path,  # a folder, a name in the zoo, or user/name of the Hub, with @revision behind it
 ) -> Path:  # the folder
     "Find a published model; say what is wrong where there is none."
     path, zoo = Path(name), Path(str(importlib.resources.files('diffbook'))) / 'zoo'
@@ -117,6 +118,8 @@ def find_model(
         also = f'; {pickles[0]} is a pickle and is not read' if pickles else ''
         also += '; it is a run that has not come to its first checkpoint' if checkpoints(path / 'checkpoints') else ''
         raise FileNotFoundError(f'{path} holds no model.safetensors{also}')
+    if is_hub_name(name):
+        return fetch_model(name)
     names = sorted(p.parent.name for p in zoo.glob('*/model.safetensors'))
     raise FileNotFoundError(f'there is no model {str(name)!r}; expected a folder with model.safetensors, or one of the zoo: {", ".join(names) or "empty"}')
 

@@ -135,7 +135,7 @@ def gan(
 
 def points(family: str) -> Member:
     "A member for points of the plane, with about ten thousand parameters in all."
-    plain = {'lr': 2e-3 if family == 'flow' else 5e-3, 'warmup': 100, 'ema': 0.999}  # the better of two rates in short runs of another seed
+    plain = {'lr': 2e-3 if family == 'flow' else 5e-3, 'warmup': 100, 'ema': 0.999}  # picked in short runs
     if family == 'autoregression':
         return Member(TwoSteps(), [('', lambda m, x, g: -m.log_prob(x), plain)], TwoSteps.draw, lambda m, x: {'nats': m.log_prob(x)})
     if family == 'flow':

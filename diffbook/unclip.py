@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PriorBlock', 'may_read', 'PriorTransformer', 'unit_variance', 'read_texts', 'slerp', 'text_diff',
-           'EmbeddingConditioner', 'DecoderConditions']
+           'AutoregressivePrior', 'EmbeddingConditioner', 'DecoderConditions']
 
 # %% ../nbs/73_unclip.ipynb #imports
 from collections.abc import Sequence
@@ -78,10 +78,8 @@ class PriorTransformer(nn.Module):
 @patch
 def _begin(self: PriorTransformer) -> None:
     "Draw first weights, and the statistics of embeddings that need no change; zeros in their place would make every embedding zero."
-    self.places = nn.Parameter(torch.empty(1, self.context + 4, self.width))
-    self.query = nn.Parameter(torch.empty(1, 1, self.width))  # the token whose state is read
-    for p in (self.places, self.query):
-        nn.init.normal_(p, std=0.01)
+    places, query = (nn.Parameter(nn.init.normal_(torch.empty(1, n, self.width), std=0.01)) for n in (self.context + 4, 1))
+    self.places, self.query = places, query  # of the tokens; and the token whose state is read
     self.register_buffer('mean', torch.zeros(1, self.dim))
     self.register_buffer('std', torch.ones(1, self.dim))
 
@@ -156,6 +154,84 @@ def text_diff(
 ) -> Tensor:  # (b, d)
     "Turn an embedding towards the difference of two texts (Ramesh et al. 2022, section 3.3; eq-unclip-diff)."
     return slerp(z, F.normalize(after - before, dim=-1), share)
+
+# %% ../nbs/73_unclip.ipynb #spell
+@register
+class AutoregressivePrior(nn.Module):
+    "Spell the embedding of a picture: its coordinates on the principal axes, largest first, each as one of so many letters. Ramesh et al. 2022, section 2.2."
+
+    def __init__(
+        self,
+        dim: int = 1024,  # of the embedding
+        letters: int = 319, alphabet: int = 1024,  # of a word, and to choose from
+        width: int = 2048, layers: int = 24, heads: int = 32,  # of the transformer
+        *,
+        context: int = 77,  # tokens of text that it can read
+        seq_dim: int | None = None,  # width of a token of the text; that of the embedding, if not said
+        eps: float = 1e-5,  # of every norm
+    ):
+        super().__init__()
+        if not 1 <= letters <= dim or min(alphabet, layers, heads) < 1 or width % heads:
+            raise ValueError(f'letters={letters}, alphabet={alphabet}, width={width}, layers={layers}, heads={heads}: expected at least 1, at most dim={dim} letters, and a width that the heads share equally')
+        self.context, self.words, self.summary = context, nn.Linear(seq_dim or dim, width), nn.Linear(dim, width)
+        self.letters, self.places = (nn.Parameter(nn.init.normal_(torch.empty(*shape, width), std=0.02)) for shape in ((letters, alphabet), (1, context + letters)))
+        self.blocks = nn.ModuleList(PriorBlock(width, heads, eps) for _ in range(layers))
+        self.norm, self.head = nn.LayerNorm(width, eps), nn.Linear(width, alphabet)
+        for name, shape in {'mean': (dim,), 'axes': (dim, letters), 'edges': (letters, alphabet - 1), 'centres': (letters, alphabet)}.items():
+            self.register_buffer(name, torch.zeros(shape))
+
+
+# %% ../nbs/73_unclip.ipynb #spell-alphabet
+@patch
+@torch.no_grad()
+def fit(self: AutoregressivePrior, z: Tensor) -> AutoregressivePrior:  # (n, dim) embeddings of pictures
+    "Find the axes, and cut each so that every bucket holds as many embeddings (eq-unclip-spelling)."
+    size = self.centres.shape[1]
+    self.mean.copy_(z.mean(0))
+    self.axes.copy_(torch.linalg.eigh(torch.cov(z.double().T))[1].flip(1)[:, : len(self.centres)])
+    parts = ((z - self.mean) @ self.axes).T.contiguous()
+    self.edges.copy_(parts.double().quantile(torch.arange(1, size, device=z.device).double() / size, dim=1).T)
+    self.centres.scatter_reduce_(1, torch.searchsorted(self.edges, parts), parts, 'mean', include_self=False)
+    return self
+
+
+@patch
+def encode(self: AutoregressivePrior, z: Tensor) -> Tensor:  # (b, dim) -> (b, letters) int64
+    "The word of each embedding."
+    return torch.searchsorted(self.edges, ((z - self.mean) @ self.axes).T.contiguous()).T
+
+
+@patch
+def decode(self: AutoregressivePrior, word: Tensor) -> Tensor:  # (b, letters) -> (b, dim)
+    "The embedding that a word stands for: the mean of each bucket."
+    return self.mean + self.centres.gather(1, word.T).T @ self.axes.T
+
+
+# %% ../nbs/73_unclip.ipynb #spell-forward
+@patch
+def forward(self: AutoregressivePrior, word: Tensor, cond: Cond) -> Tensor:  # the first letters (b, j), a text -> (b, j + 1, alphabet), at most all
+    "The logits of each letter, given those before it and the text (eq-unclip-letters)."
+    word = word[:, : len(self.letters) - 1]
+    b, n, j = *cond.seq.shape[:2], word.shape[1]
+    if n > self.context:
+        raise ValueError(f'cond.seq has {n} tokens, expected at most {self.context}')
+    told = torch.cat([self.summary(cond.vec)[:, None], self.letters[torch.arange(j), word]], 1)
+    h = torch.cat([self.words(cond.seq) + self.places[:, :n], told + self.places[:, self.context : self.context + j + 1]], 1)
+    may = may_read(torch.ones(b, n, dtype=torch.bool, device=h.device) if cond.mask is None else cond.mask, j + 1)
+    for block in self.blocks:
+        h = block(h, may)
+    return self.head(self.norm(h[:, n:]))
+
+# %% ../nbs/73_unclip.ipynb #spell-draw
+@patch
+@torch.no_grad()
+def draw(self: AutoregressivePrior, cond: Cond, generator: torch.Generator) -> Tensor:  # (b, dim)
+    "Draw one letter after the other, and read the word."
+    word = torch.empty(len(cond.vec), 0, dtype=torch.long, device=cond.vec.device)
+    for _ in range(len(self.letters)):
+        word = torch.cat([word, torch.multinomial(self(word, cond)[:, -1].softmax(-1), 1, generator=generator)], 1)
+    return self.decode(word)
+
 
 # %% ../nbs/73_unclip.ipynb #told
 @register

@@ -1,6 +1,7 @@
 # Written by tools/stubs.py from the module beside it.
 
 from collections.abc import Sequence
+import torch
 from torch import Tensor, nn
 from .conditioning import Conditioner
 from .core import Cond
@@ -8,7 +9,7 @@ from .nets.clip import CLIP
 from .text import Tokenizer
 from typing import Any
 
-__all__ = ['PriorBlock', 'may_read', 'PriorTransformer', 'unit_variance', 'read_texts', 'slerp', 'text_diff', 'EmbeddingConditioner', 'DecoderConditions']
+__all__ = ['PriorBlock', 'may_read', 'PriorTransformer', 'unit_variance', 'read_texts', 'slerp', 'text_diff', 'AutoregressivePrior', 'EmbeddingConditioner', 'DecoderConditions']
 
 class PriorBlock(nn.Module):
     """Let each token gather from those that it may read, then think about it. Pre-norm, as GPT-2."""
@@ -48,8 +49,8 @@ class PriorTransformer(nn.Module):
     blocks: nn.ModuleList
     norm: nn.LayerNorm
     head: nn.Linear
-    places: nn.Parameter
-    query: nn.Parameter
+    places: Any
+    query: Any
     def __init__(self, dim: int=768, width: int=2048, layers: int=20, heads: int=32, *, context: int=77, seq_dim: int | None=None, eps: float=1e-05) -> None:
         """dim: of the embedding
         context: tokens of text that it can read
@@ -104,6 +105,54 @@ def text_diff(z: Tensor, before: Tensor, after: Tensor, share: float | Tensor=0.
     returns: (b, d)
     """
     ...
+
+class AutoregressivePrior(nn.Module):
+    """Spell the embedding of a picture: its coordinates on the principal axes, largest first, each as one of so many letters. Ramesh et al. 2022, section 2.2."""
+    context: int
+    words: nn.Linear
+    summary: nn.Linear
+    letters: Any
+    places: Any
+    blocks: nn.ModuleList
+    norm: nn.LayerNorm
+    head: nn.Linear
+    def __init__(self, dim: int=1024, letters: int=319, alphabet: int=1024, width: int=2048, layers: int=24, heads: int=32, *, context: int=77, seq_dim: int | None=None, eps: float=1e-05) -> None:
+        """dim: of the embedding
+        context: tokens of text that it can read
+        seq_dim: width of a token of the text; that of the embedding, if not said
+        eps: of every norm
+        """
+        ...
+    def fit(self, z: Tensor) -> AutoregressivePrior:
+        """Find the axes, and cut each so that every bucket holds as many embeddings (eq-unclip-spelling).
+
+        returns: (n, dim) embeddings of pictures
+        """
+        ...
+    def encode(self, z: Tensor) -> Tensor:
+        """The word of each embedding.
+
+        returns: (b, dim) -> (b, letters) int64
+        """
+        ...
+    def decode(self, word: Tensor) -> Tensor:
+        """The embedding that a word stands for: the mean of each bucket.
+
+        returns: (b, letters) -> (b, dim)
+        """
+        ...
+    def forward(self, word: Tensor, cond: Cond) -> Tensor:
+        """The logits of each letter, given those before it and the text (eq-unclip-letters).
+
+        returns: the first letters (b, j), a text -> (b, j + 1, alphabet), at most all
+        """
+        ...
+    def draw(self, cond: Cond, generator: torch.Generator) -> Tensor:
+        """Draw one letter after the other, and read the word.
+
+        returns: (b, dim)
+        """
+        ...
 
 class EmbeddingConditioner(Conditioner):
     """Tell a decoder an embedding twice: as a vector beside the noise level, and as a small learned picture beside the noisy one, which says where."""

@@ -9,7 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks import __main__ as command
-from benchmarks import changes, gpu, host, measure, mutants, peers, rows, speed, students
+from benchmarks import changes, family, family_nets, gpu, host, measure, mutants, peers, rows, speed, students
 
 
 def test_runs_take_turns_and_the_first_call_stands_apart(monkeypatch):
@@ -270,3 +270,36 @@ def test_students_side_by_side_share_nothing():
         alone.append(one(x[3 * k : 3 * k + 3], level[3 * k : 3 * k + 3], Cond(vec=told[:3])))
     torch.testing.assert_close(net(x, level, Cond(vec=told)), torch.cat(alone))
     assert not torch.equal(net.weights[0][0], net.weights[0][1])
+
+
+@pytest.mark.parametrize('layer', [family_nets.Spread(), family_nets.Squeeze()])
+def test_the_ends_of_the_flow_of_pictures_know_their_determinant(layer):
+    x = 2 * torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 1
+    z, log_det = layer(x)
+    whole = torch.stack([torch.autograd.functional.jacobian(lambda v: layer(v[None])[0].flatten(), row).reshape(16, 16) for row in x])
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(whole).logabsdet)
+    torch.testing.assert_close(layer.inverse(z), x)
+
+
+def test_the_autoregression_of_points_is_a_density_and_draws_from_it():
+    "Its volume is one; of 20,000 draws the share right of zero is within four standard errors."
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(0)
+        model = family_nets.TwoSteps(8, 2)
+    side = torch.arange(-20, 20, 0.1) + 0.05
+    with torch.no_grad():
+        p = model.log_prob(torch.cartesian_prod(side, side)).exp().reshape(400, 400) * 0.01
+        drawn = model.draw(20_000, torch.Generator().manual_seed(0))
+    assert p.sum().item() == pytest.approx(1, abs=2e-3)
+    assert (drawn[:, 1] > 0).float().mean().item() == pytest.approx(p[:, 200:].sum().item(), abs=0.015)
+
+
+def test_every_family_trains_and_draws():
+    "Two updates of each, of points and of pictures; a GAN's two parts take turns."
+    data = torch.randint(256, (8, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for name in family.FAMILIES:
+        for make, batch, shape in ((family_nets.points, torch.randn(8, 2), (2,)), (family_nets.pictures, data, (1, 28, 28))):
+            member, row = family.train(make, name, 0, 0.0, iter([batch] * 20), 2)
+            assert row['updates'] == 2 and all(p.isfinite().all() for p in member.model.parameters())
+            if name not in ('autoregression', 'diffusion') or shape == (2,):
+                assert family.timed(member, 3, torch.Generator().manual_seed(0))[0].shape == (3, *shape)

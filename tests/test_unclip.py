@@ -19,7 +19,17 @@ from diffbook.schedules import CosineSchedule
 from diffbook.stages import Stage, cascade
 from diffbook.text import Tokenizer
 from diffbook.training import load, save
-from diffbook.unclip import DecoderConditions, EmbeddingConditioner, PriorTransformer, may_read, read_texts, slerp, text_diff, unit_variance
+from diffbook.unclip import (
+    AutoregressivePrior,
+    DecoderConditions,
+    EmbeddingConditioner,
+    PriorTransformer,
+    may_read,
+    read_texts,
+    slerp,
+    text_diff,
+    unit_variance,
+)
 
 CLOSE = {'rtol': 0, 'atol': 1e-10}
 
@@ -239,3 +249,65 @@ def test_a_walk_ends_on_the_point_if_all_data_is_one():
         *_, got = sample(lambda x, t, cond=None: torch.full_like(x, 2.0), schedule, x, uniform_times(schedule, n), ddim)
         torch.testing.assert_close(got, torch.full_like(x, 2.0), **CLOSE)
         assert math.isclose(uniform_times(schedule, n)[0].item(), schedule.t_max)
+
+
+# A prior that spells
+
+
+@pytest.fixture
+def speller():
+    "Three letters of an alphabet of four, in float64, fitted to embeddings with strong and weak axes, with weights of which none is special."
+    torch.manual_seed(0)
+    net = AutoregressivePrior(6, 3, 4, 8, 2, 2, context=5, seq_dim=7).double()
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.5 if p.ndim < 2 else p[0].numel() ** -0.5)
+    return net.fit(embeddings()).eval().requires_grad_(False)
+
+
+def embeddings(n=400):
+    turn = torch.linalg.qr(randn(6, 6, seed=3))[0]
+    return 2 + randn(n, 6) * torch.tensor([0.3, 3.0, 0.1, 1.0, 2.0, 0.5]).double() @ turn
+
+
+def test_a_word_keeps_the_largest_axes_and_loses_what_the_law_of_total_variance_says(speller):
+    z = embeddings()
+    word, off = speller.encode(z), z - z.mean(0)
+    spread, axes = torch.linalg.eigh(off.T @ off / len(z))
+    parts = off @ axes.flip(1)[:, :3]
+    within = 0.0
+    for i in range(3):
+        order = parts[:, i].sort().values.reshape(4, 100)  # equal buckets are quarters of what is sorted
+        within += order.var(1, correction=0).mean()
+    torch.testing.assert_close((z - speller.decode(word)).square().sum(1).mean(), spread[:3].sum() + within, rtol=1e-9, atol=0)
+    assert (word.T.reshape(3, -1).sort(1).values == torch.arange(4).repeat_interleave(100)).all()
+    assert torch.equal(speller.encode(speller.decode(word)), word)
+
+
+def test_the_probabilities_of_all_words_sum_to_one(speller):
+    every, cond = torch.cartesian_prod(*[torch.arange(4)] * 3), text(1, 4)
+    odds = speller(every, cond.map(lambda v: v.expand(64, *v.shape[1:]))).log_softmax(-1)
+    assert odds.gather(2, every[:, :, None]).sum((1, 2)).exp().sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_letters_drawn_one_by_one_have_the_probabilities_of_their_words(speller):
+    "Sixty-four words, 6,000 draws: a chi-square that is exceeded once in ten million."
+    every, cond = torch.cartesian_prod(*[torch.arange(4)] * 3), text(1, 4)
+    same = lambda n: cond.map(lambda v: v.expand(n, *v.shape[1:]))
+    odds = speller(every, same(64)).log_softmax(-1).gather(2, every[:, :, None]).sum((1, 2)).exp()
+    word = speller.encode(speller.draw(same(6000), make_generator(0, 'words')))
+    seen = (word @ torch.tensor([16, 4, 1])).bincount(minlength=64)
+    assert ((seen - 6000 * odds) ** 2 / (6000 * odds)).sum() < 139.6  # 63 degrees of freedom
+
+
+def test_padding_behind_a_text_changes_no_letter(speller):
+    cond, word = text(), torch.tensor([[0, 3], [2, 1], [1, 1]])
+    other = Cond(vec=cond.vec, seq=cond.seq.masked_fill(~cond.mask[..., None], 7.0), mask=cond.mask)
+    torch.testing.assert_close(speller(word, cond), speller(word, other), **CLOSE)
+
+
+def test_a_speller_says_what_it_cannot():
+    with pytest.raises(ValueError, match='at most dim=4 letters'):
+        AutoregressivePrior(4, 5)
+    net = AutoregressivePrior(6, 3, 4, 8, 1, 2, context=2, seq_dim=7).double()
+    with pytest.raises(ValueError, match='cond.seq has 5 tokens, expected at most 2'):
+        net(torch.zeros(3, 0, dtype=torch.long), text())

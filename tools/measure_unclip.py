@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from diffbook.conditioning import Conditional
-from diffbook.core import Cond, build, noise, uniform
+from diffbook.core import Cond, build, make_generator, noise, uniform
 from diffbook.data import Dataset, from_model, subset, to_model
 from diffbook.guidance import guide
 from diffbook.ledger import wilson
@@ -32,7 +32,7 @@ from diffbook.samplers import ddim, sample, uniform_times
 from diffbook.shapes import BACKGROUNDS, CELLS, COLOURS, SHAPES, SIZES, caption, draw_split
 from diffbook.stages import Stage
 from diffbook.training import load
-from diffbook.unclip import read_texts, slerp, text_diff
+from diffbook.unclip import AutoregressivePrior, read_texts, slerp, text_diff
 
 OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured' / 'unclip.json'
 COLUMN = {'background': 0, 'shape': 1, 'colour': 2, 'size': 3, 'place': 4}  # of the labels, of a scene of one object
@@ -43,10 +43,11 @@ STEPS = 20
 class Models:
     "The three models, and what is asked of them again and again."
 
-    def __init__(self, clip: str, prior: str, decoder: str, scale: float):
+    def __init__(self, clip: str, prior: str, decoder: str, scale: float, spelled: str = ''):
         self.clip: CLIP = load(clip).float().eval().requires_grad_(False)
         self.prior: Denoiser = load(prior).float().eval().requires_grad_(False)
         self.tokenizer, self.net, self.scale, self.path = build(self.clip.about['tokenizer']), self.prior.net, scale, decoder
+        self.spelled: AutoregressivePrior | None = load(spelled).float().eval().requires_grad_(False) if spelled else None
 
     @cached_property
     def decoder(self) -> Conditional:
@@ -63,6 +64,10 @@ class Models:
         cond = self.read(captions)
         denoise = guide(self.prior, self.read(['']).map(lambda v: pad_like(v, cond)), scale) if scale != 1 else self.prior
         return Stage(denoise, self.prior.schedule, (self.net.dim,)).draw(len(captions), cond, seed=seed, steps=steps, batch=512)
+
+    def spell(self, captions: list[str] | tuple[str, ...], seed: int) -> Tensor:
+        "Embeddings of the autoregressive prior, in units of their spread."
+        return self.net.encode(self.spelled.draw(self.read(captions), make_generator(seed, 'spell')))
 
     def draw(self, z: Tensor, seed: int, scale: float | None = None, same: bool = False) -> Tensor:
         "Labels of what the decoder draws from embeddings; `same`: all from one noise."
@@ -133,6 +138,21 @@ def of_steps(m: Models, data: Dataset, seed: int) -> dict:
     return {'n': len(z), 'explained': round(explained, 4), 'steps': rows}
 
 
+def of_spelling(m: Models, data: Dataset, brief: Dataset, seed: int) -> dict:
+    "What the autoregressive prior says of words it has not seen, in nats a letter, and how far its draws point from the true embeddings."
+    alphabet, found = m.spelled.centres.shape[1], {}
+    for name, part in (('full captions', data), ('brief captions', brief)):
+        z, got = m.see(part.images), m.spell(part.captions, seed)
+        word = m.spelled.encode(m.net.decode(z))
+        nats = torch.nn.functional.cross_entropy(m.spelled(word, m.read(part.captions)).mT, word, reduction='none')
+        read_back = m.net.encode(m.spelled.decode(word))
+        found[name] = {
+            'nats': round(nats.mean().item(), 4), 'error': round(nats.mean(1).std().item() / len(z) ** 0.5, 4), 'by place': [round(v, 3) for v in nats.mean(0).tolist()],
+            'cosine': cosine(got, z), 'cosine of the word': cosine(read_back, z), 'spread': round(got.var(0).mean().item(), 4),
+        }  # fmt: skip
+    return found | {'n': len(data), 'letters': word.shape[1], 'alphabet': alphabet}
+
+
 def of_sources(m: Models, data: Dataset, seed: int) -> dict:
     "What the decoder makes of five things that could be told it, and what a linear probe reads from them."
     z, text = m.see(data.images), m.read(data.captions)
@@ -142,9 +162,22 @@ def of_sources(m: Models, data: Dataset, seed: int) -> dict:
     gap = m.net.encode(torch.nn.functional.normalize(many.vec, dim=1)).mean(0)
     sources = {'text vector': vector, 'gap removed': vector - gap, 'mean of the prior': m.draw_prior(data.captions, seed, 1),
                'prior': m.draw_prior(data.captions, seed), 'true embedding': z}  # fmt: skip
+    if m.spelled is not None:
+        sources |= {'spelled prior': m.spell(data.captions, seed)}
     probe = Probe(m)
     counts = {name: agree(data.captions, m.draw(got, seed)) | {'cosine': cosine(got, z), 'probe': probe(got, data.labels)} for name, got in sources.items()}
     return counts | {'reader': agree(data.captions, read_shapes(data.images))}
+
+
+def of_kinds(m: Models, data: Dataset, seed: int) -> dict:
+    "Which shapes of which sizes the decoder draws from true embeddings, and how many of them rightly."
+    drawn, found = m.draw(m.see(data.images), seed), {}
+    for shape, name in enumerate(SHAPES):
+        for size, word in enumerate(SIZES):
+            of = (data.labels[:, 1] == shape) & (data.labels[:, 3] == size)
+            if of.any():
+                found[f'{word} {name}'] = {'right': int((drawn[of, 1] == shape).sum()), 'n': int(of.sum())}
+    return found
 
 
 def of_scales(m: Models, data: Dataset, seed: int) -> dict:
@@ -232,6 +265,7 @@ def main() -> None:
     parser.add_argument('--clip', default='clip-shapes')
     parser.add_argument('--prior', default='unclip-prior', help='a folder, or a name in the zoo')
     parser.add_argument('--decoder', default='unclip-decoder', help='a folder, or a name in the zoo')
+    parser.add_argument('--spelled', default='', help='the autoregressive prior: a folder, or a name in the zoo; without it, it is not counted')
     parser.add_argument('--scale', type=float, default=2.0, help='guidance of the decoder')
     parser.add_argument('--n', type=int, default=512, help='scenes of each count')
     parser.add_argument('--seed', type=int, default=0)
@@ -239,14 +273,16 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=OUT)
     a = parser.parse_args()
     torch.set_flush_denormal(True)
-    m = Models(a.clip, a.prior, a.decoder, a.scale)
+    m = Models(a.clip, a.prior, a.decoder, a.scale, a.spelled)
     data = draw_split(a.n, 32, 'new scenes', 7, objects=(1,))
     brief = draw_split(a.n, 32, 'new scenes', 7, objects=(1,), brief=1.0)
     half, quarter = (subset(data, slice(a.n // k)) for k in (2, 4))
     counts: dict[str, Callable[[], dict]] = {
         'steps': lambda: of_steps(m, data, a.seed),
         'brief steps': lambda: of_steps(m, brief, a.seed),
+        **({'spelling': lambda: of_spelling(m, data, brief, a.seed)} if a.spelled else {}),
         'sources': lambda: of_sources(m, data, a.seed),
+        'kinds': lambda: of_kinds(m, data, a.seed),
         'scales': lambda: of_scales(m, data, a.seed),
         'open': lambda: of_open(m, a.seed),
         'variations': lambda: of_variations(m, half, a.seed),
@@ -258,7 +294,8 @@ def main() -> None:
         if not a.only or name in a.only:
             found[name] = count()
             print(name, json.dumps(found[name])[:400], flush=True)
-            command = f'python tools/measure_unclip.py --prior {a.prior} --decoder {a.decoder} --scale {a.scale:g} --n {a.n} --seed {a.seed}'
+            spelled = f' --spelled {a.spelled}' * bool(a.spelled)
+            command = f'python tools/measure_unclip.py --prior {a.prior} --decoder {a.decoder}{spelled} --scale {a.scale:g} --n {a.n} --seed {a.seed}'
             found |= {'command': command, 'scale': a.scale, 'steps of a walk': STEPS, 'seed': a.seed, 'torch': torch.__version__.split('+')[0]}
             a.out.write_text(json.dumps(found, indent=1) + '\n')
 

@@ -27,6 +27,16 @@ def site_form(cell):
         cell.source = f'#| code-fold: true\n{cell.source}'
 
 
+PICTURES = re.compile(r'\b(images|imshow|montage|film|strip|pcolormesh|contourf|gallery)\(')
+
+
+def curves_apart(cell):
+    "Mark figures that are curves on white paper: the dark page turns their paper over, and leaves pictures as they are."
+    drawn = any('image/png' in output.get('data', {}) for output in cell.get('outputs') or ())
+    if cell.cell_type == 'code' and drawn and not PICTURES.search(cell.source):
+        cell.source = f'#| classes: curves\n{cell.source}'
+
+
 def text_of(output):
     value = output.get('text', '')
     return value if isinstance(value, str) else ''.join(value)

@@ -2,6 +2,7 @@
 
     python tools/train_lora.py --out runs/heart
     python tools/train_lora.py --out runs/heart --package
+    python tools/train_lora.py --out runs/heart --runs long-0 --zoo      # the LoRA of the zoo
 
 Four ways, from the same eight pictures. *lora*: low-rank changes beside all layers of the U-Net, and in each update as many
 pictures that the model itself drew before, so that it keeps what it knows. *long*: the same for four times as many updates.
@@ -13,6 +14,7 @@ OUT/WAY-SEED.safetensors and OUT/counts.json, and with --package the counts to d
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from measure_text import draw, shares
 from runs import run, spent
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from train_classifier import ZOO, pin
 
 from diffbook.adapters import add_lora, load_lora, prior_loss, save_lora
 from diffbook.conditioning import conditional_loss
@@ -91,11 +94,11 @@ def teach(out: Path, way: str, seed: int, a: argparse.Namespace) -> Path:
     return file
 
 
-def count(file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
+def count(file: Path | None, n: int, seed: int, strength: float = 1.0) -> tuple[dict, Tensor]:
     "Count hearts, and how often scenes of the old world are right; and give some pictures of hearts."
     model, world = load('shapes'), asked(n, 5)
     if file is not None:
-        load_lora(model, file, name='heart')
+        load_lora(model, file, strength, name='heart')
     pictures = draw(model, list(world.captions), 3.0, 20, seed, 32)
     labels = read_shapes(pictures, new=True)
     heart = (labels[:, 5] < 0) & (labels[:, 1] == HEART)
@@ -108,20 +111,30 @@ def count(file: Path | None, n: int, seed: int) -> tuple[dict, Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('runs/heart'))
-    parser.add_argument('--runs', nargs='+', default=['lora-0', 'long-0', 'light-0', 'alone-0'], metavar='WAY-SEED')
+    parser.add_argument(
+        '--runs',
+        nargs='+',
+        default=['lora-0', 'long-0', 'long-0@1.3', 'light-0', 'alone-0'],
+        metavar='WAY-SEED',
+        help='after an @ the strength with which it is counted',
+    )
     parser.add_argument('--steps', type=int, help='updates of every way, in place of its own number')
     parser.add_argument('--batch', type=int, default=12, help='pictures an update: half of them new, half old')
     parser.add_argument('--lr', type=float, default=8e-3)
     parser.add_argument('--old', type=int, default=192, help='pictures that the model draws before')
     parser.add_argument('--n', type=int, default=48, help='pictures to count, of each kind')
     parser.add_argument('--train', action='store_true', help='train, count nothing')
+    parser.add_argument('--zoo', action='store_true', help='write the one run that is named into the zoo of the package, as `heart`')
     parser.add_argument('--package', action='store_true', help='write the counts into the package, where the chapter reads them')
     a = parser.parse_args()
-    if any(name.partition('-')[0] not in WAYS or not name.partition('-')[2].isdigit() for name in a.runs):
-        parser.error(f'--runs are {" ".join(a.runs)}, expected some of {", ".join(WAYS)}, each with a seed, such as lora-0')
+    asked_for = {name: re.fullmatch(rf'({"|".join(WAYS)})-(\d+)(?:@(\d+(?:\.\d+)?))?', name) for name in a.runs}
+    if not all(asked_for.values()):
+        parser.error(
+            f'--runs are {" ".join(a.runs)}, expected some of {", ".join(WAYS)}, each with a seed, such as lora-0, and perhaps a strength, such as lora-0@1.3'
+        )
     torch.set_flush_denormal(True)
     a.out.mkdir(parents=True, exist_ok=True)
-    files = {name: teach(a.out, name.partition('-')[0], int(name.partition('-')[2]), a) for name in a.runs}
+    files = {name: teach(a.out, said[1], int(said[2]), a) for name, said in asked_for.items()}
     if a.train:
         return
     counts = json.loads((a.out / 'counts.json').read_text()) if (a.out / 'counts.json').exists() else {}
@@ -129,11 +142,24 @@ def main() -> None:
     for name, file in {'before-0': None, **files}.items():
         if name not in counts:
             begun = time.process_time()
-            counts[name], gallery[name] = count(file, a.n, int(name.partition('-')[2]))
-            counts[name] |= {'trained': spent(a.out / name)[1] if file else 0, 'counted': round(time.process_time() - begun)}
+            seed, strength = (int(asked_for[name][2]), float(asked_for[name][3] or 1)) if file else (0, 1.0)
+            counts[name], gallery[name] = count(file, a.n, seed, strength)
+            counts[name] |= {'trained': spent(a.out / name.partition('@')[0])[1] if file else 0, 'counted': round(time.process_time() - begun)}
             print(name, counts[name], flush=True)
             write_whole(a.out / 'counts.json', (json.dumps(counts, indent=1) + '\n').encode())
             save_file(gallery, a.out / 'gallery.safetensors')
+    if a.zoo:
+        (name,) = (n for n in a.runs if '@' not in n)
+        folder = ZOO / 'heart'
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / 'lora.safetensors', files[name].read_bytes())
+        (folder / 'log.csv').write_text((a.out / name / 'log.csv').read_text())
+        pin(
+            'heart',
+            'heart/lora.safetensors',
+            command=f'python tools/train_lora.py --runs {name} --batch {a.batch} --lr {a.lr} --old {a.old} --zoo',
+            log='heart/log.csv',
+        )
     if a.package:
         command = f'python tools/train_lora.py --out runs/heart --batch {a.batch} --lr {a.lr} --old {a.old} --n {a.n} --package'
         report = {'command': command, 'rank': RANK, 'pictures': 8, 'ways': WAYS, 'counts': counts}

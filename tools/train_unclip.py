@@ -1,13 +1,13 @@
 """Train the two stages of unCLIP on drawn scenes of one object, with the CLIP of the zoo.
 
     python tools/train_unclip.py prior --out runs/unclip-prior
+    python tools/train_unclip.py spelled --out runs/unclip-spelled    # the prior that is autoregressive
     python tools/train_unclip.py decoder --out runs/unclip-decoder
     python tools/train_unclip.py decoder --out runs/unclip-decoder --steps 20000
 
-The prior learns the embeddings of the pictures, in units of their spread, given the captions; half of these leave something
-unsaid, so that there is something to draw. The decoder learns the pictures, given the embeddings in the same units. Both
-forget what they are told in one example of ten, for guidance. The rate of the decoder stays as it is, so that a run may
-end at any update, or go on.
+The priors learn the embeddings of the pictures given the captions; half of these leave something unsaid, so that there is
+something to draw. The decoder learns the pictures, given the embeddings in units of their spread. It and the prior that is a
+diffusion model forget what they are told in one example of ten, for guidance. The rate falls to zero at the last update.
 
 Everything random is a function of seed and update; a run that stops goes on from its last checkpoint when the same command
 is given again. Writes checkpoints to OUT/checkpoints, a line of OUT/log.csv every 50 updates, and at the end the model of
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import torch
 from runs import run, spent
+from torch.nn.functional import cross_entropy
 from train_classifier import ZOO, pin
 
 from diffbook.conditioning import Conditional, drop
@@ -35,10 +36,15 @@ from diffbook.schedules import CosineSchedule
 from diffbook.shapes import draw_split
 from diffbook.text import Tokenizer
 from diffbook.training import Trainer, load, save
-from diffbook.unclip import EmbeddingConditioner, PriorTransformer, read_texts
+from diffbook.unclip import AutoregressivePrior, EmbeddingConditioner, PriorTransformer, read_texts
 
+LETTERS, ALPHABET = 24, 32  # of the autoregressive prior
 CONTEXT = 16  # tokens of a caption of one object, and some to spare
-NUMBERS = {'prior': {'steps': 3000, 'batch': 64, 'lr': 2e-3}, 'decoder': {'steps': 12_000, 'batch': 16, 'lr': 1.5e-3}}
+NUMBERS = {
+    'prior': {'steps': 3000, 'batch': 64, 'lr': 2e-3},
+    'spelled': {'steps': 3000, 'batch': 64, 'lr': 2e-3},
+    'decoder': {'steps': 12_000, 'batch': 16, 'lr': 2e-3},
+}
 
 
 def scenes(n: int, seed: int) -> Dataset:
@@ -69,6 +75,19 @@ def prior(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) -> t
         return training_loss(model, x0, generator, drop(cond, null, 0.1, generator))
 
     return Denoiser(net, CosineSchedule(), predict_x0), (net.encode(z), text.vec, text.seq.half(), text.mask), loss
+
+
+def spelled(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) -> tuple:
+    "The untrained autoregressive prior, its examples and its loss: the nats of a letter."
+    net = AutoregressivePrior(z.shape[1], LETTERS, ALPHABET, 128, 2, 4, context=CONTEXT, seq_dim=clip.text_model.width).fit(z)
+    with torch.no_grad():
+        text = read_texts(clip, tokenizer, data.captions)
+
+    def loss(model: AutoregressivePrior, batch: tuple, generator: torch.Generator) -> torch.Tensor:
+        word, vec, seq, mask = batch
+        return cross_entropy(model(word, Cond(vec=vec, seq=seq.float(), mask=mask)).mT, word)
+
+    return net, (net.encode(z), text.vec, text.seq.half(), text.mask), loss
 
 
 def decoder(clip: CLIP, tokenizer: Tokenizer, data: Dataset, z: torch.Tensor) -> tuple:
@@ -106,13 +125,13 @@ def main() -> None:
     tokenizer, data = build(clip.about['tokenizer']), scenes(a.images, a.seed)
     z = image_vectors(clip, data)
     torch.manual_seed(a.seed)  # the first weights
-    model, examples, loss = {'prior': prior, 'decoder': decoder}[a.stage](clip, tokenizer, data, z)
+    model, examples, loss = {'prior': prior, 'spelled': spelled, 'decoder': decoder}[a.stage](clip, tokenizer, data, z)
     trainer = Trainer(
         model,
         loss,
         lr=numbers['lr'],
         warmup=200,
-        total=numbers['steps'] if a.stage == 'prior' else None,
+        total=numbers['steps'],
         weight_decay=0.01,
         ema=0.999,
         seed=a.seed,

@@ -114,3 +114,13 @@ question(
         0.4: 'The standard deviation doubles; the variance would be four times as large.',
     },
 )
+
+question(
+    '72-e',
+    'Which level mends a colour.',
+    'c',
+    {
+        'a': 'A low level replaces what is fine; a colour is as coarse as things get.',
+        'b': 'A level that hides the colour hides the picture too, and the upscaler draws another one.',
+    },
+)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..store.files import read_header, read_json, write_whole
 from ..store.tensors import refuse_nan
 from .fill import checked, same_names
+from .original import original_names
 from .tensors import read_tensors
 
 Change = tuple[Tensor, Tensor, float]  # down (rank, in, ...), up (out, rank), alpha
@@ -154,8 +155,9 @@ def read(model: nn.Module, path: str | Path, tables: Mapping[type, ModuleType]) 
     own, nets, said = dict(model.named_modules()), networks(model, tables), alphas(file)
     known = {k: (k, slice(None), '') for k, m in own.items() if isinstance(m, (nn.Linear, nn.Conv2d))}
     for part, (at, names) in nets.items():
+        first = original_names(names) if part == 'unet' and 'mid_block.resnets.0.conv1' in names else {}
         for layer, (ours, rows) in names.items():
-            for spelled in spellings(part, layer, len(nets) == 1):
+            for spelled in (*spellings(part, layer, len(nets) == 1), f'lora_unet_{first.get(layer, layer)}'.replace('.', '_')):
                 known[spelled] = f'{at}.{ours}'.lstrip('.'), rows, part
     pieces: dict[str, list] = {}
     for layer, parts in gather(read_tensors([file]), file).items():

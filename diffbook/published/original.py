@@ -4,7 +4,8 @@ transformers, and the settings that can be read off the shapes.
 What no shape shows is how many heads share the channels: 8 in version 1, one for each 64 channels in version 2.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -14,6 +15,8 @@ from .families import text_names, vae_words
 ORIGINAL_UNET = {  # the first code of Stable Diffusion -> diffusers; of two that fit, the later one holds
     'time_embed.0': 'time_embedding.linear_1',
     'time_embed.2': 'time_embedding.linear_2',
+    'label_emb.0.0': 'add_embedding.linear_1',
+    'label_emb.0.2': 'add_embedding.linear_2',
     'input_blocks.{i}.0': 'down_blocks.{level}.resnets.{n}',
     'input_blocks.{i}.1': 'down_blocks.{level}.attentions.{n}',
     'input_blocks.{next}.0': 'down_blocks.{level}.downsamplers.0',
@@ -89,6 +92,16 @@ def _counts(count: int, reads: list[bool]) -> list[dict[str, int]]:
     step, last = count + 1, len(reads) - 1
     return [dict(level=k, n=n, i=k * step + n + 1, next=(k + 1) * step, j=k * step + n, last=k * step + count, after=1 + reads[last - k])
             for k in range(last + 1) for n in range(step)]  # fmt: skip
+
+
+def original_names(layers: Collection[str]) -> dict[str, str]:
+    "What the first code calls the layers of a U-Net of diffusers, by their names there; files of kohya's trainer for Stable Diffusion XL do too."
+    numbers = lambda pattern: [int(found[1]) for found in map(re.compile(pattern).match, layers) if found]
+    reads = [any(layer.startswith(f'down_blocks.{k}.attentions.') for layer in layers) for k in range(1 + max(numbers(r'down_blocks\.(\d+)')))]
+    back = {name: theirs for theirs, name in filled(ORIGINAL_UNET, _counts(1 + max(numbers(r'down_blocks\.0\.resnets\.(\d+)')), reads)).items()}
+    back |= {f'{name}.conv': f'{theirs}.op' for name, theirs in back.items() if 'downsamplers' in name}
+    within = {name: theirs for theirs, name in WITHIN_UNET.items() if name != 'conv'}
+    return {layer: translated(f'{layer}.weight', back, within).removesuffix('.weight') for layer in layers}
 
 
 def unet(tensors: Mapping[str, Tensor], said: Mapping, *about: object) -> tuple[dict, dict[str, Tensor]]:  # configuration, tensors by diffusers' names

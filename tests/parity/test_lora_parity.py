@@ -15,8 +15,9 @@ from diffbook.nets.unet import UNet
 from diffbook.nets.vae import AutoencoderKL
 from diffbook.predictions import predict_v
 from diffbook.pretrained import load_network
-from diffbook.published import clip, mmdit, unet
+from diffbook.published import clip, lora, mmdit, unet
 from diffbook.published.fill import fill, same_names
+from diffbook.published.original import original_names
 from diffbook.published.reading import Published
 from diffbook.schedules import CosineSchedule
 
@@ -182,6 +183,34 @@ def test_diffusers_translation_of_kohya_names_leads_to_the_same_layers(tmp_path)
     assert a.keys() == b.keys()
     for key, value in mine.items():
         torch.testing.assert_close(value, theirs[key], rtol=0, atol=1e-12)
+
+
+def test_the_names_of_kohya_for_the_large_one_are_those_that_diffusers_translates():
+    "Files for Stable Diffusion XL call the blocks as its first code did: ours are led back, layer by layer, by their converter."
+    from diffusers.loaders import lora_conversion_utils as theirs
+
+    net = diffusers.UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16, 24), layers_per_block=2, norm_num_groups=4, cross_attention_dim=12, attention_head_dim=4,
+        down_block_types=('DownBlock2D', 'CrossAttnDownBlock2D', 'CrossAttnDownBlock2D'), up_block_types=('CrossAttnUpBlock2D', 'CrossAttnUpBlock2D', 'UpBlock2D'),
+        transformer_layers_per_block=(1, 2, 2), addition_embed_type='text_time', addition_time_embed_dim=8, projection_class_embeddings_input_dim=60,
+    )  # fmt: skip
+    named = original_names(list(layers(net)))
+    assert len(set(named.values())) == len(named) > 150 and not any('_blocks.' in v and v.split('.')[0] in ('down_blocks', 'up_blocks') for v in named.values())
+    key = lambda layer: f'lora_unet_{named[layer].replace(".", "_")}'
+    file = {f'{key(k)}.{word}.weight': torch.zeros(1, 1) for k in named for word in ('lora_down', 'lora_up')}
+    translated, _ = theirs._convert_non_diffusers_lora_to_diffusers(theirs._maybe_map_sgm_blocks_to_diffusers(file, net.config))
+    assert {lora.KEY.fullmatch(lora.modern(k))[1].removeprefix('unet.') for k in translated} == set(named)
+
+
+def test_a_file_of_kohya_for_the_large_one_changes_the_layers_it_names(tmp_path):
+    net, tower = two()
+    both, made = ours(net, tower), changes(net, 1)
+    named = original_names(list(layers(net)))
+    words = {k: named[k] for k in made}
+    save_file(kohya_names('unet', {words[k]: v for k, v in made.items()}), tmp_path / 'lora.safetensors')
+    assert len(load_lora(both, tmp_path / 'lora.safetensors', 0.7)) > 20
+    by_definition(net, made, 0.7)
+    same_answers(net, tower, both)
 
 
 @pytest.mark.parametrize('kind', ['linear', 'conv'])

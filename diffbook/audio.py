@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 # %% ../nbs/76_audio.ipynb #imports-own
 from .conditioning import Conditioner
-from .core import Cond, DenoiseFn, Time, as_time, expect, match_dims, register, uniform, whole
+from .core import Cond, DenoiseFn, Time, as_time, expect, register, uniform, whole
 from .data import Dataset, from_model, load_clips
 from .predictions import Prediction
 from .schedules import Schedule

@@ -127,10 +127,10 @@ def _programs(kind: str, model: Any, reader: Any, folder: Path) -> str:
         code = ('import torch\n\nstep = torch.export.load("step.pt2").module()\n' + told.strip(' ') + f'x = {_noise(model)} * torch.randn(4, *{shape})\ntimes = torch.linspace({high:g}, {low:g}, 21, dtype=torch.float64)\n'
                 f'for t, s in zip(times, times[1:]):\n    x = step(x=x, t=t, s=s{more})\n')  # fmt: skip
     else:
-        more = ', "told": told, "guidance": np.float32(2.0)' if 'told' in given else ''
+        more = ', "told": told, "guidance": np.array(2, dtype=np.float32)' if 'told' in given else ''
         told = 'told = np.zeros(4, dtype=np.int64)\n' if isinstance(reader, ClassConditioner) else ''
         code = ('import numpy as np\nimport onnxruntime\n\nstep = onnxruntime.InferenceSession("step.onnx")\n' + told + f'x = {_noise(model)} * np.random.randn(4, *{shape}).astype(np.float32)\ntimes = np.linspace({high:g}, {low:g}, 21)\n'
-                f'for t, s in zip(times, times[1:]):\n    (x,) = step.run(None, {{"x": x, "t": t, "s": s{more}}})\n')  # fmt: skip
+                f'for t, s in zip(times, times[1:]):\n    (x,) = step.run(None, {{"x": x, "t": np.array(t), "s": np.array(s){more}}})\n')  # fmt: skip
     table = '\n'.join(f'- `{key}`: {value}' for key, value in given.items())
     which = f'{", ".join(names)}. `denoiser` takes x, t (batch,){" and told" if "told" in given else ""} and gives the clean picture that it expects; `step` goes from time t to s.'
     return f'## How it is used\n\n{which if len(names) > 1 else names[0] + " goes from time t to s."}\n\n```python\n{code}```\n\n{table}\n\nPictures are from -1 to 1. Times run from {high:g}, where all is noise, to {low:g}.\n'

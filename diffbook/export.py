@@ -214,7 +214,7 @@ def to_onnx(model: Model, folder: Path, about: Mapping[str, Any]) -> None:
             (),
             kwargs=dict(given),
             input_names=list(given),
-            output_names=['x0' if name == 'denoiser' else 'x'],
+            output_names=['x0' if name == 'denoiser' else 'x_s'],
             dynamo=True,
             verbose=False,
         )

@@ -131,6 +131,13 @@ def test_a_step_is_taken_down_for_any_batch(name):
         torch.testing.assert_close(step(x=x, t=t, s=s, **told), ddim(model.schedule, asked[0], x, t, s, asked[1]), rtol=0, atol=1e-4)
 
 
+def card_runs(folder, name):
+    "What the card says is run."
+    code, there = (folder / 'README.md').read_text().split('```python')[1].split('```')[0], {}
+    exec(code.replace(f'"{name}"', repr(str(folder / name))), there)
+    assert there['x'].shape == (4, 1, 8, 8) and torch.isfinite(torch.as_tensor(there['x'])).all()
+
+
 def test_programs_come_back_from_their_files(tmp_path):
     "The model of classes and a guided step of it."
     model, n = told(with_classes(**SMALL)), 3
@@ -142,10 +149,7 @@ def test_programs_come_back_from_their_files(tmp_path):
     step = torch.export.load(tmp_path / 'out' / 'step.pt2').module()
     got = step(x=x, t=times[2], s=times[1], told=label, guidance=torch.tensor(3.0))
     torch.testing.assert_close(got, ddim(model.schedule, guide(model, model.null(1), 3.0), x, times[2], times[1], model.condition(label)), rtol=0, atol=1e-4)
-    code = (tmp_path / 'out' / 'README.md').read_text().split('```python')[1].split('```')[0]
-    there = {}
-    exec(code.replace('step.pt2', str(tmp_path / 'out' / 'step.pt2')), there)  # what the card says works
-    assert there['x'].shape == (4, 1, 8, 8) and torch.isfinite(there['x']).all()
+    card_runs(tmp_path / 'out', 'step.pt2')
 
 
 def test_a_step_of_heun_is_taken_down_too():
@@ -185,6 +189,7 @@ def test_onnx_says_what_the_model_says(tmp_path):
     t, s = torch.tensor(0.8).double(), torch.tensor(0.3).double()
     session = onnxruntime.InferenceSession(tmp_path / 'out' / 'step.onnx')
     (got,) = session.run(None, {k: v.numpy() for k, v in {'x': x, 't': t, 's': s, 'told': label, 'guidance': torch.tensor(3.0)}.items()})
+    card_runs(tmp_path / 'out', 'step.onnx')
     torch.testing.assert_close(torch.tensor(got), ddim(model.schedule, guide(model, model.null(1), 3.0), x, t, s, model.condition(label)), rtol=0, atol=1e-4)
 
 

@@ -46,7 +46,10 @@ def push(
         if own.is_file()
         else (card_of(name.partition('/')[2], made, about) + loading('diffbook', made, about, folder).replace('USER/NAME', name)).encode()
     )
-    client.create_repo(name, private=private, exist_ok=True)
     files = {'README.md': card} | {file: (folder / file).read_bytes() for file in FILES}
-    done = client.create_commit(name, [CommitOperationAdd(path, data) for path, data in files.items()], commit_message=message)
+    try:
+        client.create_repo(name, private=private, exist_ok=True)
+        done = client.create_commit(name, [CommitOperationAdd(path, data) for path, data in files.items()], commit_message=message)
+    except Exception as error:  # of several packages: no net, no login, not yours
+        raise OSError(f'the Hub did not take {name} ({type(error).__name__}: {" ".join(str(error).split())[:200]}); `hf auth login` logs in') from error
     return Pushed(name, done.oid, f'https://huggingface.co/{name}')

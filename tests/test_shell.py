@@ -388,3 +388,14 @@ def test_what_is_not_published(hub, tmp_path, capsys):
         assert f'the name is {name!r}, expected user/name' in capsys.readouterr().err
     run('push', tmp_path / 'nothing', 'a/b', code=2)
     assert hub.calls == []
+
+
+def test_who_is_not_logged_in_is_told_how(hub, tmp_path, capsys):
+    save(tmp_path / 'm', by_class(), {'shape': [3, 8, 8]})
+
+    def refuse(*a, **k):
+        raise RuntimeError('401 Client Error\nUnauthorized')
+
+    hub.create_repo = refuse
+    run('push', tmp_path / 'm', 'somebody/one', code=2)
+    assert 'the Hub did not take somebody/one (RuntimeError: 401 Client Error Unauthorized); `hf auth login` logs in' in capsys.readouterr().err

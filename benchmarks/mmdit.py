@@ -1,6 +1,7 @@
 """Train a small MMDiT on captioned shapes beside the U-Net of the chapter on text to image, for equal time, and count what they draw.
 
     python -m benchmarks.mmdit                          # four arms of seven minutes: half an hour of one core
+    python -m benchmarks.mmdit --seconds 1500 --only mmdit-own --keep runs/mmdit --out runs/mmdit.json --zoo    # the MMDiT of the zoo
     python -m benchmarks.mmdit --seconds 20 --n 32 --seeds 0 --out /tmp/mmdit.json
 
 Scenes of one object, 20 x 20 pixels: the smallest that the reader of shapes reads without a slip. Both networks read the same captions with the same frozen text tower, in the same
@@ -40,6 +41,7 @@ from diffbook.stages import Stage
 from diffbook.store.files import write_whole
 from diffbook.text import Tokenizer
 from diffbook.training import save
+from tools.train_classifier import ZOO, pin
 
 OUT = Path(__file__).resolve().parent.parent / 'diffbook' / 'measured' / 'mmdit.json'
 SIDE, PATCH, DIM, DEPTH, HEADS, WORDS = 20, 4, 96, 4, 3, 16
@@ -172,6 +174,19 @@ def run(net: str, by: str, seed: int, a: argparse.Namespace, found: Dataset, wor
     return row
 
 
+def to_zoo(row: dict, kept: Path, command: str) -> None:
+    "Copy an averaged model with its log and what it obeyed into the zoo of the package, and pin its file."
+    folder = ZOO / 'shapes-mmdit'
+    folder.mkdir(exist_ok=True)
+    for name in ('model.safetensors', 'config.json'):
+        write_whole(folder / name, (kept / name).read_bytes())
+    lines = ['images,seconds,loss', *(f'{at["images"]},{at["seconds"]},{at["loss"]:.5f}' for at in row['log'])]
+    write_whole(folder / 'log.csv', ('\n'.join(lines) + '\n').encode())
+    report = {'command': command, 'rows': [{key: row[key] for key in ('n', 'right', 'interval', 'seed', 'images', 'processor_seconds', 'rate', 'batch')}]}
+    write_whole(folder / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+    pin('shapes-mmdit', 'shapes-mmdit/model.safetensors', command=command, report='shapes-mmdit/report.json', log='shapes-mmdit/log.csv')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.mmdit', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seconds', type=float, default=420.0, help='of the processor, for the training of each arm')
@@ -182,8 +197,11 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=20)
     parser.add_argument('--only', nargs='*', help='arms, such as mmdit-flow; the others are left as they are')
     parser.add_argument('--keep', type=Path, help='write the averaged models there')
+    parser.add_argument('--zoo', action='store_true', help='write the last model that was trained into the zoo of the package too; needs --keep')
     parser.add_argument('--out', type=Path, default=OUT)
     a = parser.parse_args()
+    if a.zoo and not a.keep:
+        parser.error('--zoo copies what --keep has written, expected --keep FOLDER too')
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     found = draw_split(a.images, SIDE, 'train', 0, objects=(1,), brief=0.2)
@@ -207,6 +225,9 @@ def main() -> None:
             rows.append(row)
             write_whole(a.out, (json.dumps(facts | {'seeds': sorted({row['seed'] for row in rows}), 'rows': rows}, indent=1) + '\n').encode())
             print({key: row[key] for key in ('net', 'recipe', 'seed', 'images', 'processor_seconds', 'right')}, flush=True)
+            if a.zoo:
+                command = f'python -m benchmarks.mmdit --seconds {a.seconds:g} --only {net}-{by} --keep runs/mmdit --out runs/mmdit.json --zoo'
+                to_zoo(row, a.keep / f'{net}-{by}-{seed}', command)
 
 
 if __name__ == '__main__':

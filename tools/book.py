@@ -868,6 +868,8 @@ ENTRANCES = {  # rooms behind the book, and who may enter them
         'data',
         'demo',
         'diagnosis',
+        'export',
+        'hub',
         'metrics',
         'own',
         'plots',

@@ -9,14 +9,15 @@ def u(g, low, high, shape=()):
     return low + (high - low) * torch.rand(shape, generator=g, dtype=torch.float64)
 
 
-def complex_array(g):
-    x = torch.randn(6, 9, 2, generator=g, dtype=torch.float64)
-    x[0, 0] = 0
-    return torch.view_as_complex(x)
+def plane(g):
+    x = torch.randn(9, 2, generator=g, dtype=torch.float64)
+    x[0] = 0
+    return x
 
 
-def nearest(X, A):
-    return torch.polar(A, X.angle())
+def nearest(x, A):
+    angle = torch.atan2(x[:, 1], x[:, 0])
+    return A[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
 
 
 question(
@@ -87,13 +88,13 @@ add(
 add(
     '76-2',
     'Go to the nearest point with given magnitudes.',
-    cases=lambda g: (complex_array(g), u(g, 0.1, 2, (6, 9))),
+    cases=lambda g: (plane(g), u(g, 0.1, 2, (9,))),
     truth=nearest,
     mistakes={
-        'You scaled X by A; its own magnitude has to go first.': lambda X, A: X * A,
-        'You kept the magnitudes of X and dropped its phases.': lambda X, A: torch.polar(A, torch.zeros_like(A)),
-        'The phase is turned round: keep its sign.': lambda X, A: torch.polar(A, -X.angle()),
-        'Where X is zero it has no phase, and 0 / 0 is not a number; torch.angle gives 0 there.': lambda X, A: A * X / X.abs(),
+        'You scaled X by A; its own magnitude has to go first.': lambda x, A: x * A[:, None],
+        'You dropped the phases: all points lie on the real axis.': lambda x, A: torch.stack([A, 0 * A], 1),
+        'The phase is turned round: keep its sign.': lambda x, A: nearest(x, A) * torch.tensor([1.0, -1.0]),
+        'Where X is zero it has no phase, and 0 / 0 is not a number: take the phase 0 there.': lambda x, A: A[:, None] * x / x.norm(dim=1, keepdim=True),
     },
 )
 add(

@@ -218,7 +218,18 @@ def test_who_speaks_is_taken_in_turn():
     assert read_prompt('one by lucas', 5) == (1, 2)
 
 
-@pytest.mark.parametrize('text, said', [('sevn', 'did you mean seven'), ('seven eight', 'two digits'), ('theo', 'no digit'), ('', 'no digit'), ('ten', "'ten'"), ('12', "'12'"), ('one theo lucas', 'two speakers')])
+@pytest.mark.parametrize(
+    'text, said',
+    [
+        ('sevn', 'did you mean seven'),
+        ('seven eight', 'two digits'),
+        ('theo', 'no digit'),
+        ('', 'no digit'),
+        ('ten', "'ten'"),
+        ('12', "'12'"),
+        ('one theo lucas', 'two speakers'),
+    ],
+)
 def test_prompts_that_are_none_are_refused(text, said):
     with pytest.raises(ValueError, match=said):
         read_prompt(text)
@@ -383,7 +394,11 @@ def test_the_published_recordings():
     from diffbook.data import load_clips
 
     clips, labels = load_clips('test')
-    assert len(clips) == 300 and torch.equal(torch.bincount(labels[:, 0]), torch.full((10,), 30)) and torch.equal(torch.bincount(labels[:, 1]), torch.full((6,), 50))
+    assert (
+        len(clips) == 300
+        and torch.equal(torch.bincount(labels[:, 0]), torch.full((10,), 30))
+        and torch.equal(torch.bincount(labels[:, 1]), torch.full((6,), 50))
+    )
 
 
 # Judge, model, command line
@@ -403,7 +418,9 @@ def speaker(tmp_path_factory):
     "A model of spoken digits that was never trained."
     folder = tmp_path_factory.mktemp('speaker')
     torch.manual_seed(0)
-    model = Conditional(Denoiser(UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), groups=4, cond_dim=8), CosineSchedule(), predict_v), SpokenConditioner(8))
+    model = Conditional(
+        Denoiser(UNet(1, channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), groups=4, cond_dim=8), CosineSchedule(), predict_v), SpokenConditioner(8)
+    )
     assert describe(build(describe(model))) == describe(model)
     save(folder, model, {'shape': [1, 32, 32], 'data': 'spoken-digits'})
     return str(folder)

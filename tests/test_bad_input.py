@@ -163,7 +163,7 @@ LIBRARY = {
     'unknown split': (lambda: load_data('shapes', 'validation'), "split is 'validation', expected 'train' or 'test'"),
     'unknown fetch': (lambda: fetch_data('imagenet'), "data set is 'imagenet', expected one of"),
     # metrics, plots
-    'features of colour': (lambda: features(torch.zeros(1, 3, 28, 28, dtype=torch.uint8), model=judge()), r'\(1, 3, 28, 28\), expected \(n, 1, h, w\)'),
+    'features of two channels': (lambda: features(torch.zeros(1, 2, 28, 28, dtype=torch.uint8), model=judge()), r'\(1, 2, 28, 28\), expected \(n, 1, h, w\)'),
     'distance of one point': (lambda: frechet_distance(torch.zeros(1, 4), torch.zeros(5, 4)), r'x has shape \(1, 4\), expected .* n of at least 2'),
     'distance of nan': (lambda: frechet_distance(torch.zeros(5, 4), torch.full((5, 4), NAN)), 'y .* finite'),
     'no neighbours': (lambda: precision_recall(torch.zeros(5, 2), torch.zeros(5, 2), k=0), 'k is 0, expected a positive whole number'),
@@ -390,7 +390,7 @@ COMMANDS = {  # command line, words of the message
     'size the net cannot draw': ((*SAMPLE, '--size', '7'), r'x has shape \(1, 1, 7, 7\), expected'),
     'evaluation of five': (('evaluate', 'MODEL', '--data', 'mnist', '--n', '5'), '--n is 5, expected at least 10'),
     'evaluation on nothing': (('evaluate', 'MODEL', '--data', 'imagenet'), "data set is 'imagenet'"),
-    'evaluation in colour': (('evaluate', 'MODEL', '--data', 'shapes'), '--data is shapes, in colour; expected grey'),
+    'evaluation in colour': (('evaluate', 'MODEL', '--data', 'shapes'), r'draws images of shape \(1, 8, 8\), expected \(3, 32, 32\) as in shapes'),
     'unknown set': (('data', 'imagenet'), "data set is 'imagenet', expected shapes"),
     'download of everything': (('data', '--download'), '--download needs the name'),
     'doctor of another device': (('doctor', '--device', 'tpu'), "device is 'tpu'"),

@@ -27,7 +27,7 @@ def fetch_model(
     try:
         folder = Path(snapshot_download(user, revision=revision, allow_patterns=list(FILES)))
     except (OSError, ValueError) as error:  # also the Hub's own: no network, no such name
-        raise FileNotFoundError(f'there is no folder {name}, and the Hub did not give a model of that name ({type(error).__name__})') from error
+        raise FileNotFoundError(f'there is no folder {name}, and the Hub did not give a model of that name ({type(error).__name__}); expected a folder with {FILES[0]}, a name in the zoo, or one on the Hub') from error
     if not (folder / FILES[0]).is_file():
         raise FileNotFoundError(f'{user} on the Hub holds no {FILES[0]}')
     return folder

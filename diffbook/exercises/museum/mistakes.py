@@ -611,7 +611,7 @@ MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
     ),
     'pooling over the padding': (
         'mean of all states in place of the end token', 'nets/clip.py',
-        'pooled = states[torch.arange(len(tokens), device=tokens.device), self.end_of(tokens)]', 'pooled = states.mean(1)',
+        'pooled = states[torch.arange(tokens.shape[0], device=tokens.device), self.end_of(tokens)]', 'pooled = states.mean(1)',
         'test_clip.py::test_what_stands_behind_the_end_changes_nothing',
     ),
     'a text tower that sees ahead': (

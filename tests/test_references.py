@@ -1,9 +1,11 @@
 """Numbers and links of the notebooks: the two forms are one, and the numbers are those of the order on the page."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from tools import pages
 from tools.references import full, labels, main, rewrite, short
 
 TEXT = """As @eq-good-one and @fig-good-b say (@sec-other), and `@eq-good-one` in code does not; a@eq-good.one neither, nor @eq-gone.
@@ -83,3 +85,19 @@ def test_a_fold_is_marked_for_the_site_and_leaves_no_mark_in_a_module():
         assert 'fold' not in cell.source
         site_form(cell)
         assert cell.source.startswith('#| code-fold: true\n') is folded and 'fig-number' not in cell.source
+
+
+def test_curves_are_marked_and_pictures_are_not():
+    drawn = [{'data': {'image/png': ''}}]
+    marked = lambda source, outputs=drawn, kind='code': (
+        pages.curves_apart(cell := SimpleNamespace(cell_type=kind, source=source, outputs=outputs)),
+        cell.source,
+    )[1]
+    assert marked('lines(x, y)') == '#| classes: curves\nlines(x, y)'
+    assert marked('images(x, 8)') == 'images(x, 8)' and marked('lines(x, y)', []) == 'lines(x, y)'
+
+
+def test_a_sound_is_text_on_the_site_and_other_outputs_stay():
+    sound, table = {'data': {'text/html': ['<audio controls ', 'src="x">']}}, {'data': {'text/html': '<table>'}}
+    pages.sounds_as_text({'outputs': [sound, table]})
+    assert sound['data'] == {'text/markdown': '```{=html}\n<audio controls src="x">\n```\n'} and table['data'] == {'text/html': '<table>'}

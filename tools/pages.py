@@ -37,6 +37,14 @@ def curves_apart(cell):
         cell.source = f'#| classes: curves\n{cell.source}'
 
 
+def sounds_as_text(cell):
+    "Give sounds as text that holds HTML: an output that *is* HTML makes Quarto load scripts from other hosts."
+    for output in cell.get('outputs') or ():
+        said = output.get('data', {}).get('text/html', '')
+        if (html := said if isinstance(said, str) else ''.join(said)).lstrip().startswith('<audio'):
+            output['data'] = {'text/markdown': f'```{{=html}}\n{html}\n```\n'}
+
+
 def text_of(output):
     value = output.get('text', '')
     return value if isinstance(value, str) else ''.join(value)

@@ -1,9 +1,9 @@
 """Numbers and links of the notebooks: the two forms are one, and the numbers are those of the order on the page."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
+from fastcore.basics import AttrDict
 
 from tools import pages
 from tools.references import full, labels, main, rewrite, short
@@ -90,7 +90,7 @@ def test_a_fold_is_marked_for_the_site_and_leaves_no_mark_in_a_module():
 def test_curves_are_marked_and_pictures_are_not():
     drawn = [{'data': {'image/png': ''}}]
     marked = lambda source, outputs=drawn, kind='code': (
-        pages.curves_apart(cell := SimpleNamespace(cell_type=kind, source=source, outputs=outputs)),
+        pages.curves_apart(cell := AttrDict(cell_type=kind, source=source, outputs=outputs)),
         cell.source,
     )[1]
     assert marked('lines(x, y)') == '#| classes: curves\nlines(x, y)'

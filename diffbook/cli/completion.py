@@ -8,7 +8,6 @@ import typer
 from diffbook.cli.app import app
 
 SHELLS = ('bash', 'zsh', 'fish')
-SETS = ('shapes', 'fashion-mnist', 'mnist', 'cifar10', 'emoji')
 MODELS = ('sample', 'evaluate', 'export', 'push')  # commands that take a model first
 
 
@@ -55,11 +54,18 @@ def known() -> dict[str, tuple[str, ...]]:
     own |= {
         'each': tuple(suffix[1:] for suffix in FORMATS),
         'change': tuple(name.replace('_', '-') for name in CHANGES),
-        'data': SETS,
+        'data': ('shapes', *downloads()),
         'init': zoo(),
         'upscale': zoo(),
     }
     return own | WORDS
+
+
+def downloads() -> tuple[str, ...]:
+    "The data sets that can be fetched."
+    from diffbook.store.sets import SOURCES
+
+    return tuple(SOURCES)
 
 
 def zoo() -> tuple[str, ...]:
@@ -88,7 +94,7 @@ def option_of(p: Any, values: dict[str, tuple[str, ...]]) -> Option:
 
 def first(command: str) -> tuple[str, ...]:
     "What may come first after a command."
-    return zoo() if command in MODELS else SETS[1:] if command == 'data' else SHELLS if command == 'completion' else ()
+    return zoo() if command in MODELS else downloads() if command == 'data' else SHELLS if command == 'completion' else ()
 
 
 def bash(found: dict[str, tuple[str, list[Option]]]) -> str:

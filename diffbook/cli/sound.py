@@ -16,29 +16,16 @@ PAUSE, LOUDEST = 0.15, 0.9  # seconds between two sounds of one file; the larges
 
 def speaks(model: str) -> bool:
     "Whether the name, or the folder, is that of a model of spoken digits."
-    from diffbook.training import find_model, load
+    from diffbook.store.files import read_json
+    from diffbook.training import find_model
 
     try:
-        folder = find_model(NAMES.get(model, model))
-    except (FileNotFoundError, ValueError):  # said better where it is opened
+        said: Any = read_json(find_model(NAMES.get(model, model)) / 'config.json')
+    except (OSError, ValueError):  # said better where it is opened
         return False
-    return '"SpokenConditioner"' in text_of(folder / 'config.json') and reads_spoken(load(folder))
-
-
-def text_of(file: Path) -> str:
-    "What a file says, up to a bound; nothing where there is none."
-    if not file.is_file():
-        return ''
-    with file.open(encoding='utf-8', errors='replace') as opened:
-        return opened.read(1 << 20)
-
-
-def reads_spoken(model: Any) -> bool:
-    "Whether a model is told a digit and a speaker."
-    from diffbook.audio import SpokenConditioner
-    from diffbook.conditioning import Conditional
-
-    return isinstance(model, Conditional) and isinstance(model.conditioner, SpokenConditioner)
+    for part in ('model', 'conditioner', 'type'):
+        said = said.get(part) if isinstance(said, dict) else None
+    return said == 'SpokenConditioner'
 
 
 def speak(

@@ -196,6 +196,7 @@ def test_the_names_of_kohya_for_the_large_one_are_those_that_diffusers_translate
     )  # fmt: skip
     named = original_names(list(layers(net)))
     assert len(set(named.values())) == len(named) > 150 and not any('_blocks.' in v and v.split('.')[0] in ('down_blocks', 'up_blocks') for v in named.values())
+    assert named['down_blocks.0.downsamplers.0.conv'] == 'input_blocks.3.0.op' and named['up_blocks.0.upsamplers.0.conv'] == 'output_blocks.2.2.conv'
     key = lambda layer: f'lora_unet_{named[layer].replace(".", "_")}'
     file = {f'{key(k)}.{word}.weight': torch.zeros(1, 1) for k in named for word in ('lora_down', 'lora_up')}
     translated, _ = theirs._convert_non_diffusers_lora_to_diffusers(theirs._maybe_map_sgm_blocks_to_diffusers(file, net.config))

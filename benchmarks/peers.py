@@ -49,11 +49,15 @@ def from_lucidrains() -> Net:
     return Net(Unet(dim=32, dim_mults=(1, 2, 4), channels=1))
 
 
+def told_ratio(net: nn.Module, x: Tensor, t: Tensor) -> Tensor:
+    "Call a network that is told sigma / alpha, on the cosine schedule."
+    return net(x, torch.tan(t * math.pi / 2000).clamp(1e-3, 1e3))
+
+
 def from_smalldiffusion() -> Net:
     from smalldiffusion import Unet
 
-    net = Unet(28, 1, 1, ch=32, ch_mult=(1, 2, 3), num_res_blocks=2, attn_resolutions=(7,), dropout=0.0)
-    return Net(net, lambda net, x, t: net(x, torch.tan(t * math.pi / 2000).clamp(1e-3, 1e3)))  # it is told sigma / alpha
+    return Net(Unet(28, 1, 1, ch=32, ch_mult=(1, 2, 3), num_res_blocks=2, attn_resolutions=(7,), dropout=0.0), told_ratio)
 
 
 EQUAL = {OURS: ours, DIFFUSERS: from_diffusers, LUCIDRAINS: from_lucidrains, SMALL: from_smalldiffusion}

@@ -26,7 +26,7 @@ from diffbook.data import Dataset
 from diffbook.losses import Denoiser, clipped_snr, log_normal_draw, logit_normal_draw
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_v, predict_x0
-from diffbook.recipes import Reader, Recipe, own_reader, widths_of
+from diffbook.recipes import OPTIMIZERS, Reader, Recipe, own_reader, widths_of
 from diffbook.schedules import KarrasSchedule
 from diffbook.store.digits import draw_digits
 from diffbook.store.own import FITS, Look, look, read_own
@@ -120,6 +120,7 @@ def changed(
     drop: float | None = None,  # how likely a picture is to lose its class or caption
     flip: bool = False,  # see mirror images too
     weight_decay: float | None = None,
+    optimizer: str | None = None,  # one of OPTIMIZERS
 ) -> Recipe:
     "Change what is said of a recipe, and leave the rest."
     if prediction is not None:
@@ -129,6 +130,8 @@ def changed(
     if snr_weight is not None:
         made = replace(made, weight=clipped_snr if snr_weight else None)
     made = replace(made, drop=made.drop if drop is None else drop, weight_decay=made.weight_decay if weight_decay is None else weight_decay)
+    if optimizer is not None:
+        made = replace(made, optimizer=OPTIMIZERS[optimizer])
     return replace(made, view=partial(made.view or seen, flip=True)) if flip else made
 
 

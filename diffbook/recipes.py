@@ -46,12 +46,14 @@ from diffbook.predictions import Prediction, predict_edm, predict_v, predict_vel
 from diffbook.samplers import uniform_times
 from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule, Schedule, ShiftedSchedule
 from diffbook.shapes import draw_shapes, draw_split
+from diffbook.speedrun import muon
 from diffbook.text import Tokenizer, train_merges
-from diffbook.training import Trainer, load, read_model
+from diffbook.training import Trainer, adamw, load, read_model
 
 Model = Denoiser | Conditional | FlowMap
 Reader = TextConditioner | ClassConditioner | SpokenConditioner
 Draw = Callable[[Schedule, int, torch.Generator], Tensor]  # of times
+OPTIMIZERS: dict[str, Callable[[Trainer], torch.optim.Optimizer]] = {'adamw': adamw, 'muon': muon}
 
 
 def middling(schedule: Schedule, b: int, generator: torch.Generator, centre: float = -0.4) -> Tensor:  # (b,)
@@ -95,6 +97,7 @@ class Recipe:
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.0
+    optimizer: Callable[[Trainer], torch.optim.Optimizer] = adamw  # one of OPTIMIZERS
     ema: float = 0.999
     bf16: bool | None = None  # see Trainer
     codec: str | None = None  # the model of the zoo that turns what is drawn into pictures
@@ -140,7 +143,7 @@ class Recipe:
 
     def trainer(self, model: Model, *, seed: int = 0, **changes: Any) -> Trainer:
         "A trainer of the model; `changes` are options of Trainer that are to differ."
-        own = {'lr': self.lr, 'warmup': self.warmup, 'total': self.steps, 'weight_decay': self.weight_decay, 'ema': self.ema, 'bf16': self.bf16}
+        own = {'lr': self.lr, 'warmup': self.warmup, 'total': self.steps, 'weight_decay': self.weight_decay, 'optimizer': self.optimizer, 'ema': self.ema, 'bf16': self.bf16}
         return Trainer(model, self.loss, seed=seed, **own | changes)
 
 

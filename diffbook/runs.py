@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 OPTIONS = (  # what makes a run the run it is
     'recipe', 'method', 'data', 'text', 'class_folders', 'captions', 'init', 'lora', 'size', 'fit', 'grey', 'flip', 'ground', 'skip_broken', 'width', 'depth', 'patch',
-    'prediction', 'snr_weight', 'drop', 'dropout', 'batch_size', 'lr', 'rate', 'warmup', 'weight_decay', 'ema', 'steps', 'bf16', 'seed',
+    'prediction', 'snr_weight', 'drop', 'dropout', 'batch_size', 'lr', 'rate', 'warmup', 'optimizer', 'weight_decay', 'ema', 'steps', 'bf16', 'seed',
 )  # fmt: skip
 CHANGES = ('steps', 'lr', 'rate', 'ema', 'batch_size', 'bf16', 'drop', 'flip', 'weight_decay', 'data')  # of these, what --change may change from here on
 WRITES = ('model.safetensors', 'lora.safetensors', 'config.json', 'training.csv', 'run.toml', 'samples', 'checkpoints')
 EARLIER = {  # what runs had that were begun before there was the option
     'recipe': None, 'method': None, 'class_folders': False, 'captions': None, 'init': None, 'lora': None, 'fit': 'centre', 'grey': False, 'flip': False, 'depth': None,
-    'patch': None, 'prediction': None, 'snr_weight': None, 'drop': None, 'dropout': 0.0, 'rate': 'falling', 'warmup': None, 'weight_decay': None,
+    'patch': None, 'prediction': None, 'snr_weight': None, 'drop': None, 'dropout': 0.0, 'rate': 'falling', 'warmup': None, 'optimizer': None, 'weight_decay': None,
 }  # fmt: skip
 OWN = {'lr': 2e-3, 'ema': 0.999, 'weight_decay': 0.01}  # of a run on one's own pictures, unless something else is said
 

@@ -190,6 +190,7 @@ OTHERS = {  # option, another value, words of the refusal, may be changed
     'weight': (('--snr-weight',), '--snr-weight is True, and the run in .* has None; .*choose another --out', False),
     'dropout': (('--dropout', 0.1), '--dropout is 0.1, and the run in .* has 0.0; .*choose another --out', False),
     'warm-up': (('--warmup', 3), '--warmup is 3, and the run in .* has None; .*choose another --out', False),
+    'optimizer': (('--optimizer', 'muon'), '--optimizer is muon, and the run in .* has None; .*choose another --out', False),
     'mirrors': (('--flip',), '--flip is True, and the run in .* has False; .*--change flip', True),
     'drop': (('--drop', 0.2), '--drop is 0.2, and the run in .* has None; .*--change drop', True),
     'decay': (('--weight-decay', 0.2), '--weight-decay is 0.2, and the run in .* has None; .*--change weight-decay', True),
@@ -1158,7 +1159,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
         **dict.fromkeys(('batch_size', 'lr', 'ema', 'width', 'size', 'save_every', 'bf16', 'compile', 'accumulate', 'device', 'data_root', 'seed'), 'test_an_option_of_train'),
         'plan': 'test_a_plan_trains_nothing', 'config': 'test_a_run_writes_its_options_and_is_repeated_by_them', 'init': 'test_a_model_to_begin_with', 'lora': 'test_a_change_is_trained_beside_a_model', 'class_folders': 'test_class_folders_can_be_left_alone_or_asked_for',
         'log': 'test_a_log_is_kept_besides', 'captions': 'test_captions_of_a_table_are_learned_and_stray_texts_stop_nothing', 'sample_every': 'test_sheets_are_drawn_on_the_way_from_the_same_noise', **dict.fromkeys(('flip', 'drop', 'snr_weight'), 'test_chances_and_weights_and_mirrors_reach_the_loss'),
-        **dict.fromkeys(('fit', 'grey', 'depth', 'patch', 'rate', 'warmup', 'weight_decay', 'prediction', 'dropout'), 'test_an_option'),
+        **dict.fromkeys(('fit', 'grey', 'depth', 'patch', 'rate', 'warmup', 'optimizer', 'weight_decay', 'prediction', 'dropout'), 'test_an_option'),
     },
     'sample': {
         'model': 'test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened', 'out': 'test_the_picture_is_a_grid', 'n': 'test_the_picture_is_a_grid', 'columns': 'test_the_picture_is_a_grid',

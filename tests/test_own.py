@@ -25,6 +25,7 @@ from diffbook.own import Choice, choose, look, own_recipe, read, seen
 from diffbook.predictions import predict_v, predict_x0
 from diffbook.recipes import own_reader
 from diffbook.schedules import CosineSchedule
+from diffbook.speedrun import Muon
 from diffbook.store import own as store
 from diffbook.store.metadata import captions_of, said_by_name
 from diffbook.store.shards import Column
@@ -587,6 +588,7 @@ LOOKS = {  # option of train, two values, what is looked at of the run, what it 
     'warmup': (0, 50, lambda t: t.settings['warmup'], (0, 50)),
     'weight_decay': (0.0, 0.3, lambda t: t.optimizer.param_groups[0]['weight_decay'], (0.0, 0.3)),
     'rate': ('falling', 'constant', lambda t: t.settings['total'], (2, None)),
+    'optimizer': ('adamw', 'muon', lambda t: type(t.optimizer), (torch.optim.AdamW, Muon)),
     'prediction': ('x0', 'v', lambda t: t.model.prediction, (predict_x0, predict_v)),
     'dropout': (0.0, 0.5, lambda t: any(m.p == 0.5 for m in t.model.modules() if isinstance(m, torch.nn.Dropout)), (False, True)),
     'grey': (False, True, lambda t: t.model.net.in_channels, (3, 1)),
@@ -655,6 +657,8 @@ def test_all_of_a_class_dropped_is_a_model_that_hears_nothing(tmp_path):
 BAD = {
     'a fit': (('--fit', 'stretch'), '--fit is stretch, expected centre, pad, random'),
     'a rate': (('--rate', 'up'), '--rate is up, expected falling, constant'),
+    'an optimizer': (('--optimizer', 'adam'), '--optimizer is adam, expected adamw, muon'),
+    'an optimizer of split matrices': (('--optimizer', 'muon', '--shard'), '--shard splits every matrix among the processes, and --optimizer muon needs it whole'),
     'a prediction': (('--prediction', 'y'), '--prediction is y, expected v, x0'),
     'captions': (('--captions', 'csv'), '--captions is csv, expected metadata, txt, names'),
     'captions and no text': (('--captions', 'txt', '--no-text'), '--captions is txt, and --no-text is given'),

@@ -30,6 +30,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
         raise ValueError(f'--out is {out}, which is a file; expected a folder')
     from diffbook.core import generator
     from diffbook.scale import join, shared
+    from diffbook.speedrun import muon
     from diffbook.store.processes import asked, launched
     from diffbook.training import checkpoints, pick_device
 
@@ -49,6 +50,8 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
             return tell_plan(looked, choice, values)
     run = plan(out, given, values | of_recipe(values['recipe'], given), resume, values['change'])
     made = recipe_of(run.options)
+    if shard and made.optimizer is muon:
+        raise ValueError('--shard splits every matrix among the processes, and --optimizer muon needs it whole; expected one of them')
     batch_size, seed = run.options['batch_size'], run.options['seed']
     if batch_size % size_of_team:
         raise ValueError(f'--batch-size is {batch_size}, expected a number that the {size_of_team} processes divide')
@@ -215,7 +218,7 @@ def recipe_of(options: Mapping[str, Any]) -> 'Recipe':
         made = (captioned if reads else plain)(options['width'])
     if options['method'] and options['prediction']:
         raise ValueError(f'--prediction is {options["prediction"]}, and --method is {options["method"]}, which says what is predicted; expected one of them')
-    made = changed(made, **{name: options[name] for name in ('prediction', 'snr_weight', 'drop', 'flip', 'weight_decay')})
+    made = changed(made, **{name: options[name] for name in ('prediction', 'snr_weight', 'drop', 'flip', 'weight_decay', 'optimizer')})
     return by_method(options['method'], made)
 
 

@@ -94,9 +94,10 @@ def newest_checkpoint(folder: str | Path) -> tuple[dict[str, Any], dict[str, Ten
     return None
 
 
-def same_settings(now: Mapping[str, Any], had: Mapping[str, Any], path: Path, change: Collection[str] = ()) -> None:
+def same_settings(now: Mapping[str, Any], had: dict[str, Any], path: Path, change: Collection[str] = ()) -> None:
     "Raise a ValueError if a setting is another in the file, and is not said to change."
     older = not {'bf16', 'trained'} & had.keys()  # version 0.1.0 did not write them
+    had = {'optimizer': 'AdamW'} | had  # there was no other
     for name, value in now.items():
         if name not in change and had.get(name) != value and not (older and name in ('bf16', 'trained')):
             raise ValueError(f'{name} is {value}, and {had.get(name)} in {path}: a run continues with the settings it began with')
@@ -111,14 +112,21 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     return {f'optimizer.{key}.{name}': value for name, p in named for key, value in optimizer.state.get(p, {}).items()}
 
 
-def wake_optimizer(model: nn.Module, optimizer: torch.optim.AdamW, held: Collection[str]) -> None:
-    "Give AdamW the tensors that it makes when a gradient first reaches a weight, for each weight of which the names in a file tell any."
+def fresh(optimizer: torch.optim.Optimizer, p: Tensor) -> dict[str, Tensor]:
+    "What an optimizer remembers of a weight that a gradient reaches for the first time: AdamW's moments, or what it says itself by a method `fresh`."
+    if hasattr(optimizer, 'fresh'):
+        return optimizer.fresh(p)
+    step = torch.zeros((), device=p.device if optimizer.param_groups[0]['fused'] else 'cpu')
+    return {'step': step, 'exp_avg': torch.zeros_like(p), 'exp_avg_sq': torch.zeros_like(p)}
+
+
+def wake_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, held: Collection[str]) -> None:
+    "Give an optimizer the tensors that it makes when a gradient first reaches a weight, for each weight of which the names in a file tell any."
     optimizer.state.clear()
-    fused = optimizer.param_groups[0]['fused']
     for name, p in model.named_parameters():
-        if p.requires_grad and any(f'optimizer.{key}.{name}' in held for key in ('step', 'exp_avg', 'exp_avg_sq')):
-            step = torch.zeros((), device=p.device if fused else 'cpu')
-            optimizer.state[p] = {'step': step, 'exp_avg': torch.zeros_like(p), 'exp_avg_sq': torch.zeros_like(p)}
+        memory = fresh(optimizer, p) if p.requires_grad else {}
+        if any(f'optimizer.{key}.{name}' in held for key in memory):
+            optimizer.state[p] = memory
 
 
 # Going on
@@ -128,7 +136,7 @@ def wake_optimizer(model: nn.Module, optimizer: torch.optim.AdamW, held: Collect
 def take_up(
     folder: str | Path,
     model: nn.Module,
-    optimizer: torch.optim.AdamW,  # of the model
+    optimizer: torch.optim.Optimizer,  # of the model
     state: Callable[[], Mapping[str, Tensor]],  # every tensor that the next update depends on, by name; they are filled in place
     settings: Mapping[str, Any],  # of this run
     change: Collection[str] = (),  # settings that may be other than those of the file

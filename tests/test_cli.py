@@ -40,10 +40,11 @@ from diffbook.nets.clip import TextTower
 from diffbook.nets.unet import UNet
 from diffbook.predictions import predict_edm, predict_v, predict_velocity, predict_x0
 from diffbook.pretrained import about_lora, save_pipeline
-from diffbook.recipes import Recipe, captioned, plain
+from diffbook.recipes import RECIPES, Recipe, captioned, plain
 from diffbook.runs import OPTIONS, content_of, option
 from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSchedule
 from diffbook.shapes import draw_shapes, draw_split
+from diffbook.speedrun import Muon
 from diffbook.stable_diffusion import StableDiffusion
 from diffbook.store.checkpoints import read_checkpoint
 from diffbook.store.pictures import grey
@@ -1246,6 +1247,28 @@ def test_an_option_of_train(watched, tmp_path, name):
     *values, look, first, second = SEEN[name]
     got = [look(watched(tmp_path, **{name: value})) for value in values]
     assert got == [first, second]
+
+
+FASTER = {  # what is typed -> the optimizer, its rate, the width, the batch
+    '': (Muon, 6e-3, 32, 32),
+    '--optimizer muon --lr 0.001': (Muon, 1e-3, 32, 32),
+    '--width 16 --batch-size 8': (Muon, 6e-3, 16, 8),
+    '--optimizer adamw': (torch.optim.AdamW, 1e-3, 64, 64),
+    '--method flow': (torch.optim.AdamW, 1e-3, 64, 64),
+    '--recipe fashion-mnist': (torch.optim.AdamW, RECIPES['fashion-mnist'].lr, 48, 64),
+}
+
+
+@pytest.mark.parametrize('typed', FASTER)
+def test_pictures_that_everybody_has_are_learned_by_the_recipe_of_the_speedrun(typed, tmp_path, monkeypatch):
+    found = Dataset(torch.zeros(64, 1, 8, 8, dtype=torch.uint8), name='fashion-mnist')
+    monkeypatch.setattr('diffbook.cli.running.read_data', lambda *a: ('fashion-mnist', found))
+    made, real = [], Trainer.update
+    monkeypatch.setattr(Trainer, 'update', lambda self, batch: (made.append((self, batch)), real(self, batch))[1])
+    data = () if 'recipe' in typed else ('--data', 'fashion-mnist')
+    run('train', *data, '--steps', 1, '--out', tmp_path / 'x', *typed.split())
+    ((trainer, (batch,)),) = made
+    assert (type(trainer.optimizer), trainer.settings['lr'], trainer.model.net.stem.out_channels, len(batch)) == FASTER[typed]
 
 
 def test_the_seed_of_train_reaches_weights_order_noise_and_nothing_is_drawn_twice(watched, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from diffbook.cli.lora import begin_lora, keep_lora
 from diffbook.cli.loop import Length, sheet_of, train_loop
 from diffbook.cli.own import check_own, is_own, named_data, read_folder_of, settle_own, tell_choice, tell_plan, warn_often
 from diffbook.cli.prompts import split_words
-from diffbook.runs import OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
+from diffbook.runs import FAST, OPTIONS, Plan, check_writable, content_of, option, plan, refuse_content
 
 if TYPE_CHECKING:
     from diffbook.data import Dataset
@@ -48,7 +48,7 @@ def run(out: Path, given: dict[str, Any], values: dict[str, Any]) -> None:
             tell_choice(choice, len(looked.files), pick_device(values['device']).type, tell_user, values['init'])
         if values['plan']:
             return tell_plan(looked, choice, values)
-    run = plan(out, given, values | of_recipe(values['recipe'], given), resume, values['change'])
+    run = plan(out, given, values | fast(given, values) | of_recipe(values['recipe'], given), resume, values['change'])
     made = recipe_of(run.options)
     if shard and made.optimizer is muon:
         raise ValueError('--shard splits every matrix among the processes, and --optimizer muon needs it whole; expected one of them')
@@ -201,6 +201,14 @@ def of_recipe(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     made = recipe(name)
     said = {'steps': made.steps, 'batch_size': made.batch, 'lr': made.lr, 'ema': made.ema, 'bf16': made.bf16}
     return {option: value for option, value in said.items() if option not in given}
+
+
+def fast(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    "What pictures that everybody has are trained by, unless something else is said: by the recipe of the speedrun, which knows neither captions nor other methods."
+    other = [name for name in ('recipe', 'method', 'text', 'init', 'lora', 'shard') if values[name]]
+    if values['data'] not in ONE_SIZE or other or given.get('optimizer') == 'adamw':
+        return {}
+    return {name: value for name, value in FAST.items() if name not in given}
 
 
 def recipe_of(options: Mapping[str, Any]) -> 'Recipe':

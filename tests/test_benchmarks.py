@@ -1,6 +1,7 @@
 """The benchmarks: who takes turns with whom, what counts as reached, and what the file keeps."""
 
 import argparse
+import itertools
 import json
 import sys
 
@@ -10,6 +11,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks import __main__ as command
 from benchmarks import changes, family, family_nets, gpu, host, measure, mutants, peers, rows, speed, students
+from diffbook.core import generator
+from diffbook.data import Dataset, to_model
+from diffbook.exact import GaussianMixture
+from diffbook.losses import Denoiser
+from diffbook.predictions import predict_v
+from diffbook.schedules import CosineSchedule
 
 
 def test_runs_take_turns_and_the_first_call_stands_apart(monkeypatch):
@@ -303,3 +310,141 @@ def test_every_family_trains_and_draws():
             assert row['updates'] == 2 and all(p.isfinite().all() for p in member.model.parameters())
             if name not in ('autoregression', 'diffusion') or shape == (2,):
                 assert family.timed(member, 3, torch.Generator().manual_seed(0))[0].shape == (3, *shape)
+
+
+# --- the speedrun
+
+
+class Zero(torch.nn.Module):
+    def forward(self, x, t):
+        return torch.zeros_like(x)
+
+
+@pytest.mark.parametrize('t', [0.02, 0.3, 0.7, 0.99])
+def test_a_network_that_says_nothing_beside_a_gaussian_is_the_gaussians_own_denoiser(t):
+    from benchmarks.speedrun.gauss import BesideGauss
+
+    images = torch.randint(0, 256, (300, 1, 4, 4), dtype=torch.uint8, generator=generator(0, 'beside'))
+    x, schedule = to_model(images).flatten(1).double(), CosineSchedule()
+    law = GaussianMixture(torch.ones(1).double(), x.mean(0)[None], x.T.cov()[None])
+    y, at = torch.randn(5, 1, 4, 4, generator=generator(1, 'beside')), torch.tensor(t, dtype=torch.float64)
+    want = law.denoise(schedule)(y.double().flatten(1), at, None).view_as(y)
+    got = Denoiser(BesideGauss(Zero(), images), schedule, predict_v)(y, at)
+    assert (got - want).abs().max() < 2e-6
+
+
+def test_rates_rise_and_fall_as_they_say():
+    from benchmarks.speedrun.plans import WARM, halfwave, level, straight
+
+    for rate in (halfwave, level, straight):
+        assert rate(0.0) == 0 and rate(WARM / 2) == pytest.approx(0.5, rel=0.02) and 0.95 < rate(WARM) <= 1
+    assert (halfwave(1.0), level(1.0), straight(1.0)) == (pytest.approx(0), 1, 0)
+    assert straight(0.75) == 0.25 and halfwave(0.75) == pytest.approx((1 - 2**-0.5) / 2)
+
+
+@pytest.fixture
+def speedrun(monkeypatch, tmp_path):
+    "The command on a hundred small pictures, with a judge who gives marks for the mean."
+    from benchmarks.speedrun import __main__ as command
+    from benchmarks.speedrun import rule
+
+    found = Dataset(torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=generator(0, 'speedrun')))
+    monkeypatch.setattr(command, 'load_data', lambda *a: found)
+    monkeypatch.setattr(rule, 'distance', lambda pictures: round(pictures.double().mean().item(), 3))
+    monkeypatch.setattr(rule, 'floor', lambda: 0.125)
+    monkeypatch.setattr(rule, 'N', 4)
+    monkeypatch.setattr(rule, 'Budget', lambda seconds: (lambda ticks: lambda: next(ticks) / 4)(itertools.count()))  # four looks at the clock, and the time is over
+    folder = tmp_path / 'runs'
+    return lambda *words: command.main([*map(str, words), '--folder', str(folder), '--out', str(tmp_path / 'out.json')]), folder, tmp_path / 'out.json'
+
+
+ENTRY = """
+from functools import partial
+from benchmarks.speedrun.plans import Plan
+from diffbook.nets.unet import UNet
+
+PLAN = Plan(lambda images: UNet(1, channels=(8, 8), blocks=(1, 1), heads=(0, 0, 0)), batch=4, muon={})
+WALK = 'ddim:2:uniform'
+"""
+OWN = """
+import torch
+
+def train(images, spent, seed):
+    begun, n = spent(), 0
+    while spent() < 1:
+        n += 1
+    return lambda count: torch.full((count, 1, 28, 28), seed, dtype=torch.uint8), {'images': n, 'updates': n}
+"""
+
+
+@pytest.mark.parametrize('muon', [False, True])
+def test_an_entry_is_a_file_with_a_plan(speedrun, tmp_path, muon):
+    run, folder, out = speedrun
+    (tmp_path / 'mine.py').write_text(ENTRY.format(muon))
+    run('run', tmp_path / 'mine.py', '--seconds', 0.5, '--seeds', 3)
+    row = json.loads((folder / 'mine-0.5-1-3.json').read_text())
+    assert row['seed'] == 3 and row['seconds'] == 0.5 and row['images'] == 4 * row['updates']
+    assert row['updates'] == 4 and row['calls'] == 2 and list(row['distance']) == ['ddim:2:uniform']
+    before = (folder / 'mine-0.5-1-3.json').stat().st_mtime_ns
+    run('run', tmp_path / 'mine.py', '--seconds', 0.5, '--seeds', 3)  # what stands there is not made again
+    run('walks', tmp_path / 'mine.py', '--seconds', 0.5, '--seeds', 3, '--walk', 'ddim:2:uniform')
+    assert (folder / 'mine-0.5-1-3.json').stat().st_mtime_ns == before
+    run('walks', tmp_path / 'mine.py', '--seconds', 0.5, '--seeds', 3, '--walk', 'heun:2:uniform')
+    assert list(json.loads((folder / 'mine-0.5-1-3.json').read_text())['distance']) == ['ddim:2:uniform', 'heun:2:uniform']
+
+
+def test_the_same_seed_and_number_of_updates_is_the_same_model(monkeypatch):
+    from benchmarks.speedrun.plans import Plan, train
+    from diffbook.nets.unet import UNet
+
+    images = torch.randint(0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=generator(0, 'speedrun'))
+    plan = Plan(lambda images: UNet(1, channels=(8, 8), blocks=(1, 1), heads=(0, 0, 0)), batch=4, muon=True)
+
+    def weights(seed):
+        clock = iter(k / 6 for k in range(9))
+        model, about = train(plan, images, lambda: next(clock), seed)
+        assert about['updates'] == 6
+        return torch.cat([p.flatten() for p in model.parameters()])
+
+    assert torch.equal(weights(0), weights(0)) and not torch.equal(weights(0), weights(1))
+
+
+def test_an_entry_is_a_file_with_a_function(speedrun, tmp_path):
+    run, folder, out = speedrun
+    (tmp_path / 'own.py').write_text(OWN)
+    run('run', tmp_path / 'own.py', '--seconds', 0.2, '--seeds', 5, 6)
+    run('collect')
+    found = json.loads(out.read_text())
+    assert found['floor'] == 0.125 and [(row['entry'], row['seed'], row['distance']) for row in found['runs']] == [
+        (str(tmp_path / 'own.py'), 5, {'own': 5.0}),
+        (str(tmp_path / 'own.py'), 6, {'own': 6.0}),
+    ]
+
+
+def test_the_sweep_goes_on_with_the_best(speedrun, monkeypatch):
+    "Two minutes at every rate, then each width at its best rate, then the better width: distances are told by hand."
+    from benchmarks.speedrun import __main__ as command
+    from benchmarks.speedrun import others
+
+    marks = {(16, 1e-3): 9, (16, 2e-3): 7, (16, 4e-3): 8, (32, 1e-3): 10, (32, 2e-3): 12, (32, 4e-3): 13}
+    made, walked = [], []
+
+    def told(args, book, name, seconds, seed, n=4):
+        _, width, rate = name.rsplit('-', 2)
+        made.append((int(width), float(rate), seconds))
+        return {'distance': {'x': marks[int(width), float(rate)] - 5 * (int(width) == 32 and seconds > 120)}}
+
+    monkeypatch.setattr(command, 'run', told)
+    monkeypatch.setattr(command, 'walks', lambda args, book, name, seconds, seed, chosen: walked.append((name, chosen)))
+    speedrun[0]('sweep', '--only', 'diffusers')
+    assert [m for m in dict.fromkeys(made) if m[2] > 120] == [(16, 2e-3, 480), (32, 1e-3, 480), (32, 1e-3, 1800)]
+    assert walked == [('diffusers-32-0.001', others.WALKS)]
+
+
+@pytest.mark.parametrize(
+    'words, said', [(('run',), 'run needs an entry'), (('run', 'nobody'), "entry is 'nobody', expected a file, one of usual"), (('run', 'no.py'), 'no.py is no file'), (('walks', 'recipe'), 'recipe was not run for 300')]
+)
+def test_what_is_no_entry(speedrun, capsys, words, said):
+    with pytest.raises(SystemExit) as stop:
+        speedrun[0](*words)
+    assert said in f'{stop.value}{capsys.readouterr().err}'

@@ -157,7 +157,7 @@ def collect(args: argparse.Namespace, book: Book) -> None:
     write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.speedrun', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('what', choices=('run', 'sweep', 'ladder', 'walks', 'collect'))
     parser.add_argument('entry', nargs='?', help='run, walks: a name or a file')
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument('--walk', nargs='+', default=list(others.WALKS), help='walks: SOLVER:STEPS:GRID')
     parser.add_argument('--folder', type=Path, default=Path('out/speedrun'), help='of the weights')
     parser.add_argument('--out', type=Path, default=OUT, help='a .json file')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     book, act = Book(args.folder), {'sweep': sweep, 'ladder': ladder, 'collect': collect}.get(args.what)

@@ -10,11 +10,11 @@ from diffbook.data import to_model
 class BesideGauss(nn.Module):
     "Predict v as the Gaussian would, plus what the network adds, in units of what the Gaussian cannot know. On the cosine schedule; t runs to 1000."
 
-    def __init__(self, net: nn.Module, images: Tensor, shows: bool = False):
+    def __init__(self, net: nn.Module, images: Tensor):
         super().__init__()
         x = to_model(images).flatten(1).double()
         values, vectors = torch.linalg.eigh(x.T.cov())
-        self.net, self.shows, self.shape = net, shows, images.shape[1:]
+        self.net = net
         self.register_buffer('mean', x.mean(0).float())
         self.register_buffer('values', values.clamp_min(1e-6).float())
         self.register_buffer('vectors', vectors.float())
@@ -27,5 +27,4 @@ class BesideGauss(nn.Module):
         eps = z * sigma / (alpha**2 * self.values + sigma**2)
         x0 = alpha * z * known
         v = ((alpha * eps - sigma * x0) @ self.vectors.T - sigma * self.mean).view_as(x)
-        inner = torch.cat([x, ((x0 @ self.vectors.T) + self.mean).view_as(x)], 1) if self.shows else x
-        return v + match_dims(known.mean(1).sqrt(), x) * self.net(inner, t)
+        return v + match_dims(known.mean(1).sqrt(), x) * self.net(x, t)

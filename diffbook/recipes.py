@@ -48,12 +48,12 @@ from diffbook.schedules import CosineSchedule, KarrasSchedule, RectifiedFlowSche
 from diffbook.shapes import draw_shapes, draw_split
 from diffbook.speedrun import muon
 from diffbook.text import Tokenizer, train_merges
-from diffbook.training import Trainer, adamw, load, read_model
+from diffbook.training import Trainer, load, read_model
 
 Model = Denoiser | Conditional | FlowMap
 Reader = TextConditioner | ClassConditioner | SpokenConditioner
 Draw = Callable[[Schedule, int, torch.Generator], Tensor]  # of times
-OPTIMIZERS: dict[str, Callable[[Trainer], torch.optim.Optimizer]] = {'adamw': adamw, 'muon': muon}
+OPTIMIZERS: dict[str, Callable[[Trainer], torch.optim.Optimizer] | None] = {'adamw': None, 'muon': muon}  # as a Trainer takes them
 
 
 def middling(schedule: Schedule, b: int, generator: torch.Generator, centre: float = -0.4) -> Tensor:  # (b,)
@@ -97,7 +97,7 @@ class Recipe:
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.0
-    optimizer: Callable[[Trainer], torch.optim.Optimizer] = adamw  # one of OPTIMIZERS
+    optimizer: Callable[[Trainer], torch.optim.Optimizer] | None = None  # one of OPTIMIZERS; None: AdamW
     ema: float = 0.999
     bf16: bool | None = None  # see Trainer
     codec: str | None = None  # the model of the zoo that turns what is drawn into pictures

@@ -7,6 +7,7 @@ __all__ = ['JORDAN', 'orthogonal', 'matrices', 'Muon', 'muon']
 
 # %% ../nbs/27_speedrun.ipynb #imports
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from fastcore.basics import patch
@@ -24,8 +25,7 @@ def orthogonal(
     coefficients: tuple[float, float, float] = JORDAN,  # of s, s^3 and s^5
 ) -> Tensor:  # (m, n)
     "Bring the singular values of a matrix near 1 and keep its directions (Jordan et al. 2024; eq-speedrun-round, eq-speedrun-gram)."
-    x = g.T if g.shape[0] > g.shape[1] else g
-    x = x / (x.norm() + 1e-7)
+    x = (g.T if g.shape[0] > g.shape[1] else g) / (g.norm() + 1e-7)
     (a, b, c), s = coefficients, x @ x.T
     whole = torch.eye(len(s), dtype=s.dtype, device=s.device)
     for _ in range(rounds):
@@ -44,7 +44,7 @@ def matrices(model: nn.Module, least: int = 16) -> list[nn.Parameter]:
 
 # %% ../nbs/27_speedrun.ipynb #muon
 class Muon(torch.optim.Optimizer):
-    "Step along orthogonal matrices (Jordan et al. 2024), as far as AdamW would (Liu et al. 2025, equation 4); AdamW moves the rest (eq-speedrun-size)."
+    "Step along orthogonal matrices (Jordan et al. 2024), as far as AdamW would (Liu et al. 2025); AdamW moves the rest (eq-speedrun-size)."
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class Muon(torch.optim.Optimizer):
 # %% ../nbs/27_speedrun.ipynb #muon-step
 @patch
 @torch.no_grad()
-def step(self: Muon, closure: None = None) -> None:
-    "Make one update; where `found_inf` is 1, as a gradient scaler or a `Trainer` says it, none."
+def step(self: Muon, closure: Any = None) -> Any:
+    "Make one update, without asking a closure for the loss again; where `found_inf` is 1, as a gradient scaler or a `Trainer` says it, none."
     wrong, group = getattr(self, 'found_inf', None), self.param_groups[0]
     for p in group['params']:
         if p.grad is None:
@@ -86,7 +86,7 @@ def step(self: Muon, closure: None = None) -> None:
             self.adamw.found_inf = wrong
         self.adamw.step()
 
-
+# %% ../nbs/27_speedrun.ipynb #muon-fresh
 @patch
 def fresh(self: Muon, p: Tensor) -> dict[str, Tensor]:
     "What is remembered of a weight that a gradient reaches for the first time: how a run that goes on knows what to read."
@@ -100,7 +100,7 @@ def muon(trainer: Trainer) -> Muon:
     "Move a trainer's matrices by Muon and the rest by AdamW: `Trainer(..., optimizer=muon)`."
     found = matrices(trainer.model)
     if not found:
-        raise ValueError('the model has no matrix for Muon, expected a linear layer or a convolution with more than 16 rows and columns; optimizer=adamw moves anything')
+        raise ValueError('the model has no matrix for Muon, expected a linear layer or a convolution with more than 16 rows and columns; without optimizer=muon AdamW moves anything')
     known, keys = set(map(id, found)), ('lr', 'weight_decay')
     rest = [p for p in trainer.model.parameters() if p.requires_grad and id(p) not in known]
     return Muon(found, rest, **{k: trainer.settings[k] for k in keys}, betas=tuple(trainer.settings['betas']), fused=trainer.switches['fused'])

@@ -1,10 +1,10 @@
 # Written by tools/stubs.py from the module beside it.
 
 from collections.abc import Iterable
+from typing import Any
 import torch
 from torch import Tensor, nn
 from .training import Trainer
-from typing import Any
 
 __all__ = ['JORDAN', 'orthogonal', 'matrices', 'Muon', 'muon']
 
@@ -24,7 +24,7 @@ def matrices(model: nn.Module, least: int=16) -> list[nn.Parameter]:
     ...
 
 class Muon(torch.optim.Optimizer):
-    """Step along orthogonal matrices (Jordan et al. 2024), as far as AdamW would (Liu et al. 2025, equation 4); AdamW moves the rest (eq-speedrun-size)."""
+    """Step along orthogonal matrices (Jordan et al. 2024), as far as AdamW would (Liu et al. 2025); AdamW moves the rest (eq-speedrun-size)."""
     adamw: Any
     def __init__(self, matrices: Iterable[Tensor], rest: Iterable[Tensor]=..., lr: float=0.001, *, momentum: float=0.95, weight_decay: float=0.0, betas: tuple[float, float]=..., fused: bool=False) -> None:
         """matrices: of two axes or more; the later ones count as one
@@ -36,8 +36,8 @@ class Muon(torch.optim.Optimizer):
         fused: of AdamW
         """
         ...
-    def step(self, closure: None=None) -> None:
-        """Make one update; where `found_inf` is 1, as a gradient scaler or a `Trainer` says it, none."""
+    def step(self, closure: Any=None) -> Any:
+        """Make one update, without asking a closure for the loss again; where `found_inf` is 1, as a gradient scaler or a `Trainer` says it, none."""
         ...
     def fresh(self, p: Tensor) -> dict[str, Tensor]:
         """What is remembered of a weight that a gradient reaches for the first time: how a run that goes on knows what to read."""

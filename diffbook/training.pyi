@@ -10,7 +10,7 @@ from .devices import SWITCHES, pick_device
 from .store.checkpoints import checkpoints
 from .store.models import find_model, load, read_model, save
 
-__all__ = ['LossFn', 'learning_rate', 'ema_decay', 'EMA', 'TrainStep', 'plain', 'adamw', 'Trainer', 'SWITCHES', 'checkpoints', 'find_model', 'load', 'pick_device', 'read_model', 'save']
+__all__ = ['LossFn', 'learning_rate', 'ema_decay', 'EMA', 'TrainStep', 'plain', 'Trainer', 'SWITCHES', 'checkpoints', 'find_model', 'load', 'pick_device', 'read_model', 'save']
 
 _all_: list[Any]
 
@@ -90,10 +90,6 @@ def plain(trainer: 'Trainer') -> Callable[[Any], Tensor]:
     """
     ...
 
-def adamw(trainer: 'Trainer') -> torch.optim.Optimizer:
-    """Move every weight that learns by AdamW."""
-    ...
-
 class Trainer:
     """Train a model: `for step in trainer.fit(batches)`."""
     settings: Any
@@ -101,9 +97,9 @@ class Trainer:
     loss: LossFn
     seed: int
     step: int
+    _asked: list[Any]
     writes: bool
     stops: Any
-    _asked: list[Any]
     device: torch.device
     switches: Any
     ema: EMA
@@ -111,7 +107,7 @@ class Trainer:
     _backward: Any
     optimizer: Any
     _broken: Any
-    def __init__(self, model: nn.Module, loss: LossFn, *, lr: float=0.001, warmup: int=100, total: int | None=None, betas: tuple[float, float]=..., weight_decay: float=0.0, clip: float | None=1.0, ema: float=0.999, seed: int=0, device: str | torch.device | None=None, bf16: bool | None=None, channels_last: bool | None=None, fused: bool | None=None, compile: bool | None=None, check_every: int | None=None, backward: Callable[['Trainer'], Callable[[Any], Tensor]]=..., optimizer: Callable[['Trainer'], torch.optim.Optimizer]=..., **gone: Any) -> None:
+    def __init__(self, model: nn.Module, loss: LossFn, *, lr: float=0.001, warmup: int=100, total: int | None=None, betas: tuple[float, float]=..., weight_decay: float=0.0, clip: float | None=1.0, ema: float=0.999, seed: int=0, device: str | torch.device | None=None, bf16: bool | None=None, channels_last: bool | None=None, fused: bool | None=None, compile: bool | None=None, check_every: int | None=None, backward: Callable[['Trainer'], Callable[[Any], Tensor]]=..., optimizer: Callable[['Trainer'], torch.optim.Optimizer] | None=None, **gone: Any) -> None:
         """model: trained in place
         loss: (model, batch, generator) -> () or (b,); all its randomness from the generator
         lr: the highest learning rate
@@ -129,10 +125,10 @@ class Trainer:
         compile: compile the loss and all that it calls
         check_every: updates between two looks for NaN
         backward: how the gradient of a batch is found
-        optimizer: what moves the weights
+        optimizer: what moves the weights; None: AdamW
         """
         ...
-    def _place(self, device: torch.device, backward: Callable, optimizer: Callable, **switches: bool | int | None) -> None: ...
+    def _place(self, device: torch.device, backward: Callable, optimizer: Callable | None, **switches: bool | int | None) -> None: ...
     def update(self, batch: Any) -> TrainStep:
         """Make one update of the weights and of their average (eq-training-state)."""
         ...

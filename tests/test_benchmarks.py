@@ -353,7 +353,9 @@ def speedrun(monkeypatch, tmp_path):
     monkeypatch.setattr(rule, 'distance', lambda pictures: round(pictures.double().mean().item(), 3))
     monkeypatch.setattr(rule, 'floor', lambda: 0.125)
     monkeypatch.setattr(rule, 'N', 4)
-    monkeypatch.setattr(rule, 'Budget', lambda seconds: (lambda ticks: lambda: next(ticks) / 4)(itertools.count()))  # four looks at the clock, and the time is over
+    monkeypatch.setattr(
+        rule, 'Budget', lambda seconds: (lambda ticks: lambda: next(ticks) / 4)(itertools.count())
+    )  # four looks at the clock, and the time is over
     folder = tmp_path / 'runs'
     return lambda *words: command.main([*map(str, words), '--folder', str(folder), '--out', str(tmp_path / 'out.json')]), folder, tmp_path / 'out.json'
 
@@ -442,7 +444,13 @@ def test_the_sweep_goes_on_with_the_best(speedrun, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'words, said', [(('run',), 'run needs an entry'), (('run', 'nobody'), "entry is 'nobody', expected a file, one of usual"), (('run', 'no.py'), 'no.py is no file'), (('walks', 'recipe'), 'recipe was not run for 300')]
+    'words, said',
+    [
+        (('run',), 'run needs an entry'),
+        (('run', 'nobody'), "entry is 'nobody', expected a file, one of usual"),
+        (('run', 'no.py'), 'no.py is no file'),
+        (('walks', 'recipe'), 'recipe was not run for 300'),
+    ],
 )
 def test_what_is_no_entry(speedrun, capsys, words, said):
     with pytest.raises(SystemExit) as stop:

@@ -23,7 +23,6 @@ import argparse
 import importlib.util
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,7 +32,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.measure import clock, machine
 from benchmarks.speedrun import others, recipe, rule
-from benchmarks.speedrun.plans import Plan, train, untrained
+from benchmarks.speedrun.plans import train, untrained
 from diffbook.data import load_data
 from diffbook.store.files import write_whole
 
@@ -56,7 +55,9 @@ def entry_named(name: str) -> Any:
     library, _, width = library.rpartition('-')
     if library in others.NETS:
         return others.plan(library, int(width), float(rest)), others.WALKS[0]
-    raise SystemExit(f'entry is {name!r}, expected a file, one of {", ".join(recipe.LADDER | recipe.TRIED)}, or LIBRARY-WIDTH-RATE with one of {", ".join(others.NETS)}')
+    raise SystemExit(
+        f'entry is {name!r}, expected a file, one of {", ".join(recipe.LADDER | recipe.TRIED)}, or LIBRARY-WIDTH-RATE with one of {", ".join(others.NETS)}'
+    )
 
 
 class Book:
@@ -152,7 +153,9 @@ def collect(args: argparse.Namespace, book: Book) -> None:
     print(f'floor {floor:.3f}')
     for row in rows:
         walk = min(row['distance'], key=row['distance'].get)
-        print(f'{row["entry"]:34} {row["threads"]} x {row["seconds"]:6g} s  seed {row["seed"]}  {row["distance"][walk]:7.3f}  {walk:20} {row["images"]:9,} pictures')
+        print(
+            f'{row["entry"]:34} {row["threads"]} x {row["seconds"]:6g} s  seed {row["seed"]}  {row["distance"][walk]:7.3f}  {walk:20} {row["images"]:9,} pictures'
+        )
     found = {'command': 'python -m benchmarks.speedrun', 'machine': machine(), 'floor': floor, 'n': rule.N, 'runs': rows}
     write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
 

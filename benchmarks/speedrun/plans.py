@@ -96,5 +96,10 @@ def train(plan: Plan, images: Tensor, spent: Callable[[], float], seed: int) -> 
     if not losses:
         raise ValueError('the time was over before the first update, expected more seconds')
     tail = torch.stack(losses[-max(1, len(losses) // 10) :])
-    about = {'updates': len(losses), 'images': len(losses) * plan.batch, 'loss of the last tenth': round(tail.mean().item(), 5), 'parameters': sum(p.numel() for p in parameters)}
+    about = {
+        'updates': len(losses),
+        'images': len(losses) * plan.batch,
+        'loss of the last tenth': round(tail.mean().item(), 5),
+        'parameters': sum(p.numel() for p in parameters),
+    }
     return average.model, about

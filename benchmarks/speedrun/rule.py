@@ -1,8 +1,6 @@
 """The rule: what is measured, by which clock, and by which judge."""
 
-import statistics
-from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 
 import torch
 from torch import Tensor

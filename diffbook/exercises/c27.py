@@ -14,6 +14,31 @@ def _number(low: float, high: float, g: torch.Generator) -> float:
 
 question(
     '27-a',
+    'Which share of the pictures does an entry see that compiles for 60 of 300 seconds and is then 1.2 times as fast?',
+    0.96,
+    {
+        1.2: 'Compiling is on the clock: 240 seconds are left to train.',
+        0.8: 'That is the share of the time that is left; in it the entry is 1.2 times as fast.',
+        1: 'Compiling costs time, and gains some: count both.',
+        0.667: 'You divided by 1.2: the entry is faster, not slower.',
+    },
+)
+
+question(
+    '27-b',
+    'What becomes of the time to quality when updates are 1.5 times as dear and 0.6 times as many pictures are needed?',
+    0.9,
+    {
+        0.6: 'That is the pictures alone; each of them costs more now.',
+        1.5: 'That is the price of a picture alone; fewer are needed.',
+        2.1: 'The two factors multiply, they do not add.',
+        2.5: 'You divided: fewer pictures make the time shorter.',
+        0.4: 'You divided: dearer updates make the time longer.',
+    },
+)
+
+question(
+    '27-c',
     'To which share of its mean square does a weight with curvature 1 come down when the rate is halved from 1?',
     1 / 3,
     {
@@ -26,7 +51,7 @@ question(
 )
 
 question(
-    '27-b',
+    '27-d',
     'By which factor does a direction with the singular value 0.04 gain on one with 3 when the step is orthogonal?',
     75,
     {
@@ -35,6 +60,32 @@ question(
         5625: 'Those are the squares: the step -G has the singular values themselves.',
         2.96: 'That is the difference: a ratio is asked.',
         1: 'After the step the two stand 1 : 1, but before they did not: divide the two ratios.',
+    },
+)
+
+
+question(
+    '27-e',
+    'What share of the arithmetic of its convolutions is left when all channels of a network are multiplied by 2/3?',
+    4 / 9,
+    {
+        0.667: 'Both the channels that come in and those that go out are fewer.',
+        0.296: 'The kernel stays as it is: only two of its axes are channels.',
+        0.556: 'That is the share that is saved.',
+        2.25: 'That is how many times less it is.',
+    },
+)
+
+question(
+    '27-f',
+    'What is the half-width of the 95 % interval of a mean gain, when three seeds gained 0.1, 0.3 and 0.5?',
+    4.303 * 0.2 / 3**0.5,
+    {
+        0.226: '1.96 is for very many seeds; for three the factor is 4.303.',
+        0.115: 'That is one standard error: multiply it by 4.303.',
+        0.2: 'That is the spread of one seed.',
+        0.861: 'Divide by the root of three: the mean of three is less uncertain than one.',
+        0.406: 'Divide the squares by two, not by three: the mean was found from the same numbers.',
     },
 )
 

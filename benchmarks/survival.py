@@ -473,7 +473,7 @@ def forget(folder: Path, target: Path, name: str) -> bool:  # whether the file s
         tensors[name] = different.clone().contiguous()
     elif name in header['settings']:
         value = header['settings'][name]
-        header['settings'][name] = [0.5, 0.5] if isinstance(value, list) else (value or 0) + 1
+        header['settings'][name] = [0.5, 0.5] if isinstance(value, list) else 'another' if isinstance(value, str) else (value or 0) + 1
     else:
         header[name] = 0
     data = tensor_bytes(tensors, {'diffbook': json.dumps(header)})

@@ -20,7 +20,7 @@ EARLIER = {  # what runs had that were begun before there was the option
     'recipe': None, 'method': None, 'class_folders': False, 'captions': None, 'init': None, 'lora': None, 'fit': 'centre', 'grey': False, 'flip': False, 'depth': None,
     'patch': None, 'prediction': None, 'snr_weight': None, 'drop': None, 'dropout': 0.0, 'rate': 'falling', 'warmup': None, 'optimizer': None, 'weight_decay': None,
 }  # fmt: skip
-FAST = {'optimizer': 'muon', 'lr': 6e-3, 'width': 32, 'batch_size': 32}  # of a run on pictures of one size that everybody has, unless something else is said: chapter 27
+FAST = {'optimizer': 'muon', 'lr': 6e-3, 'width': 32, 'batch_size': 32}  # of a run on fashion-mnist, unless something else is said: chapter 27
 OWN = {'lr': 2e-3, 'ema': 0.999, 'weight_decay': 0.01}  # of a run on one's own pictures, unless something else is said
 
 

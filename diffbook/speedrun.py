@@ -36,11 +36,15 @@ def orthogonal(
     return x.T if g.shape[0] > g.shape[1] else x
 
 # %% ../nbs/27_speedrun.ipynb #matrices
-def matrices(model: nn.Module, least: int = 16) -> list[nn.Parameter]:
-    "List the weights that are maps and that learn: of linear layers and whole convolutions, with both sides longer than `least`."
+def matrices(
+    model: nn.Module,
+    least: int = 16,  # both sides of a matrix are longer
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:  # the maps: weights of linear layers and whole convolutions; and the rest
+    "Part the weights that learn into those that Muon moves and those that it leaves to AdamW."
     layers = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d) and getattr(m, 'groups', 1) == 1]
     found = [m.weight for m in layers if m.weight.requires_grad and min(len(m.weight), m.weight[0].numel()) > least]
-    return list(dict.fromkeys(found))  # a weight that two layers share, once
+    maps = dict.fromkeys(found)  # a weight that two layers share, once
+    return list(maps), [p for p in model.parameters() if p.requires_grad and p not in maps]
 
 # %% ../nbs/27_speedrun.ipynb #muon
 class Muon(torch.optim.Optimizer):
@@ -98,9 +102,8 @@ def fresh(self: Muon, p: Tensor) -> dict[str, Tensor]:
 # %% ../nbs/27_speedrun.ipynb #muon-of
 def muon(trainer: Trainer) -> Muon:
     "Move a trainer's matrices by Muon and the rest by AdamW: `Trainer(..., optimizer=muon)`."
-    found = matrices(trainer.model)
-    if not found:
+    maps, rest = matrices(trainer.model)
+    if not maps:
         raise ValueError('the model has no matrix for Muon, expected a linear layer or a convolution with more than 16 rows and columns; without optimizer=muon AdamW moves anything')
-    known, keys = set(map(id, found)), ('lr', 'weight_decay')
-    rest = [p for p in trainer.model.parameters() if p.requires_grad and id(p) not in known]
-    return Muon(found, rest, **{k: trainer.settings[k] for k in keys}, betas=tuple(trainer.settings['betas']), fused=trainer.switches['fused'])
+    own = trainer.settings
+    return Muon(maps, rest, own['lr'], weight_decay=own['weight_decay'], betas=tuple(own['betas']), fused=trainer.switches['fused'])

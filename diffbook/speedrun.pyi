@@ -19,8 +19,12 @@ def orthogonal(g: Tensor, rounds: int=5, coefficients: tuple[float, float, float
     """
     ...
 
-def matrices(model: nn.Module, least: int=16) -> list[nn.Parameter]:
-    """List the weights that are maps and that learn: of linear layers and whole convolutions, with both sides longer than `least`."""
+def matrices(model: nn.Module, least: int=16) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Part the weights that learn into those that Muon moves and those that it leaves to AdamW.
+
+    least: both sides of a matrix are longer
+    returns: the maps: weights of linear layers and whole convolutions; and the rest
+    """
     ...
 
 class Muon(torch.optim.Optimizer):

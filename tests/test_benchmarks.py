@@ -4,6 +4,7 @@ import argparse
 import itertools
 import json
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -353,15 +354,13 @@ def speedrun(monkeypatch, tmp_path):
     monkeypatch.setattr(rule, 'distance', lambda pictures: round(pictures.double().mean().item(), 3))
     monkeypatch.setattr(rule, 'floor', lambda: 0.125)
     monkeypatch.setattr(rule, 'N', 4)
-    monkeypatch.setattr(
-        rule, 'Budget', lambda seconds: (lambda ticks: lambda: next(ticks) / 4)(itertools.count())
-    )  # four looks at the clock, and the time is over
+    ticking = lambda seconds: partial(lambda ticks: next(ticks) / 4, itertools.count())  # four looks at the clock, and the time is over
+    monkeypatch.setattr(rule, 'Budget', ticking)
     folder = tmp_path / 'runs'
     return lambda *words: command.main([*map(str, words), '--folder', str(folder), '--out', str(tmp_path / 'out.json')]), folder, tmp_path / 'out.json'
 
 
 ENTRY = """
-from functools import partial
 from benchmarks.speedrun.plans import Plan
 from diffbook.nets.unet import UNet
 
@@ -393,6 +392,7 @@ def test_an_entry_is_a_file_with_a_plan(speedrun, tmp_path, muon):
     assert (folder / 'mine-0.5-1-3.json').stat().st_mtime_ns == before
     run('walks', tmp_path / 'mine.py', '--seconds', 0.5, '--seeds', 3, '--walk', 'heun:2:uniform')
     assert list(json.loads((folder / 'mine-0.5-1-3.json').read_text())['distance']) == ['ddim:2:uniform', 'heun:2:uniform']
+    assert json.loads((folder / 'mine-0.5-1-3.json').read_text())['judged'] == {'ddim:2:uniform': 4, 'heun:2:uniform': 4}
 
 
 def test_the_same_seed_and_number_of_updates_is_the_same_model(monkeypatch):

@@ -8,6 +8,7 @@ from torch import nn
 
 from diffbook.core import generator
 from diffbook.speedrun import JORDAN, Muon, matrices, muon, orthogonal
+from diffbook.store.checkpoints import same_settings
 from diffbook.training import Trainer
 
 
@@ -58,7 +59,9 @@ def test_it_is_the_muon_of_pytorch(monkeypatch):
     for k in range(5):
         ours.grad = normal(20, 30, seed=k + 1)
         theirs.grad = ours.grad.clone()
-        a.step(), b.step()
+        for optimizer in (a, b):
+            optimizer.param_groups[0]['lr'] = 0.01 / (k + 1)
+            optimizer.step()
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
     assert (ours - normal(20, 30)).abs().max() > 1e-3
 
@@ -75,9 +78,9 @@ def test_the_rest_goes_as_adamw_goes():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(20, 30), nn.LayerNorm(30), nn.Linear(30, 3))
     alone = copy.deepcopy(net)
-    found = matrices(net)
-    assert found == [net[0].weight]
-    a = Muon(found, [p for p in net.parameters() if p is not net[0].weight], lr=0.01, weight_decay=0.1)
+    maps, rest = matrices(net)
+    assert list(map(id, maps)) == [id(net[0].weight)] and list(map(id, rest)) == [id(p) for p in net.parameters() if p is not net[0].weight]
+    a = Muon(maps, rest, lr=0.01, weight_decay=0.1)
     b = torch.optim.AdamW([p for p in alone.parameters() if p is not alone[0].weight], 0.01, (0.9, 0.99), weight_decay=0.1)
     for k in range(4):
         for p, q in zip(net.parameters(), alone.parameters()):
@@ -102,11 +105,13 @@ def test_a_kernel_moves_by_a_fifth_of_the_rate():
 def test_which_weights_are_maps():
     net = nn.Module()
     net.plain, net.small, net.one = nn.Linear(20, 20), nn.Linear(20, 16), nn.Conv2d(32, 32, 3)
-    net.deep, net.table, net.norm = nn.Conv2d(32, 32, 3, groups=32), nn.Embedding(20, 20), nn.GroupNorm(4, 32)
+    net.parts, net.table, net.norm = nn.Conv2d(32, 32, 3, groups=4), nn.Embedding(20, 20), nn.GroupNorm(4, 32)
     net.frozen, net.up = nn.Linear(20, 20).requires_grad_(False), nn.ConvTranspose2d(20, 5, 2)
     net.tied = nn.Linear(20, 20)
     net.tied.weight = net.plain.weight
-    assert list(map(id, matrices(net))) == list(map(id, (net.plain.weight, net.one.weight, net.up.weight)))
+    maps, rest = matrices(net)
+    assert list(map(id, maps)) == list(map(id, (net.plain.weight, net.one.weight, net.up.weight)))
+    assert {id(p) for p in net.parameters()} - {id(p) for p in maps + rest} == {id(net.frozen.weight), id(net.frozen.bias)}
 
 
 def test_a_model_without_maps_is_refused():
@@ -153,20 +158,30 @@ def test_the_rate_of_a_trainer_reaches_both_parts():
     assert [group['lr'] for group in made.optimizer.param_groups] == [step.lr, step.lr] == [pytest.approx(0.01 / 3)] * 2
 
 
+def test_the_settings_of_a_trainer_reach_both_parts():
+    maps, rest = trainer(weight_decay=0.3, betas=(0.8, 0.95)).optimizer.param_groups
+    assert (maps['weight_decay'], rest['weight_decay'], rest['betas'], rest['fused']) == (0.3, 0.3, (0.8, 0.95), True)
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_is_of_adamw():
+    now, had = {'bf16': False, 'trained': 3}, {'bf16': False, 'trained': 3}
+    same_settings(now | {'optimizer': 'AdamW'}, had, 'a file')
+    with pytest.raises(ValueError, match='optimizer is Muon, and AdamW in a file'):
+        same_settings(now | {'optimizer': 'Muon'}, had, 'a file')
+
+
 def test_an_update_that_is_not_finite_moves_nothing():
     made = trainer(lr=0.01)
     made.update(BATCHES[0])
-    before = {name: value.clone() for name, value in made._state().items() if 'optimizer.step' not in name}
+    before = {name: value.clone() for name, value in made._state().items()}
     for p in made.model.parameters():
         p.grad = torch.full_like(p, torch.nan)
     made.optimizer.found_inf = torch.ones(())
-    fused = made.optimizer.adamw
-    made.optimizer.adamw = None  # AdamW's own: only its fused kernel looks
     made.optimizer.step()
-    for name, value in before.items():
-        assert torch.equal(value, made._state()[name]), name
-    made.optimizer.found_inf, made.optimizer.adamw = torch.zeros(()), fused
+    for name, value in made._state().items():
+        assert torch.equal(before[name], value), name
+    made.optimizer.found_inf = torch.zeros(())
     for p in made.model.parameters():
         p.grad = torch.ones_like(p)
     made.optimizer.step()
-    assert not torch.equal(before['model.0.weight'], made.model[0].weight)
+    assert all(not torch.equal(before[f'model.{name}'], p) for name, p in made.model.named_parameters())

@@ -5,12 +5,12 @@
     python -m benchmarks.speedrun sweep --stage 1                          # other libraries: every width at every rate, shortly
     python -m benchmarks.speedrun sweep --stage 3                          # the best of each for the whole time
     python -m benchmarks.speedrun ladder                                   # every trick of the book's entry, one after the other
-    python -m benchmarks.speedrun ladder --tried --seconds 120             # what was tried and left
+    python -m benchmarks.speedrun run smaller --seconds 120                # one of those that were tried beside it
     python -m benchmarks.speedrun walks diffusers-32-0.002 --seconds 1800  # a trained entry by other samplers
     python -m benchmarks.speedrun collect                                  # writes what the chapter reads
 
 The rule. From Fashion-MNIST's 60,000 training pictures, without their labels and without any other weights, train for as long
-as the clock allows; then draw 2,048 pictures, as many as you want to look at never counting. Judged is the Frechet distance
+as the clock allows; then draw 2,048 pictures. Judged is the Frechet distance
 from 2,048 test pictures on the features of the book's classifier. The clock is the processor's for one thread, and the one on
 the wall for two; it begins with the entry's own code, compiling and looking at the data included, and imports left out.
 Drawing has no clock, and says how often it asked the network.
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, book: Book, name: str, seconds: float, seed: i
     spent = rule.Budget(seconds)
     if isinstance(entry, ModuleType):
         draw, about = entry.train(images, spent, seed)
-        row |= about | {'spent': round(spent() * seconds, 1), 'distance': {about.get('walk', 'own'): round(rule.distance(draw(n)), 3)}}
+        row |= about | {'spent': round(spent() * seconds, 1), 'distance': {'own': round(rule.distance(draw(n)), 3)}, 'judged': {'own': n}}
     else:
         plan, walk = entry
         model, about = train(plan, images, spent, seed)
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace, book: Book, name: str, seconds: float, seed: i
         save_file({k: v.contiguous() for k, v in model.state_dict().items()}, book.path(**key, end='.safetensors'))
         begun = clock()
         row['distance'] = {walk: round(rule.distance(rule.draw(model, walk, n)), 3)}
-        row |= {'judged': n, 'calls': rule.calls(walk), 'drawing': round(clock() - begun, 1)}
+        row |= {'judged': {walk: n}, 'calls': rule.calls(walk), 'drawing': round(clock() - begun, 1)}
     book.keep(row)
     print(name, f'{seconds:g} s, seed {seed}:', row['distance'], row['images'], 'pictures', flush=True)
     return row
@@ -117,7 +117,7 @@ def walks(args: argparse.Namespace, book: Book, name: str, seconds: float, seed:
     model.load_state_dict(load_file(book.path(name, seconds, args.threads, seed, '.safetensors')))
     for walk in chosen:
         if walk not in row['distance']:
-            row['distance'][walk] = round(rule.distance(rule.draw(model.eval(), walk)), 3)
+            row['distance'][walk], row['judged'][walk] = round(rule.distance(rule.draw(model.eval(), walk)), 3), rule.N
             book.keep(row)
             print(name, walk, row['distance'][walk], flush=True)
 
@@ -143,21 +143,21 @@ def sweep(args: argparse.Namespace, book: Book) -> None:
 
 def ladder(args: argparse.Namespace, book: Book) -> None:
     for seed in args.seeds:
-        for name in args.only or (recipe.TRIED if args.tried else recipe.LADDER):
+        for name in args.only or recipe.LADDER:
             run(args, book, name, args.seconds, seed)
 
 
 def collect(args: argparse.Namespace, book: Book) -> None:
     "Write the file that the chapter reads, and print it."
     rows, floor = book.all(), rule.floor()
+    found = {'command': 'python -m benchmarks.speedrun', 'machine': machine(), 'floor': floor, 'n': rule.N, 'runs': rows}
+    write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
     print(f'floor {floor:.3f}')
     for row in rows:
         walk = min(row['distance'], key=row['distance'].get)
         print(
             f'{row["entry"]:34} {row["threads"]} x {row["seconds"]:6g} s  seed {row["seed"]}  {row["distance"][walk]:7.3f}  {walk:20} {row["images"]:9,} pictures'
         )
-    found = {'command': 'python -m benchmarks.speedrun', 'machine': machine(), 'floor': floor, 'n': rule.N, 'runs': rows}
-    write_whole(args.out, (json.dumps(found, indent=1) + '\n').encode())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -169,7 +169,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--stage', type=int, choices=STAGES, default=3, help='sweep: how far')
     parser.add_argument('--only', nargs='+', help='sweep: some of the libraries; ladder: some of the rungs')
-    parser.add_argument('--tried', action='store_true', help='ladder: what was tried and left, too')
     parser.add_argument('--walk', nargs='+', default=list(others.WALKS), help='walks: SOLVER:STEPS:GRID')
     parser.add_argument('--folder', type=Path, default=Path('out/speedrun'), help='of the weights')
     parser.add_argument('--out', type=Path, default=OUT, help='a .json file')

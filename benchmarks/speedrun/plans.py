@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from diffbook.core import generator, make_generator
 from diffbook.data import batches, to_model
-from diffbook.losses import Denoiser, Weight, stratified_draw, training_loss
+from diffbook.losses import Denoiser, stratified_draw, training_loss
 from diffbook.predictions import Prediction, predict_v
 from diffbook.schedules import CosineSchedule, Schedule
 from diffbook.speedrun import Muon, matrices
@@ -41,14 +41,10 @@ class Plan:
     schedule: Schedule = field(default_factory=CosineSchedule)
     prediction: Prediction = predict_v
     draw: Callable[[Schedule, int, torch.Generator], Tensor] = stratified_draw  # of the times
-    weight: Weight | None = None
     batch: int = 32
     lr: float = 1e-3
     rate: Callable[[float], float] = halfwave  # share of the time -> share of the highest rate
     muon: bool = False  # in place of AdamW, where it can be
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
-    clip: float = 1.0
     ema: float = 0.999  # decay of the averaged weights
     mirror: bool = False  # show half of the pictures mirrored
     channels_last: bool = True
@@ -56,12 +52,8 @@ class Plan:
 
 def optimizer(plan: Plan, net: nn.Module) -> torch.optim.Optimizer:
     "AdamW for all weights, or Muon for those that are maps."
-    options = {'lr': plan.lr, 'betas': plan.betas, 'weight_decay': plan.weight_decay, 'fused': True}
-    if not plan.muon:
-        return torch.optim.AdamW(net.parameters(), **options)
-    maps = matrices(net)
-    known = set(map(id, maps))
-    return Muon(maps, [p for p in net.parameters() if id(p) not in known], **options)
+    options = {'lr': plan.lr, 'betas': (0.9, 0.99), 'weight_decay': 0.0, 'fused': True}
+    return Muon(*matrices(net), **options) if plan.muon else torch.optim.AdamW(net.parameters(), **options)
 
 
 def untrained(plan: Plan, images: Tensor, seed: int) -> Denoiser:
@@ -84,12 +76,12 @@ def train(plan: Plan, images: Tensor, spent: Callable[[], float], seed: int) -> 
         x = to_model(x)
         if plan.mirror:
             x = torch.where(torch.rand(len(x), 1, 1, 1, generator=coin) < 0.5, x.flip(-1), x)
-        loss = training_loss(model, x, make_generator(seed, 'train', step, 'cpu'), draw=plan.draw, weight=plan.weight).mean()
+        loss = training_loss(model, x, make_generator(seed, 'train', step, 'cpu'), draw=plan.draw).mean()
         steps.zero_grad()
         for group in steps.param_groups:
             group['lr'] = plan.lr * plan.rate(share)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, plan.clip)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         steps.step()
         average.update(model, step)
         losses.append(loss.detach())

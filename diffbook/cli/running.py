@@ -204,9 +204,9 @@ def of_recipe(name: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fast(given: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    "What pictures that everybody has are trained by, unless something else is said: by the recipe of the speedrun, which knows neither captions nor other methods."
-    other = [name for name in ('recipe', 'method', 'text', 'init', 'lora', 'shard') if values[name]]
-    if values['data'] not in ONE_SIZE or other or given.get('optimizer') == 'adamw':
+    "What garments are trained with, unless something else is said: with what chapter 27 measured on them, which is neither captions or classes nor another method or network."
+    other = [name for name in ('recipe', 'method', 'text', 'class_folders', 'init', 'lora', 'shard', 'depth', 'patch', 'dropout', 'prediction') if values[name]]
+    if values['data'] != 'fashion-mnist' or other or given.get('optimizer') == 'adamw':
         return {}
     return {name: value for name, value in FAST.items() if name not in given}
 

@@ -83,8 +83,9 @@ class Book:
         return sorted(rows, key=lambda r: (r['threads'], r['seconds'], r['entry'], r['seed']))
 
 
-def run(args: argparse.Namespace, book: Book, name: str, seconds: float, seed: int, n: int = rule.N) -> dict:
+def run(args: argparse.Namespace, book: Book, name: str, seconds: float, seed: int, n: int | None = None) -> dict:
     "Carry out one entry, unless its result is known."
+    n = n or rule.N
     key = {'entry': name, 'seconds': seconds, 'seed': seed, 'threads': args.threads}
     if known := book.run(**key):
         return known
@@ -117,7 +118,7 @@ def walks(args: argparse.Namespace, book: Book, name: str, seconds: float, seed:
     model.load_state_dict(load_file(book.path(name, seconds, args.threads, seed, '.safetensors')))
     for walk in chosen:
         if walk not in row['distance']:
-            row['distance'][walk], row['judged'][walk] = round(rule.distance(rule.draw(model.eval(), walk)), 3), rule.N
+            row['distance'][walk], row['judged'][walk] = round(rule.distance(rule.draw(model.eval(), walk, rule.N)), 3), rule.N
             book.keep(row)
             print(name, walk, row['distance'][walk], flush=True)
 
@@ -132,7 +133,7 @@ def sweep(args: argparse.Namespace, book: Book) -> None:
         names = {w: [f'{library}-{w}-{lr:g}' for lr in others.RATES] for w in others.WIDTHS[library]}
         for stage in range(1, args.stage + 1):
             for w, named in names.items():
-                rows = {name: run(args, book, name, STAGES[stage], 0, 512 if stage < 3 else rule.N) for name in named}
+                rows = {name: run(args, book, name, STAGES[stage], 0, 512 if stage < 3 else None) for name in named}
                 names[w] = [min(rows, key=lambda name: best(rows[name]))]
             if stage == 2:  # the width, too, is settled
                 names = dict([min(names.items(), key=lambda item: best(run(args, book, item[1][0], STAGES[2], 0)))])

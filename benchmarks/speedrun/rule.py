@@ -42,7 +42,7 @@ def distance(pictures: Tensor) -> float:
     return frechet_distance(features(pictures), real('test'))
 
 
-def draw(model: torch.nn.Module, walk: str, n: int = N, seed: int = 1) -> Tensor:  # uint8
+def draw(model: torch.nn.Module, walk: str, n: int, seed: int = 1) -> Tensor:  # uint8
     "Draw by a walk, SOLVER:STEPS:GRID; picture k is the same in every batch."
     solver, steps, grid = walk.split(':')
     stage = Stage(model, model.schedule, SHAPE, solver=solver_named(solver), times=grid_named(grid))

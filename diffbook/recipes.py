@@ -269,8 +269,8 @@ RECIPES = {
     'spoken-digits': Recipe(**_SPEECH, data=spoken, view=earlier_or_later),
     'spoken-digits-wave': Recipe(**_SPEECH | {'net': unet(channels=(48, 96), blocks=(1, 1), heads=(0, 4, 4), patch=1)}, data=spoken_waves),  # the same network on the samples themselves
     'demo': Recipe(
-        unet(channels=(48, 96), blocks=(1, 2), heads=(0, 0, 4)), prediction=predict_x0, weight=clipped_snr,
-        data=lambda root, seed: single_shapes(20_000, 16, seed), steps=5500, batch=32, lr=3e-3, ema=0.995,
+        unet(channels=(24, 48), blocks=(2, 2), heads=(0, 4, 4), groups=8, patch=1), data=lambda root, seed: single_shapes(20_000, 16, seed),
+        draw=middling, steps=5500, batch=32, lr=6e-3, optimizer=muon, ema=0.998,
     ),
 }  # fmt: skip
 

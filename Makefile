@@ -13,7 +13,7 @@ export LOCK TORCH_INDEX
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready-demo  ## train a small model on drawn shapes and sample from it (about 5 minutes, no download of data)
+demo: $(VENV)/.ready-demo  ## train a small model on drawn shapes and sample from it (about 4 minutes, no download of data)
 	$(BIN)/python -m diffbook.demo --out $(OUT) $(ARGS)
 
 read: $(VENV)/.ready-dev  ## open the chapters in Jupyter (nothing is run before you run it)

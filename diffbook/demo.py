@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from diffbook.losses import Denoiser
 
 STEPS, BATCH, SIZE, SAMPLES, SAMPLING_STEPS = 5500, 32, 16, 64, 100
-LOOK = 100  # updates after which one knows how many the minutes suffice for
-CLEAR = 8  # levels of 256 by which the pixels of a clear picture are off, at most; of a real one, less than one
+CLEAR = 16  # levels of 256 by which the pixels of a clear picture are off, at most; of a real one, less than one
 WRITES, COMMAND = ('samples.png', 'training.png', 'report.json', 'model'), 'python -m diffbook.demo'
 
 
@@ -63,18 +62,17 @@ def train(args: argparse.Namespace) -> tuple:
     made = replace(recipe('demo'), steps=args.steps)
     found = made.data(None, args.seed)
     model = made.model(found, args.seed)
-    trainer, losses, start, end = made.trainer(model, seed=args.seed, device='cpu'), [], time.monotonic(), args.steps
-    with tqdm(total=end, desc='training', unit='step') as bar:
+    trainer, losses, start = made.trainer(model, seed=args.seed, device='cpu', total=None), [], time.monotonic()
+    with tqdm(total=args.steps, desc='training', unit='step') as bar:
         for step in trainer.fit(batches(made.examples(found, model), made.batch, args.seed)):
             losses.append(float(step.loss))
+            share = max(step.step / args.steps, (time.monotonic() - start) / 60 / args.minutes)
+            trainer.settings['lr'] = made.lr * (1 - min(share, 1))  # on a straight line, to nothing when the steps or the minutes are over
+            bar.total = max(step.step, round(step.step / share))
             bar.update()
-            spent = time.monotonic() - start
-            if step.step == LOOK:  # the rate is to have fallen when the time is over
-                end = min(end, int(LOOK * 60 * args.minutes / spent))
-                trainer.settings['total'] = bar.total = max(end, LOOK)
             if step.step % 25 == 0:
                 bar.set_postfix(loss=f'{sum(losses[-25:]) / 25:.3f}')
-            if step.step >= end or spent > 60 * args.minutes:
+            if share >= 1:
                 break
     return trainer.ema.model, losses, time.monotonic() - start
 

@@ -62,7 +62,6 @@ def tiny(monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, 'demo', made)
     monkeypatch.setattr(demo, 'SAMPLES', 4)
     monkeypatch.setattr(demo, 'SAMPLING_STEPS', 2)
-    monkeypatch.setattr(demo, 'LOOK', 4)
     rates, update = [], training.Trainer.update
     monkeypatch.setattr(training.Trainer, 'update', lambda self, batch: rates.append(step := update(self, batch)) or step)
     return rates
@@ -77,13 +76,15 @@ def test_the_demo_writes_what_it_says(tiny, tmp_path, capsys):
     assert f'{report["samples_read"]["clear"]:.0%} of the samples' in capsys.readouterr().out
 
 
-def test_the_rate_has_fallen_when_the_minutes_are_over(tiny, tmp_path, monkeypatch):
-    "A clock that adds six seconds at every look: the fourth update comes at 24, so a minute and a half suffices for fifteen."
+@pytest.mark.parametrize('words', [('--minutes', '1.5', '--steps', '4000'), ('--minutes', '60', '--steps', '15')])
+def test_the_rate_falls_on_a_line_that_ends_with_the_time(tiny, tmp_path, monkeypatch, words):
+    "A clock that adds six seconds at every look: a minute and a half is over after fifteen updates."
     ticks = iter(range(0, 10**6, 6))
     monkeypatch.setattr(demo.time, 'monotonic', lambda: next(ticks))
-    report = short(tmp_path, '--minutes', '1.5', '--steps', '4000')
-    assert report['steps'] == 15
-    assert tiny[-1].lr < 0.02 * max(step.lr for step in tiny[4:])
+    assert short(tmp_path, *words)['steps'] == 15
+    rates = torch.tensor([step.lr for step in tiny[3:]], dtype=torch.float64)  # those before are on the way up
+    highest = recipe('demo').lr
+    assert torch.allclose(rates, highest * (1 - torch.arange(3, 15, dtype=torch.float64) / 15), rtol=1e-12)
 
 
 def test_the_same_seed_draws_the_same_pictures(tiny, tmp_path):

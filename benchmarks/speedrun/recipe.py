@@ -32,7 +32,13 @@ LADDER = {  # every rung changes one thing of the one before
     'small': (SMALL, FEW),
     'recipe': (RECIPE, FEW),
 }
+WHOLE: dict[str, Any] = dict(channels=(16, 32, 64), blocks=(1, 1, 2), heads=(0, 0, 0, 4), patch=1)  # no squares of pixels are folded
 TRIED = {  # each changes one thing of the recipe
+    'whole pixels': (replace(RECIPE, net=unet(**WHOLE)), FEW),
+    'whole pixels, a narrower first level': (replace(RECIPE, net=unet(**WHOLE | dict(channels=(8, 32, 64)))), FEW),
+    'whole pixels, wider below': (replace(RECIPE, net=unet(**WHOLE | dict(channels=(16, 48, 96)))), FEW),
+    'whole pixels, attention': (replace(RECIPE, net=unet(**WHOLE | dict(heads=(0, 0, 4, 4)))), FEW),
+    'whole pixels, two levels': (replace(RECIPE, net=unet(channels=(24, 48), blocks=(1, 1), heads=(0, 4, 4), patch=1)), FEW),
     'smaller': (replace(RECIPE, net=unet(channels=(24, 48))), FEW),
     'deeper': (replace(RECIPE, net=unet(blocks=(1, 3))), FEW),
     'shallower': (replace(RECIPE, net=unet(blocks=(1, 1))), FEW),

@@ -12,7 +12,7 @@ from diffbook.cli.logs import LOGS, check_log
 from diffbook.cli.running import run
 from diffbook.runs import CHANGES
 
-RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'spoken-digits', 'spoken-digits-wave', 'demo')
+RECIPE_NAMES = ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'fashion-mnist-fine', 'shapes', 'shapes-first-tower', 'emoji-latent', 'emoji-64', 'spoken-digits', 'spoken-digits-wave', 'demo')
 METHOD_NAMES = ('flow', 'edm', 'consistency', 'meanflow')
 WORDS = {'fit': ('centre', 'pad', 'random'), 'captions': ('metadata', 'txt', 'names'), 'prediction': ('v', 'x0'), 'rate': ('falling', 'constant'), 'optimizer': ('adamw', 'muon')}
 LEAST = {'steps': 1, 'batch_size': 1, 'save_every': 1, 'sample_every': 1, 'accumulate': 1, 'depth': 1, 'patch': 1, 'lora': 1, 'warmup': 0, 'weight_decay': 0, 'drop': 0, 'dropout': 0}

@@ -28,7 +28,7 @@ from test_pretrained import filled, parts
 
 from diffbook import cli, core, gaussian, likelihood, losses, multistep, recipes, samplers, scale, sde, stages
 from diffbook.adapters import adapters, add_lora, load_lora, save_lora
-from diffbook.cli.models import GRIDS, SOLVERS
+from diffbook.cli.models import GRIDS, SOLVERS, sides
 from diffbook.conditioning import Conditional, TextConditioner
 from diffbook.core import describe, noise, seeded_noise, uniform
 from diffbook.data import Dataset, from_model, read_folder, to_model
@@ -458,6 +458,28 @@ def test_a_model_that_does_not_say_its_size(trained, tmp_path, capsys):
     run('sample', tmp_path / 'm', '--n', 1, '--steps', 1, '--out', tmp_path / 'x.png', code=2)
     assert 'add --size' in capsys.readouterr().err
     run('sample', tmp_path / 'm', '--n', 1, '--steps', 1, '--size', 8, '--out', tmp_path / 'x.png')
+
+
+def test_other_sides_are_drawn_where_the_network_can(trained, tmp_path, capsys):
+    "Height before width; the picture is the one that the model draws of noise in that shape."
+    run('sample', trained, '--n', 2, '--steps', 2, '--size', '8x16', '--seed', 3, '--zoom', 1, '--columns', 1, '--solver', 'ddim', '--out', tmp_path / 'x.png')
+    model = load(trained)
+    stage = stages.Stage(model, model.schedule, (model.about['shape'][0], 8, 16))
+    want = from_model(stage.draw(2, seed=3, steps=2))
+    got = numpy.array(Image.open(tmp_path / 'x.png').convert('RGB')).astype(int)
+    assert got.shape[1] == 16 and abs(got[:8] - want[0].permute(1, 2, 0).numpy()).max() <= 1
+    assert sides('24') == (24, 24) and sides('24X8') == (24, 8) and sides(None) is None
+
+
+@pytest.mark.parametrize('text, words', [
+    ('8x', 'expected a side such as 64, or height and width such as 48x64'), ('8x8x8', 'such as 48x64'), ('-8', 'such as 48x64'), ('8.5', 'such as 48x64'),
+    ('big', '--size is big'), ('8x0', '--size is 0, expected at least 1'), ('8x20000', '--size is 20000, expected at most 10,000'),
+    ('8x16', '--size is 8x16, and --image is .*in.png, of which the middle square is taken; expected one side'),
+])  # fmt: skip
+def test_sides_that_cannot_be(trained, tmp_path, capsys, text, words):
+    Image.new('RGB', (8, 8)).save(tmp_path / 'in.png')
+    run('sample', trained, '--n', 1, '--steps', 1, '--size', text, '--image', tmp_path / 'in.png', '--out', tmp_path / 'x.png', code=2)
+    assert re.search(words, capsys.readouterr().err)
 
 
 # --- models that read text, and pictures to start from
@@ -1164,7 +1186,7 @@ KNOWN_BY = {  # option -> the tests that see two of its values differ, in the wa
     },
     'sample': {
         'model': 'test_a_stopped_run_is_usable_and_goes_on_as_if_nothing_had_happened', 'out': 'test_the_picture_is_a_grid', 'n': 'test_the_picture_is_a_grid', 'columns': 'test_the_picture_is_a_grid',
-        'zoom': 'test_the_picture_is_a_grid', 'grid': 'test_grid_and_churn_are_those_of_the_library', 'churn': 'test_grid_and_churn_are_those_of_the_library', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_a_model_that_does_not_say_its_size',
+        'zoom': 'test_the_picture_is_a_grid', 'grid': 'test_grid_and_churn_are_those_of_the_library', 'churn': 'test_grid_and_churn_are_those_of_the_library', 'steps': 'test_steps_and_solver_are_those_of_the_library', 'solver': 'test_steps_and_solver_are_those_of_the_library', 'size': 'test_other_sides_are_drawn_where_the_network_can',
         'prompt': 'test_prompt_negative_and_guidance_all_matter', 'negative': 'test_prompt_negative_and_guidance_all_matter', 'guidance': 'test_prompt_negative_and_guidance_all_matter',
         'lora': 'test_a_lora_speaks_as_strongly_as_is_said', 'image': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'strength': 'test_image_to_image_is_the_walk_from_the_noised_picture', 'mask': 'test_what_the_mask_protects_stays',
         'ground': 'test_the_ground_of_a_picture_to_start_from', 'device': 'test_an_option_of_train', 'seed': 'test_sampling_repeats_itself',
@@ -1525,7 +1547,7 @@ def test_the_method_edm_takes_the_spread_of_the_pictures(trained, tmp_path):
     run('sample', tmp_path / 'run', '--n', 1, '--steps', 2, '--out', tmp_path / 'x.png')
 
 
-@pytest.mark.parametrize('about, size, said', [({}, None, "about={'shape'"), ({}, 16, 'how many channels')])
+@pytest.mark.parametrize('about, size, said', [({}, None, "about={'shape'"), ({}, (16, 16), 'how many channels')])
 def test_a_model_that_does_not_say_its_shape_is_told_how(about, size, said):
     "A network of one's own has no `in_channels`; the message names the argument of save that helps."
     from types import SimpleNamespace

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from diffbook.cli.app import at_least, at_most
+
 if TYPE_CHECKING:
     import torch
 
@@ -78,7 +80,7 @@ def grid_named(name: str) -> 'Grid':
     return partial(getattr(importlib.import_module(f'diffbook.{module}'), function), **told)
 
 
-def open_model(name: str, device: str | None, size: int | None = None, solver: str = 'ddim', grid: str | None = None, churn: float = 0.0) -> Opened:
+def open_model(name: str, device: str | None, size: tuple[int, int] | None = None, solver: str = 'ddim', grid: str | None = None, churn: float = 0.0) -> Opened:
     "Load what draws, by folder or name."
     from diffbook.conditioning import Conditional
     from diffbook.flow_maps import FlowMap
@@ -117,8 +119,8 @@ def open_codec(about: dict[str, Any], name: str, place: 'torch.device') -> 'Code
     return found.to(place)
 
 
-def describe_shape(about: dict[str, Any], model: 'Denoiser | Conditional', size: int | None) -> tuple[int, int, int]:
-    "The shape of what a model draws."
+def describe_shape(about: dict[str, Any], model: 'Denoiser | Conditional', size: tuple[int, int] | None) -> tuple[int, int, int]:
+    "The shape of what a model draws; `size` is height and width that are asked for."
     shape = about.get('shape')
     if size is None and shape is None:
         raise ValueError("the model does not say how large its images are; add --size, or save it with save(..., about={'shape': [channels, height, width]})")
@@ -128,11 +130,27 @@ def describe_shape(about: dict[str, Any], model: 'Denoiser | Conditional', size:
     channels = shape[0] if shape else getattr(getattr(model, 'denoiser', model).net, 'in_channels', None)
     if channels is None:
         raise ValueError("the model does not say how many channels its images have; save it with save(..., about={'shape': [channels, height, width]})")
-    return (channels, size, size) if size is not None else tuple(shape)
+    return (channels, *size) if size is not None else tuple(shape)
 
 
-def cells(codec: 'Codec', size: int | None) -> int | None:
-    "How many latent cells stand along a side of so many pixels."
-    if size is not None and size % codec.factor:
-        raise ValueError(f'--size is {size}, expected a multiple of {codec.factor}, the pixels of one latent cell')
-    return size and size // codec.factor
+def cells(codec: 'Codec', size: tuple[int, int] | None) -> tuple[int, int] | None:
+    "How many latent cells stand along the sides of so many pixels."
+    if size is None:
+        return None
+    for side in size:
+        if side % codec.factor:
+            raise ValueError(f'--size is {side}, expected a multiple of {codec.factor}, the pixels of one latent cell')
+    return size[0] // codec.factor, size[1] // codec.factor
+
+
+def sides(text: str | None) -> tuple[int, int] | None:
+    "Height and width of 64 or 48x64."
+    if text is None:
+        return None
+    parts = text.lower().split('x')
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f'--size is {text}, expected a side such as 64, or height and width such as 48x64')
+    for part in parts:
+        at_least('--size', int(part), 1)
+        at_most('--size', int(part), 10_000)
+    return int(parts[0]), int(parts[-1])

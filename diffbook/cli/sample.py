@@ -11,7 +11,7 @@ import typer
 from diffbook.cli.app import Device, Seed, app, at_least, at_most, check_text, finite, note, report, say
 from diffbook.cli.edits import draw, open_edit
 from diffbook.cli.lora import LORA_HELP, change, changed
-from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, solver_named
+from diffbook.cli.models import CHURN_HELP, GRID_HELP, SOLVER_HELP, check_walk, churned, grid_named, open_model, sides, solver_named
 from diffbook.cli.pictures import FILM, kind_of, write_files, write_film, write_grid
 from diffbook.cli.prompts import count_agreement, listen, listen_class, reads_classes
 from diffbook.cli.sound import speak, speaks
@@ -38,7 +38,7 @@ def sample(
     solver: Annotated[str | None, typer.Option(help=f'{SOLVER_HELP}; heun by default, with --mask ancestral.')] = None,
     grid: Annotated[str | None, typer.Option(help=GRID_HELP)] = None,
     churn: Annotated[float, typer.Option(help=CHURN_HELP)] = 0.0,
-    size: Annotated[int | None, typer.Option(help='Side of the images, where the model does not say.')] = None,
+    size: Annotated[str | None, typer.Option(help='Side of the images, or height and width as 48x64, where the model does not say or others are asked for.')] = None,
     each: Annotated[str | None, typer.Option(help='Write single files of this kind into the folder --out: png, jpg or webp.')] = None,
     columns: Annotated[int | None, typer.Option(help='Images a row: 8, or the number of classes.')] = None,
     zoom: Annotated[int | None, typer.Option(help='Pixels drawn for each pixel: 2 if not said, of large images 1.')] = None,
@@ -75,15 +75,16 @@ def sample(
 
     Any model takes --image to redo a picture, and with --mask only where that is white. A U-Net obeys a picture with `--control outline.png --controlnet FOLDER`.
     """
-    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
+    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom)):
         at_least(name, value, 1)
+    wanted = sides(size)
     check_walk(solver, grid, churn)
     if speaks(model):
         check_writable(out)
         others = {'--class': class_name, '--negative': negative, '--image': image, '--mask': mask, '--control': control, '--lora': lora, '--upscale': upscale, '--size': size, '--each': each, '--columns': columns, '--zoom': zoom}
         return speak(model, prompt, out, n, steps, (solver, grid, churn), guidance, device, seed, others)
     kind = kind_of(out, each)
-    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom), ('--size', size)):
+    for name, value in (('--n', n), ('--steps', steps), ('--columns', columns), ('--zoom', zoom)):
         at_most(name, value, {'--n': 1 << 20, '--zoom': 64}.get(name, 10_000))
     for name, text in (('--prompt', prompt), ('--negative', negative)):
         check_text(name, text)
@@ -92,6 +93,9 @@ def sample(
             raise ValueError(f'{name} is {value}, and there is no picture to change; expected --image as well')
     if strength is not None and not 0 < strength <= 1:
         raise ValueError(f'--strength is {strength}, expected a number over 0, up to 1')
+    for name, given in (('--image', image), ('--control', control)):
+        if given is not None and wanted is not None and wanted[0] != wanted[1]:
+            raise ValueError(f'--size is {size}, and {name} is {given}, of which the middle square is taken; expected one side')
     if kind == 'film' and ((n or 0) > FILM or image is not None or upscale is not None):
         raise ValueError(f'--out is {out}, a film; expected at most {FILM} images, and no --image or --upscale')
     steer = check_steer(control, controlnet)
@@ -101,10 +105,10 @@ def sample(
         if kind == 'film' or class_name is not None:
             raise ValueError(f'{model} is a published pipeline, of which no film is drawn and no class is asked; expected a picture of a --prompt')
         said, given = (prompt or '', negative or '', guidance), (image, mask, strength, ground or 'white')
-        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), size, said, given, device, seed, steer, lora or ())
+        about, images = {}, draw_published(model, n or 1, steps, (solver, grid, churn), wanted, said, given, device, seed, steer, lora or ())
     else:
         solver = solver or ('ancestral' if mask else 'heun')
-        opened = steer_opened(changed(open_model(model, device, size, solver, grid, churn), lora or ()), steer)
+        opened = steer_opened(changed(open_model(model, device, wanted, solver, grid, churn), lora or ()), steer)
         steps, n = steps or STEPS.get(solver, 20), n or (64 if kind != 'film' else 16)
         if class_name is not None and not reads_classes(opened.model):
             raise ValueError(f'--class is {class_name}, and {model} knows no classes; a model is taught them by `diffbook train --data` with a folder of sub-folders')
@@ -152,7 +156,7 @@ def watch(stage: 'Stage', n: int, cond: 'Cond | None', steps: int, seed: int, de
 
 
 def draw_published(
-    folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: int | None,
+    folder: str, n: int, steps: int | None, walk: tuple[str | None, str | None, float], size: tuple[int, int] | None,
     said: tuple[str, str, float | None], given: tuple[Path | None, Path | None, float | None, str], device: str | None, seed: int, steer: Steer | None = None,
     lora: Sequence[str] = (),
 ) -> 'Tensor':  # fmt: skip
@@ -167,13 +171,13 @@ def draw_published(
     change(model, lora)
     (solver, grid, churn), (prompt, negative, guidance), (image, mask, strength, ground) = walk, said, given
     if steer is not None:
-        model.denoiser = steered(model.denoiser, steer, size or model.size[0])
+        model.denoiser = steered(model.denoiser, steer, (size or model.size)[0])
     if grid is not None:
         model.plan = replace(model.plan, times=grid_named(grid), sized=False)
     step = solver_named(solver, churn) if solver else churned(model.plan.solver, churn)
-    options: dict[str, Any] = {'height': size, 'width': size, 'solver': step}
+    options: dict[str, Any] = {'height': size and size[0], 'width': size and size[1], 'solver': step}
     if image is not None:
-        side = size or model.size[0]
+        side = (size or model.size)[0]
         edit = open_edit(image, mask, strength, (3, side, side), ground)
         options |= {'image': (edit.picture + 1) / 2, 'mask': None if edit.known is None else ~edit.known, 'strength': edit.strength}
     draw = partial(model, prompt, negative, steps=steps or 30, scale=guidance, seed=seed, output='tensor', **options)

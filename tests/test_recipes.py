@@ -20,6 +20,7 @@ from diffbook.training import load, read_model, save
 
 LIKE = {  # recipe -> model of the zoo, and pictures that stand for its data: what is made depends on their shape alone
     'fashion-mnist': ('fashion-mnist', (1, 28, 28)),
+    'fashion-mnist-fine': ('fashion-mnist-fine', (1, 28, 28)),
     'shapes': ('shapes', (3, 32, 32)),
     'emoji-latent': ('emoji', (3, 64, 64)),
 }

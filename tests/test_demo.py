@@ -58,7 +58,9 @@ def tiny(monkeypatch):
     "The demo with a network and a number of steps that take seconds; gives the rates that updates were made with."
     from diffbook import recipes, training
 
-    made = recipe('demo', net=recipes.unet(channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), groups=8), warmup=2, data=lambda root, seed: single_shapes(64, 16, seed))
+    made = recipe(
+        'demo', net=recipes.unet(channels=(8, 16), blocks=(1, 1), heads=(0, 0, 0), groups=8), warmup=2, data=lambda root, seed: single_shapes(64, 16, seed)
+    )
     monkeypatch.setitem(recipes.RECIPES, 'demo', made)
     monkeypatch.setattr(demo, 'SAMPLES', 4)
     monkeypatch.setattr(demo, 'SAMPLING_STEPS', 2)

@@ -268,7 +268,9 @@ def test_bash_completes_what_there_is(tmp_path, capsys):
         assert typed | {'--quiet', '--help'} <= ask(name, '--'), name
     (tmp_path / 'heunfile').write_text('')
     assert ask('sample', 'm', '--solver', 'heu') == {'heun', 'heunfile'} and ask('sample', 'm', '--grid', 'kar') == {'karras'}
-    assert ask('sample', 'fashion-mnist-fl') == {'fashion-mnist-flow'} and ask('export', 'm', '--to', 'd') == {'diffusers'} and ask('completion', 'z') == {'zsh'}
+    assert (
+        ask('sample', 'fashion-mnist-fl') == {'fashion-mnist-flow'} and ask('export', 'm', '--to', 'd') == {'diffusers'} and ask('completion', 'z') == {'zsh'}
+    )
     assert 'heunfile' in ask('train', '--config', 'heu') and ask('train', '--log', 't') == {'tensorboard'}
 
 

@@ -29,7 +29,19 @@ def model():
 
 
 @pytest.mark.parametrize(
-    'name', ['classifier', 'fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'fashion-mnist-fine', 'clip-near-misses', 'clip-shapes', 'shapes', 'emoji', 'emoji-vae']
+    'name',
+    [
+        'classifier',
+        'fashion-mnist',
+        'fashion-mnist-flow',
+        'fashion-mnist-small',
+        'fashion-mnist-fine',
+        'clip-near-misses',
+        'clip-shapes',
+        'shapes',
+        'emoji',
+        'emoji-vae',
+    ],
 )
 def test_files_have_the_digests_on_record(name):
     entry = zoo_entry(name)
@@ -39,7 +51,10 @@ def test_files_have_the_digests_on_record(name):
 
 
 def test_results_were_measured_with_the_pinned_judge():
-    for file in (MEASURED / 'floors.json', *(ZOO / name / 'report.json' for name in ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'fashion-mnist-fine'))):
+    for file in (
+        MEASURED / 'floors.json',
+        *(ZOO / name / 'report.json' for name in ('fashion-mnist', 'fashion-mnist-flow', 'fashion-mnist-small', 'fashion-mnist-fine')),
+    ):
         assert json.loads(file.read_text())['judge'] == zoo_entry('classifier')['sha256']
 
 

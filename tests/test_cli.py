@@ -1108,6 +1108,10 @@ def test_a_published_pipeline_draws_what_its_class_draws(tmp_path, capsys):
         got = torch.from_numpy(numpy.array(Image.open(tmp_path / f'{k}.png').convert('RGB')))
         want = (model(['ab', 'ab'], **common, **given) * 255).round().byte().permute(0, 2, 3, 1)
         assert (got[:16, :16].int() - want[0].int()).abs().max() <= 1 and (got[:16, 18:34].int() - want[1].int()).abs().max() <= 1
+    run('sample', tmp_path / 'sd', '--prompt', 'ab', *options, '--size', '8x16', '--out', tmp_path / 'r.png')
+    got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'r.png').convert('RGB')))
+    want = (model(['ab'], **common, height=8, width=16) * 255).round().byte().permute(0, 2, 3, 1)[0]
+    assert got.shape == (8, 16, 3) and (got.int() - want.int()).abs().max() <= 1
     model.plan = replace(model.plan, times=lambda s, n: angle_times(s, n, 3.0), solver=samplers.churn(model.plan.solver, 0.2))
     run('sample', tmp_path / 'sd', '--prompt', 'ab', *options, '--grid', 'angle', '--churn', 0.2, '--out', tmp_path / 'g.png')
     got = torch.from_numpy(numpy.array(Image.open(tmp_path / 'g.png').convert('RGB')))
@@ -1166,6 +1170,7 @@ def test_a_model_of_latents_draws_and_edits_through_its_codec(tmp_path, capsys):
     known = torch.from_numpy(hole == 0)[None, None]
     cells = cli.edits.encode_edit(codec, cli.edits.Edit(torch.zeros(1, 3, 64, 64), known, 1.0)).known
     assert torch.equal(cells, known.unfold(2, 4, 4).unfold(3, 4, 4).all(-1).all(-1))  # a cell with a pixel to draw is drawn
+    assert cli.models.cells(codec, (8, 16)) == (2, 4) and cli.models.cells(codec, None) is None
     run(*common, '--size', 62, '--out', tmp_path / 'c.png', code=2)
     assert '--size is 62, expected a multiple of 4' in capsys.readouterr().err
     run('evaluate', 'emoji', '--data', 'shapes', '--n', 10, code=2)
